@@ -1,0 +1,144 @@
+"""The one place that knows that mmcv's compiled operators may be absent.
+
+`mmcv.ops` loads every operator from the compiled module `mmcv._ext`, which the maintained wheels and
+mmcv-lite do not have. Nothing of this project needs those operators, but importing `mmseg.models` (in the
+original releases) and `mmdet.models` does. `ensure_mmcv_ops` puts a stand-in in the place of the absent
+module: the operators that torchvision has are run by it, every other one says what is missing when, and
+only when, it is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, NoReturn
+
+import torch
+import torchvision
+from torch import Tensor
+
+EXTENSION = "mmcv._ext"
+
+
+class MissingMMCVOp(NotImplementedError):
+    """Raised on calling an operator that mmcv was installed without."""
+
+
+def ensure_mmcv_ops() -> bool:
+    """Make `mmcv.ops` importable; do nothing where mmcv's compiled operators are present.
+
+    Safe to call more than once.
+
+    Returns:
+        True if a stand-in is in use, False if the operators are mmcv's own.
+    """
+    loaded = sys.modules.get(EXTENSION)
+    if loaded is None:
+        try:
+            loaded = importlib.import_module(EXTENSION)
+        except ModuleNotFoundError:
+            loaded = sys.modules[EXTENSION] = StandIn()
+        except ImportError as error:
+            warnings.warn(
+                f"mmcv's compiled operators are installed but do not load ({error}); going on without them",
+                stacklevel=2,
+            )
+            loaded = sys.modules[EXTENSION] = StandIn()
+    return isinstance(loaded, StandIn)
+
+
+class StandIn(ModuleType):
+    """A module that has every operator's name, and the few operators that torchvision can run."""
+
+    def __init__(self) -> None:
+        super().__init__(EXTENSION, "Stand-in for mmcv's compiled operators.")
+        self.__spec__ = ModuleSpec(EXTENSION, loader=None)
+        self.get_compiler_version = lambda: "none (mmcv without compiled operators)"
+        self.get_compiling_cuda_version = lambda: "none (mmcv without compiled operators)"
+        self.nms = nms
+        self.roi_align_forward = roi_align_forward
+        self.roi_align_backward = roi_align_backward
+
+    def __getattr__(self, name: str) -> Callable[..., NoReturn]:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def missing(*_: Any, **__: Any) -> NoReturn:
+            raise MissingMMCVOp(
+                f"mmcv was installed without its compiled operators, and '{name}' is one of them. "
+                "Install an mmcv with compiled operators for this torch and CUDA to use it."
+            )
+
+        missing.__name__ = name
+        return missing
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int) -> Tensor:
+    """Non-maximum suppression of boxes [N, 4] (x1, y1, x2, y2): indices kept, best first.
+
+    `offset` 1 is the old convention in which a box ends on its last pixel: its sides are one longer.
+    """
+    longer = boxes.new_tensor([0, 0, offset, offset])
+    return torchvision.ops.nms(boxes + longer, scores, iou_threshold)
+
+
+def roi_align_forward(
+    features: Tensor,
+    rois: Tensor,
+    output: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    *,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """RoIAlign of features [B, C, H, W] at rois [N, 5] into `output` [N, C, h, w]; average pooling only."""
+    _require_average(pool_mode)
+    size = (aligned_height, aligned_width)
+    pooled = torchvision.ops.roi_align(features, rois, size, spatial_scale, sampling_ratio, aligned)
+    output.copy_(pooled)
+
+
+def roi_align_backward(
+    grad_output: Tensor,
+    rois: Tensor,
+    argmax_y: Tensor,
+    argmax_x: Tensor,
+    grad_input: Tensor,
+    *,
+    aligned_height: int,
+    aligned_width: int,
+    spatial_scale: float,
+    sampling_ratio: int,
+    pool_mode: int,
+    aligned: bool,
+) -> None:
+    """Gradient of `roi_align_forward` with respect to the features, into `grad_input`."""
+    _require_average(pool_mode)
+    gradient = torch.ops.torchvision._roi_align_backward(
+        grad_output,
+        rois,
+        spatial_scale,
+        aligned_height,
+        aligned_width,
+        *grad_input.shape,
+        sampling_ratio,
+        aligned,
+    )
+    grad_input.copy_(gradient)
+
+
+def _require_average(pool_mode: int) -> None:
+    if pool_mode != 1:
+        raise MissingMMCVOp(
+            "mmcv was installed without its compiled operators; without them RoIAlign only pools by average "
+            "(pool_mode='avg')."
+        )

@@ -1,0 +1,114 @@
+"""The stand-in for mmcv's compiled operators, and the reading of MMEngine's checkpoints."""
+
+import pickle
+import sys
+from types import ModuleType
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+
+from hclip_mmseg.compat import MissingMMCVOp, ensure_mmcv_ops
+from hclip_mmseg.compat.checkpoints import load_from_local
+from hclip_mmseg.compat.mmcv_ops import EXTENSION
+
+
+@pytest.fixture
+def ops():
+    if not ensure_mmcv_ops():
+        pytest.skip("mmcv has its compiled operators here")
+    import mmcv.ops
+
+    return mmcv.ops
+
+
+def slow_nms(boxes, scores, threshold, offset):
+    kept = []
+    for index in scores.argsort(descending=True).tolist():
+        x1, y1, x2, y2 = boxes[index].tolist()
+        area = (x2 - x1 + offset) * (y2 - y1 + offset)
+        for other in kept:
+            a1, b1, a2, b2 = boxes[other].tolist()
+            width = max(0, min(x2, a2) - max(x1, a1) + offset)
+            height = max(0, min(y2, b2) - max(y1, b1) + offset)
+            union = area + (a2 - a1 + offset) * (b2 - b1 + offset) - width * height
+            if width * height / union > threshold:
+                break
+        else:
+            kept.append(index)
+    return kept
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_nms_is_its_definition(ops, offset):
+    generator = torch.Generator().manual_seed(0)
+    corner = torch.rand(60, 2, generator=generator) * 20
+    boxes = torch.cat([corner, corner + torch.rand(60, 2, generator=generator) * 12], dim=1)
+    scores = torch.rand(60, generator=generator)
+    _, kept = ops.nms(boxes, scores, 0.3, offset)
+    assert kept.tolist() == slow_nms(boxes, scores, 0.3, offset)
+
+
+def test_roi_align_of_a_ramp_is_the_ramp_at_the_bin_centres(ops):
+    ramp = torch.arange(16.0).expand(1, 1, 16, 16)
+    box = torch.tensor([[0, 2.0, 4.0, 10.0, 12.0]])
+    pooled = ops.roi_align(ramp, box, (4, 4), 1.0, 2, "avg", True)
+    assert torch.allclose(pooled[0, 0], torch.tensor([2.5, 4.5, 6.5, 8.5]).expand(4, 4))
+
+
+def test_roi_align_has_its_gradient(ops):
+    features = torch.randn(1, 2, 6, 6, dtype=torch.float64, requires_grad=True)
+    box = torch.tensor([[0, 0.7, 1.1, 4.9, 5.2]], dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: ops.roi_align(x, box, (2, 2), 1.0, 2, "avg", True), features)
+
+
+def test_an_absent_operator_says_which_it_is_when_called(ops):
+    layer = ops.DeformConv2d(3, 3, 3, padding=1)
+    with pytest.raises(MissingMMCVOp, match="'deform_conv_forward'"):
+        layer(torch.zeros(1, 3, 8, 8), torch.zeros(1, 18, 8, 8))
+    with pytest.raises(MissingMMCVOp, match="average"):
+        ops.roi_align(torch.zeros(1, 1, 4, 4), torch.zeros(1, 5), (2, 2), 1.0, 0, "max", True)
+
+
+def test_compiler_information_is_reported_as_absent(ops):
+    assert "without compiled" in ops.get_compiler_version()
+    assert "without compiled" in ops.get_compiling_cuda_version()
+
+
+def test_compiled_operators_are_left_alone(monkeypatch):
+    compiled = ModuleType(EXTENSION)
+    monkeypatch.setitem(sys.modules, EXTENSION, compiled)
+    assert ensure_mmcv_ops() is False
+    assert sys.modules[EXTENSION] is compiled
+
+
+def test_segmentors_import():
+    ensure_mmcv_ops()
+    import mmseg.models
+
+    assert mmseg.models.EncoderDecoder is not None
+
+
+def test_a_runner_checkpoint_with_its_history_is_read(tmp_path):
+    hub = MessageHub("hub of test_compat")
+    hub.update_scalar("train/loss", torch.tensor(2.0))
+    torch.save({"state_dict": {"w": torch.ones(2)}, "message_hub": hub.state_dict()}, tmp_path / "iter_1.pth")
+    loaded = load_from_local(str(tmp_path / "iter_1.pth"))
+    history = loaded["message_hub"]["log_scalars"]["train/loss"]
+    assert isinstance(history, HistoryBuffer)
+    assert history.current() == 2.0
+
+
+class Stranger:
+    pass
+
+
+def test_a_checkpoint_with_foreign_objects_is_refused(tmp_path):
+    torch.save({"state_dict": {}, "stranger": Stranger()}, tmp_path / "odd.pth")
+    with pytest.raises(pickle.UnpicklingError):
+        load_from_local(str(tmp_path / "odd.pth"))
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no\.pth does not exist"):
+        load_from_local(str(tmp_path / "no.pth"))

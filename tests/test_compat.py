@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 
-from hclip_mmseg.compat import MissingMMCVOp, ensure_mmcv_ops
+from hclip_mmseg.compat import MissingMMCVOpError, ensure_mmcv_ops
 from hclip_mmseg.compat.checkpoints import load_from_local
 from hclip_mmseg.compat.mmcv_ops import EXTENSION
 
@@ -64,9 +64,9 @@ def test_roi_align_has_its_gradient(ops):
 
 def test_an_absent_operator_says_which_it_is_when_called(ops):
     layer = ops.DeformConv2d(3, 3, 3, padding=1)
-    with pytest.raises(MissingMMCVOp, match="'deform_conv_forward'"):
+    with pytest.raises(MissingMMCVOpError, match="'deform_conv_forward'"):
         layer(torch.zeros(1, 3, 8, 8), torch.zeros(1, 18, 8, 8))
-    with pytest.raises(MissingMMCVOp, match="average"):
+    with pytest.raises(MissingMMCVOpError, match="average"):
         ops.roi_align(torch.zeros(1, 1, 4, 4), torch.zeros(1, 5), (2, 2), 1.0, 0, "max", True)
 
 

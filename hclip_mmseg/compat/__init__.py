@@ -4,6 +4,6 @@ No other package here knows which distribution is installed, or whether it was c
 """
 
 from .checkpoints import trust_mmengine_checkpoints
-from .mmcv_ops import MissingMMCVOp, ensure_mmcv_ops
+from .mmcv_ops import MissingMMCVOpError, ensure_mmcv_ops
 
-__all__ = ["MissingMMCVOp", "ensure_mmcv_ops", "trust_mmengine_checkpoints"]
+__all__ = ["MissingMMCVOpError", "ensure_mmcv_ops", "trust_mmengine_checkpoints"]

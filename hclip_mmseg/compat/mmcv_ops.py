@@ -24,7 +24,7 @@ from torch import Tensor
 EXTENSION = "mmcv._ext"
 
 
-class MissingMMCVOp(NotImplementedError):
+class MissingMMCVOpError(NotImplementedError):
     """Raised on calling an operator that mmcv was installed without."""
 
 
@@ -68,7 +68,7 @@ class StandIn(ModuleType):
             raise AttributeError(name)
 
         def missing(*_: Any, **__: Any) -> NoReturn:
-            raise MissingMMCVOp(
+            raise MissingMMCVOpError(
                 f"mmcv was installed without its compiled operators, and '{name}' is one of them. "
                 "Install an mmcv with compiled operators for this torch and CUDA to use it."
             )
@@ -138,7 +138,7 @@ def roi_align_backward(
 
 def _require_average(pool_mode: int) -> None:
     if pool_mode != 1:
-        raise MissingMMCVOp(
+        raise MissingMMCVOpError(
             "mmcv was installed without its compiled operators; without them RoIAlign only pools by average "
             "(pool_mode='avg')."
         )

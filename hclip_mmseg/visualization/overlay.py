@@ -1,0 +1,120 @@
+"""A label map over its picture, with a legend of the words in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from .colours import name_colours
+
+INK = (30, 30, 30)
+PAPER = (255, 255, 255)
+
+
+def class_shares(labels: NDArray[np.integer], names: Sequence[str]) -> list[tuple[int, float]]:
+    """Classes in a label map and the share of all its pixels they take (0..1), the largest first.
+
+    Labels that are no index of `names`, such as 255 for ignored pixels, are left out.
+    """
+    indices, counts = np.unique(labels, return_counts=True)
+    order = sorted(zip(counts.tolist(), indices.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+    return [(index, count / labels.size) for count, index in order if 0 <= index < len(names)]
+
+
+def draw_overlay(
+    image: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    names: Sequence[str],
+    *,
+    alpha: float = 0.55,
+    legend: bool = True,
+    title: str = "",
+) -> NDArray[np.uint8]:
+    """Blend a label map into a picture, outline its regions, and put the words beside it.
+
+    Args:
+        image: RGB, [H, W, 3].
+        labels: [H, W], indices of `names`; pixels with any other value stay as they are.
+        names: the vocabulary that the labels index.
+        alpha: weight of the class colours, 0..1.
+        legend: whether to add the list of the words present, by area.
+        title: a line above the legend.
+
+    Returns:
+        RGB uint8; [H, W, 3] without the legend, larger with it.
+
+    Raises:
+        ValueError: if image and labels differ in size, or the image is not RGB uint8.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"the picture must be RGB uint8 [H, W, 3], not {image.dtype} {list(image.shape)}")
+    if labels.shape != image.shape[:2]:
+        raise ValueError(f"label map {list(labels.shape)} and picture {list(image.shape[:2])} differ in size")
+    colours = name_colours(names)
+    known = (labels >= 0) & (labels < len(names))
+    blended = image.astype(np.float32)
+    blended[known] = (1 - alpha) * blended[known] + alpha * colours[labels[known]]
+    blended[_outlines(labels)] = 255
+    picture = blended.round().astype(np.uint8)
+    if not legend:
+        return picture
+    shares = class_shares(labels, names)
+    rows = [(names[index], tuple(colours[index].tolist()), share) for index, share in shares]
+    return beside(picture, _draw_legend(rows, title, height=picture.shape[0]))
+
+
+def beside(*pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pictures [h, w, 3] in one row on white, tops aligned."""
+    height = max(picture.shape[0] for picture in pictures)
+    room = [((0, height - picture.shape[0]), (0, 0), (0, 0)) for picture in pictures]
+    padded = [np.pad(*pair, constant_values=255) for pair in zip(pictures, room, strict=True)]
+    return np.concatenate(padded, axis=1)
+
+
+def _outlines(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Pixels whose right or lower neighbour has another label."""
+    edges = np.zeros(labels.shape, bool)
+    edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    edges[:-1] |= labels[:-1] != labels[1:]
+    return edges
+
+
+def _draw_legend(
+    rows: Sequence[tuple[str, tuple[int, ...], float]], title: str, *, height: int, most: int = 32
+) -> NDArray[np.uint8]:
+    """A white panel at least `height` high: title, then swatch, word and share of the first `most` rows."""
+    size = int(np.clip(height / 32, 12, 28))
+    font, step = _font(size), round(size * 1.5)
+    entries = [(f"{_shortened(name)}  {100 * share:.1f}%", colour) for name, colour, share in rows[:most]]
+    if len(rows) > most:
+        rest = sum(share for _, _, share in rows[most:])
+        entries.append((f"{len(rows) - most} more  {100 * rest:.1f}%", PAPER))
+    heading = [title] if title else []
+    texts = [text for text, _ in entries] + heading
+    width = round(max((font.getlength(text) for text in texts), default=0)) + 3 * step
+    panel = Image.new("RGB", (width, max(height, step * (len(texts) + 1))), PAPER)
+    draw = ImageDraw.Draw(panel)
+    top = step // 2
+    if title:
+        draw.text((step // 2, top), title, fill=INK, font=font)
+        top += step
+    for text, colour in entries:
+        draw.rectangle((step // 2, top + 1, step // 2 + size, top + 1 + size), fill=colour)
+        draw.text((2 * step, top), text, fill=INK, font=font)
+        top += step
+    return np.asarray(panel)
+
+
+def _shortened(name: str, longest: int = 40) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)

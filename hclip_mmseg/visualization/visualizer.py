@@ -1,0 +1,92 @@
+"""MMSeg's visualizer, drawing the words that a result was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.structures import PixelData
+from mmseg.registry import VISUALIZERS
+from mmseg.structures import SegDataSample
+from mmseg.visualization import SegLocalVisualizer
+from numpy.typing import NDArray
+from PIL import Image
+
+from .overlay import beside, draw_overlay
+
+
+@VISUALIZERS.register_module()
+class OpenVocabVisualizer(SegLocalVisualizer):
+    """Draws ground truth and prediction side by side, each with a legend.
+
+    A prediction's labels are indices of the vocabulary it carries (metainfo `vocabulary`), which need not be
+    the data set's classes. Ground truth, and predictions without a vocabulary, are named by the data set.
+
+    Args:
+        name: of the instance, by which MMEngine finds it again.
+        alpha: weight of the class colours over the picture, 0..1.
+        **others: those of `SegLocalVisualizer`.
+    """
+
+    def __init__(self, name: str = "visualizer", *, alpha: float = 0.55, **others) -> None:
+        super().__init__(name, alpha=alpha, **others)
+        if not {"classes", "dataset_name"} & set(others):
+            self.dataset_meta = {}  # MMSeg would assume Cityscapes
+
+    @master_only
+    def add_datasample(
+        self,
+        name: str,
+        image: NDArray[np.uint8],
+        data_sample: SegDataSample | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        step: int = 0,
+        with_labels: bool = True,
+        with_image: bool = False,
+    ) -> None:
+        """Draw one result; see `SegLocalVisualizer.add_datasample`.
+
+        Args:
+            name: what the visualizer's backends store the picture under.
+            image: RGB, [H, W, 3].
+            data_sample: holds `gt_sem_seg` and `pred_sem_seg` of [1, H, W], either may be absent.
+            draw_gt: whether to draw the ground truth.
+            draw_pred: whether to draw the prediction.
+            show: whether to open a window.
+            wait_time: seconds for which the window stays.
+            out_file: where to write the picture; None gives it to the backends.
+            step: the iteration that the backends note.
+            with_labels: whether to add the legends.
+            with_image: whether to put the plain picture first.
+        """
+        pictures = [image] if with_image or data_sample is None else []
+        if data_sample is not None:
+            classes = self.dataset_meta.get("classes") or ()
+            words = data_sample.metainfo.get("vocabulary") or classes
+            if draw_gt and "gt_sem_seg" in data_sample:
+                truth = data_sample.gt_sem_seg
+                pictures.append(self._draw(image, truth, classes, with_labels, "ground truth"))
+            if draw_pred and "pred_sem_seg" in data_sample:
+                prediction = data_sample.pred_sem_seg
+                pictures.append(self._draw(image, prediction, words, with_labels, "prediction"))
+        drawn = beside(*(pictures or [image]))
+        if show:
+            self.show(drawn, win_name=name, wait_time=wait_time)
+        if out_file is None:
+            self.add_image(name, drawn, step)
+        else:
+            Path(out_file).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(drawn).save(out_file)
+
+    def _draw(
+        self, image: NDArray[np.uint8], labels: PixelData, names: tuple[str, ...], legend: bool, title: str
+    ) -> NDArray[np.uint8]:
+        if not names:
+            raise ValueError(f"the {title} cannot be drawn: neither result nor data set names its classes")
+        label_map = labels.data[0].cpu().numpy().astype(np.int64)
+        return draw_overlay(image, label_map, names, alpha=self.alpha, legend=legend, title=title)

@@ -1,0 +1,97 @@
+"""Class lists and the names that people give."""
+
+import json
+
+import pytest
+from mmseg.datasets import COCOStuffDataset
+
+from hclip_mmseg.datasets.vocabularies import available_vocabularies, check_names, load_vocabulary, read_names
+
+SIZES = {
+    "ade20k_150": 150,
+    "ade20k_847": 847,
+    "coco_object_80": 80,
+    "coco_stuff_171": 171,
+    "pascal_context_459": 459,
+    "pascal_context_59": 59,
+    "pascal_voc_20": 20,
+    "pascal_voc_20b": 59,
+}
+
+
+def test_every_benchmark_is_there():
+    assert {name: len(load_vocabulary(name)) for name in available_vocabularies()} == SIZES
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_lists_are_the_published_ones(name, shared):
+    published = json.loads((shared / "facts/vocabularies.json").read_text())[name]
+    vocabulary = load_vocabulary(name)
+    assert [list(names) for names in vocabulary.synonyms] == published["classes"]
+    assert vocabulary.background_from == published.get("background_from")
+
+
+def test_coco_stuff_has_mmseg_label_order():
+    assert load_vocabulary("coco_stuff_171").names == COCOStuffDataset.METAINFO["classes"]
+
+
+def test_coco_objects_come_first_in_coco_stuff():
+    assert load_vocabulary("coco_stuff_171").names[:80] == load_vocabulary("coco_object_80").names
+
+
+def test_an_unknown_vocabulary_is_answered_with_the_nearest():
+    with pytest.raises(KeyError, match="did you mean 'ade20k_150'.*coco_stuff_171"):
+        load_vocabulary("ade20k150")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "no class names"),
+        (("cat", "  "), "class name 1 of 2 is empty"),
+        (("cat", "dog", " cat"), r"'cat' is given 2 times, at \[0, 2\]"),
+        (("cat", 3), "class name 1 is 3 of type int"),
+        ("cat", "not the one string 'cat'"),
+    ],
+)
+def test_bad_names_are_refused(names, message):
+    with pytest.raises(ValueError, match=message):
+        check_names(names)
+
+
+def test_repeats_can_be_allowed():
+    assert check_names(["bag", "bag "], repeats=True) == ("bag", "bag")
+
+
+def test_names_from_a_text():
+    assert read_names(" cat, grass,traffic light ") == ("cat", "grass", "traffic light")
+    assert read_names("cat") == ("cat",)
+    assert read_names(", ".join(f"thing number {i}" for i in range(2000)))[1999] == "thing number 1999"
+
+
+def test_names_of_a_benchmark():
+    assert read_names("pascal_voc_20") == load_vocabulary("pascal_voc_20").names
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "no class names"), ("cat,,dog", "1 of 3 is empty")])
+def test_bad_texts_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        read_names(text)
+
+
+def test_names_from_a_file(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("# animals\ncat, house cat\n\ntraffic light\n")
+    assert read_names(str(path)) == read_names(path) == ("cat", "traffic light")
+
+
+def test_a_bad_file_of_names_is_named(tmp_path):
+    path = tmp_path / "names.txt"
+    with pytest.raises(FileNotFoundError, match=r"no file of class names at .*names\.txt"):
+        read_names(str(path))
+    path.write_text("cat\ndog\ncat\n")
+    with pytest.raises(ValueError, match=r"names\.txt: class name 'cat' is given 2 times"):
+        read_names(path)
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ValueError, match="UTF-8"):
+        read_names(path)

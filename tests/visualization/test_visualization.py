@@ -1,0 +1,109 @@
+"""Colours, overlays and the visualizer."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from PIL import Image
+
+from hclip_mmseg.visualization import OpenVocabVisualizer, class_shares, draw_overlay, name_colours
+
+
+@pytest.mark.parametrize("count", [1, 171, 5000])
+def test_no_two_names_share_a_colour(count):
+    colours = name_colours([f"thing {i}" for i in range(count)])
+    assert len(np.unique(colours, axis=0)) == count
+
+
+def test_few_names_have_colours_far_apart():
+    for start in range(0, 400, 8):
+        colours = name_colours([f"word {i}" for i in range(start, start + 8)]).astype(int)
+        apart = np.abs(colours[:, None] - colours[None]).sum(-1) + 1000 * np.eye(8, dtype=int)
+        assert apart.min() > 0
+        assert len({tuple(colour // 64) for colour in colours}) == 8
+
+
+def test_a_colour_follows_from_the_name():
+    assert (name_colours(["cat", "dog"])[0] == name_colours(["cat"])[0]).all()
+    assert (name_colours(["cat"]) == name_colours(["cat"])).all()
+
+
+def test_shares_are_by_area_and_leave_ignored_pixels_out():
+    labels = np.array([[0, 2, 2, 2], [255, 255, 0, 2]])
+    assert class_shares(labels, ("cat", "dog", "tree")) == [(2, 0.5), (0, 0.25)]
+
+
+def test_overlay_blends_the_colour_of_the_class():
+    image = np.full((20, 30, 3), 100, np.uint8)
+    labels = np.zeros((20, 30), int)
+    labels[:, 15:] = 255
+    drawn = draw_overlay(image, labels, ("cat",), alpha=0.5, legend=False)
+    assert drawn.shape == image.shape
+    expected = np.round(50 + 0.5 * name_colours(["cat"])[0])
+    assert (drawn[5, 5] == expected).all()
+    assert (drawn[5, 20] == 100).all(), "an ignored pixel stays as it is"
+
+
+def test_legend_has_a_swatch_of_each_class_present_and_no_other():
+    image = np.zeros((64, 64, 3), np.uint8)
+    labels = np.zeros((64, 64), int)
+    labels[40:] = 2
+    names = ("cat", "dog", "tree")
+    drawn = draw_overlay(image, labels, names)
+    panel = drawn[:, 64:].reshape(-1, 3)
+    swatches = [bool((panel == colour).all(-1).any()) for colour in name_colours(names)]
+    assert swatches == [True, False, True]
+
+
+def test_more_classes_than_rows_still_draw():
+    labels = np.arange(900).reshape(30, 30)
+    names = [f"a rather long name {i} " * 3 for i in range(900)]
+    drawn = draw_overlay(np.zeros((30, 30, 3), np.uint8), labels, names)
+    assert drawn.shape[0] > 30
+
+
+@pytest.mark.parametrize(
+    ("image", "labels", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), np.zeros((4, 4), int), "RGB uint8"),
+        (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), int), "differ in size"),
+    ],
+)
+def test_pictures_that_do_not_fit_are_refused(image, labels, message):
+    with pytest.raises(ValueError, match=message):
+        draw_overlay(image, labels, ("cat",))
+
+
+def sample(vocabulary=None):
+    result = SegDataSample(
+        gt_sem_seg=PixelData(data=torch.zeros(1, 8, 8, dtype=torch.long)),
+        pred_sem_seg=PixelData(data=torch.ones(1, 8, 8, dtype=torch.long)),
+    )
+    if vocabulary:
+        result.set_metainfo({"vocabulary": vocabulary})
+    return result
+
+
+def pixels_of(path, name):
+    return (np.asarray(Image.open(path)) == name_colours(["", name])[1]).all(-1).sum()
+
+
+def test_visualizer_draws_the_words_that_were_asked_for(tmp_path):
+    visualizer = OpenVocabVisualizer(alpha=1.0)
+    visualizer.dataset_meta = {"classes": ("sea", "rock"), "palette": None}
+    image = np.zeros((8, 8, 3), np.uint8)
+    asked, unasked = tmp_path / "asked.png", tmp_path / "sub" / "unasked.png"
+    visualizer.add_datasample("a", image, sample(("", "pebble")), draw_gt=False, out_file=str(asked))
+    visualizer.add_datasample("b", image, sample(), draw_gt=False, out_file=str(unasked))
+    assert pixels_of(asked, "pebble") >= 64
+    assert pixels_of(asked, "rock") == 0
+    assert unasked.is_file()
+    both = tmp_path / "both.png"
+    visualizer.add_datasample("c", image, sample(("", "pebble")), out_file=str(both))
+    assert Image.open(both).width > Image.open(asked).width
+
+
+def test_visualizer_without_names_says_so():
+    with pytest.raises(ValueError, match="ground truth cannot be drawn"):
+        OpenVocabVisualizer().add_datasample("a", np.zeros((8, 8, 3), np.uint8), sample())

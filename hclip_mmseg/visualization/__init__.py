@@ -1,7 +1,15 @@
 """Pictures of label maps with the words they were asked for."""
 
 from .colours import name_colours
+from .label_maps import LabelMapHook, write_label_map
 from .overlay import class_shares, draw_overlay
 from .visualizer import OpenVocabVisualizer
 
-__all__ = ["OpenVocabVisualizer", "class_shares", "draw_overlay", "name_colours"]
+__all__ = [
+    "LabelMapHook",
+    "OpenVocabVisualizer",
+    "class_shares",
+    "draw_overlay",
+    "name_colours",
+    "write_label_map",
+]

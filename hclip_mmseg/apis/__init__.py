@@ -1,0 +1,1 @@
+"""Using a model from Python, and what the scripts in `tools/` share."""

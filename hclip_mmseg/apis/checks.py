@@ -1,0 +1,170 @@
+"""What a run needs, checked before any work: data folders, CLIP's weights, a checkpoint."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
+from mmseg.registry import DATASETS
+from open_clip.pretrained import get_pretrained_cfg
+from torch import Tensor, nn
+
+from .paths import PROJECT_ROOT, locate, looked_in
+
+WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+
+
+def check_run(cfg: Config, splits: Sequence[str]) -> None:
+    """Check that everything a run reads is there, and complete its paths.
+
+    Relative paths of data and weights are taken from the working directory, else from the project's folder; they
+    are made absolute in `cfg` where the latter is meant.
+
+    Args:
+        cfg: a config of MMSeg.
+        splits: whose dataloaders will be used, of 'train', 'val', 'test'.
+
+    Raises:
+        FileNotFoundError: listing every thing that is missing, where it was looked for, and how to get it.
+    """
+    missing = [*_missing_weights(cfg.model)]
+    for split in splits:
+        for dataset in _datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
+            missing += [problem for problem in _missing_data(dataset) if problem not in missing]
+    if missing:
+        raise FileNotFoundError("this run cannot start:\n" + "\n".join(f"  - {problem}" for problem in missing))
+
+
+def _missing_weights(model: Mapping[str, Any]) -> Iterator[str]:
+    clip = (model.get("backbone") or {}).get("clip") or {}
+    for key in ("pretrained", "model"):
+        path = clip.get(key)
+        if not isinstance(path, str) or not path.endswith((*WEIGHT_SUFFIXES, ".json")):
+            continue
+        found = locate(path)
+        if found is None:
+            what = "CLIP's weights" if key == "pretrained" else "CLIP's geometry"
+            yield f"{what} {Path(path).name}: looked for at {looked_in(path)}. {_how_to_get(clip)}".rstrip()
+        elif PROJECT_ROOT in found.parents:
+            clip[key] = str(found)
+
+
+def _how_to_get(clip: Mapping[str, Any]) -> str:
+    name = clip.get("model")
+    url = get_pretrained_cfg(name, "openai").get("url") if isinstance(name, str) else None
+    if not url:
+        return ""
+    other = "set model.backbone.clip.pretrained=openai to let open_clip download it"
+    return f"Get it from {url}, or {other}"
+
+
+def _datasets(config: Any) -> Iterator[dict[str, Any]]:
+    """The innermost datasets of wrappers such as ConcatDataset and RepeatDataset."""
+    if not config:
+        return
+    inner = config.get("datasets") or ([config["dataset"]] if "dataset" in config else None)
+    if inner is None:
+        yield config
+        return
+    for dataset in inner:
+        yield from _datasets(dataset)
+
+
+def _missing_data(dataset: dict[str, Any]) -> Iterator[str]:
+    root = dataset.get("data_root")
+    if not root:
+        return
+    kind = dataset.get("type")
+    how = getattr(DATASETS.get(kind) if isinstance(kind, str) else kind, "HOW_TO_GET", "")
+    found = locate(root)
+    if found is None:
+        yield f"the data of {kind}: looked for a folder {looked_in(root)}. {how}".rstrip()
+        return
+    if PROJECT_ROOT in found.parents:
+        dataset["data_root"] = str(found)
+    for key, folder in (dataset.get("data_prefix") or {}).items():
+        path = found / (folder or "")
+        if not path.is_dir() or not any(path.iterdir()):
+            what = "pictures" if key == "img_path" else "label maps" if key == "seg_map_path" else key
+            state = "is empty" if path.is_dir() else "is missing"
+            yield f"the {what} of {kind}: the folder {path} {state}. {how}".rstrip()
+    if dataset.get("ann_file") and not (found / dataset["ann_file"]).is_file():
+        yield f"the list of pictures of {kind}: {found / dataset['ann_file']} is missing. {how}".rstrip()
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """The checkpoint file that a path means.
+
+    Raises:
+        FileNotFoundError: if there is none, with the places where it was looked for.
+        ValueError: if it is no complete checkpoint.
+    """
+    found = locate(path)
+    if found is None or not found.is_file():
+        raise FileNotFoundError(
+            f"no checkpoint {Path(path).name}: looked for at {looked_in(path)}. "
+            "Training writes checkpoints into its --work-dir"
+        )
+    if not zipfile.is_zipfile(found):  # torch has written zip archives since 1.6; a cut one has no directory
+        try:
+            torch.load(found, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+            size = found.stat().st_size
+            raise ValueError(f"{found} ({size:,} bytes) is no checkpoint, or a truncated one") from error
+    return found
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """The model's tensors in a checkpoint of MMEngine, or a bare state dict.
+
+    Raises:
+        FileNotFoundError, ValueError: as `find_checkpoint`, or if there are no tensors in it.
+    """
+    found = find_checkpoint(path)
+    try:
+        loaded = CheckpointLoader.load_checkpoint(str(found), map_location="cpu", logger="silent")
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(f"{found} cannot be read as a checkpoint: {error}") from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else {}
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{found} holds no model: it must have a 'state_dict' of tensors")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def check_fits(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Check that a state dict is this model's, name for name and shape for shape.
+
+    Raises:
+        ValueError: saying what lacks, what is left over and what has another shape.
+    """
+    expected = model.state_dict()
+    wrong = [
+        f"{name} is {list(state[name].shape)} there and {list(tensor.shape)} in the model"
+        for name, tensor in expected.items()
+        if name in state and state[name].shape != tensor.shape
+    ]
+    lacks = [name for name in expected if name not in state]
+    extra = [name for name in state if name not in expected]
+    problems = []
+    if wrong:
+        problems.append(f"{len(wrong)} tensors have another shape ({_first(wrong)}): is it of another CLIP?")
+    adapters = [name for name in lacks if ".adapter." in name]
+    if adapters:
+        problems.append(f"it lacks the adapters ({_first(adapters)}); for plain CLIP set backbone.adapter=None")
+    others = [name for name in lacks if name not in adapters]
+    if others:
+        problems.append(f"it lacks {len(others)} other tensors ({_first(others)})")
+    if extra:
+        problems.append(f"it has {len(extra)} tensors that the model does not ({_first(extra)})")
+    if problems:
+        raise ValueError(f"the checkpoint {source} does not fit the model: {'; '.join(problems)}")
+
+
+def _first(items: Sequence[str], count: int = 2) -> str:
+    return ", ".join(items[:count]) + (", ..." if len(items) > count else "")

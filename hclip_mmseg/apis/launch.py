@@ -1,0 +1,95 @@
+"""What the scripts share: reading a config, choosing devices, ending in one clear line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import torch.distributed
+from mmengine.config import Config, DictAction
+
+from .paths import locate, looked_in
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """End the program with one message and exit code 2 where an input is missing or wrong."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        text = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"error: {text}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that MMSeg's scripts have in common."""
+    parser.add_argument("config", help="config file")
+    parser.add_argument("--work-dir", help="folder for logs and checkpoints (work_dirs/<config's name>)")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="replace settings of the config; lists as key=a,b or key='[a,b]', nested ones key='[(a,b),(c,d)]'",
+    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config that the arguments describe.
+
+    Raises:
+        FileNotFoundError: if there is no such config.
+        KeyError: if an option goes into a part that the config does not have.
+    """
+    path = locate(args.config)
+    if path is None:
+        raise FileNotFoundError(f"no config {args.config}: looked for at {looked_in(args.config)}")
+    cfg = Config.fromfile(path)
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / path.stem)
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    return cfg
+
+
+def distribute(cfg: Config) -> None:
+    """Make several processes work without a GPU: gloo instead of NCCL, and no device ids.
+
+    MMEngine's own start-up selects a CUDA device whatever the backend, so the group is made here.
+    """
+    if cfg.launcher != "pytorch" or torch.cuda.is_available():
+        return
+    torch.distributed.init_process_group("gloo")
+    cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")
+    wrapper = dict(
+        type="MMDistributedDataParallel",
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get("find_unused_parameters", False),
+    )
+    cfg.model_wrapper_cfg = {**wrapper, **(cfg.get("model_wrapper_cfg") or {}), "device_ids": None}
+
+
+def use_mixed_precision(cfg: Config) -> None:
+    """Train in bf16 on CPUs and on GPUs that have it, in fp16 with loss scaling on other GPUs.
+
+    Raises:
+        ValueError: if the config already has an optimizer wrapper of its own kind.
+    """
+    kind = cfg.optim_wrapper.get("type", "OptimWrapper")
+    if kind in ("AmpOptimWrapper", "BF16OptimWrapper"):
+        return
+    if kind != "OptimWrapper":
+        raise ValueError(f"--amp works with optim_wrapper.type 'OptimWrapper', and the config has '{kind}'")
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
+    else:
+        cfg.optim_wrapper.type = "BF16OptimWrapper"

@@ -1,0 +1,47 @@
+"""Label maps as files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from mmseg.structures import SegDataSample
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def write_label_map(path: str | Path, labels: NDArray[np.integer], classes: int) -> None:
+    """Write labels [H, W] as a grey PNG: of 8 bits up to 255 classes, where 255 is no class, else of 16."""
+    kind = np.uint8 if classes <= 255 else np.uint16
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(labels.astype(kind)).save(path)
+
+
+@HOOKS.register_module()
+class LabelMapHook(Hook):
+    """Writes the label map of every tested picture to `<folder>/<picture's name>.png`.
+
+    Args:
+        folder: where to; made if absent.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[SegDataSample] | None = None,
+    ) -> None:
+        """Write the maps of a batch."""
+        for sample in outputs or ():
+            names = sample.metainfo.get("vocabulary") or runner.test_dataloader.dataset.metainfo["classes"]
+            labels = sample.pred_sem_seg.data[0].cpu().numpy()
+            write_label_map(self.folder / f"{Path(sample.img_path).stem}.png", labels, len(names))

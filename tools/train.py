@@ -1,0 +1,55 @@
+"""Train a model: python tools/train.py CONFIG [--work-dir DIR] [--resume] [--amp] [--cfg-options KEY=VALUE ...]."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("hclip_mmseg") is None:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from hclip_mmseg.apis import checks, launch, record
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train a model.")
+    launch.add_run_arguments(parser)
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="latest",
+        metavar="CHECKPOINT",
+        help="go on from the latest checkpoint in the work directory, or from the one given",
+    )
+    parser.add_argument("--amp", action="store_true", help="mixed precision: bf16, on GPUs without it fp16")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_arguments()
+    with launch.clear_errors():
+        cfg = launch.load_config(args)
+        if args.amp:
+            launch.use_mixed_precision(cfg)
+        checks.check_run(cfg, ["train", "val"])
+        if args.resume == "latest":
+            cfg.resume, cfg.load_from = True, None
+            latest = find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
+            if latest is not None:
+                checks.find_checkpoint(latest)
+        elif args.resume:
+            cfg.resume, cfg.load_from = True, str(checks.find_checkpoint(args.resume))
+        elif cfg.get("load_from"):
+            cfg.load_from = str(checks.find_checkpoint(cfg.load_from))
+        launch.distribute(cfg)
+        runner = Runner.from_cfg(cfg)
+    record.write_record(runner)
+    runner.train()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Test a model: python tools/test.py CONFIG CHECKPOINT [--out DIR] [--show-dir DIR] [--cfg-options KEY=VALUE ...]."""
+"""Test a model: python tools/test.py CONFIG CHECKPOINT [--out DIR] [--show-dir DIR]."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Test a model.")
     launch.add_run_arguments(parser)
     parser.add_argument("checkpoint", help="checkpoint file")
-    parser.add_argument("--out", metavar="DIR", help="write the label maps there (PNG, 16-bit above 255 classes)")
+    parser.add_argument("--out", metavar="DIR", help="write label maps there (PNG; 16-bit above 255 classes)")
     parser.add_argument("--show-dir", metavar="DIR", help="write pictures with a legend of the words there")
     parser.add_argument("--show", action="store_true", help="show the pictures in a window")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds that a window stays (2)")

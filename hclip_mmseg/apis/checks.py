@@ -23,8 +23,8 @@ WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 def check_run(cfg: Config, splits: Sequence[str]) -> None:
     """Check that everything a run reads is there, and complete its paths.
 
-    Relative paths of data and weights are taken from the working directory, else from the project's folder; they
-    are made absolute in `cfg` where the latter is meant.
+    Relative paths of data and weights are taken from the working directory, else from the project's folder;
+    they are made absolute in `cfg` where the latter is meant.
 
     Args:
         cfg: a config of MMSeg.
@@ -38,7 +38,8 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
         for dataset in _datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
             missing += [problem for problem in _missing_data(dataset) if problem not in missing]
     if missing:
-        raise FileNotFoundError("this run cannot start:\n" + "\n".join(f"  - {problem}" for problem in missing))
+        listed = "".join(f"\n  - {problem}" for problem in missing)
+        raise FileNotFoundError(f"this run cannot start:{listed}")
 
 
 def _missing_weights(model: Mapping[str, Any]) -> Iterator[str]:
@@ -156,7 +157,8 @@ def check_fits(model: nn.Module, state: Mapping[str, Tensor], source: str | Path
         problems.append(f"{len(wrong)} tensors have another shape ({_first(wrong)}): is it of another CLIP?")
     adapters = [name for name in lacks if ".adapter." in name]
     if adapters:
-        problems.append(f"it lacks the adapters ({_first(adapters)}); for plain CLIP set backbone.adapter=None")
+        which = _first(adapters)
+        problems.append(f"it lacks the adapters ({which}); for plain CLIP set model.backbone.adapter=None")
     others = [name for name in lacks if name not in adapters]
     if others:
         problems.append(f"it lacks {len(others)} other tensors ({_first(others)})")

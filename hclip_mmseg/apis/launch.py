@@ -36,7 +36,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action=DictAction,
         metavar="KEY=VALUE",
-        help="replace settings of the config; lists as key=a,b or key='[a,b]', nested ones key='[(a,b),(c,d)]'",
+        help="replace settings of the config; lists as key=a,b or key='[a,b]', nested key='[(a,b),(c,d)]'",
     )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)

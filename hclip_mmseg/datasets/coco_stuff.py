@@ -16,8 +16,8 @@ NAMES = load_vocabulary("coco_stuff_171").names
 class COCOStuff171Dataset(COCOStuffDataset):
     """COCO-Stuff 164k with the vocabulary's names, in the label order of MMSeg's converter.
 
-    The layout is MMSeg's: `images/{train,val}2017/*.jpg` and `annotations/{train,val}2017/*_labelTrainIds.png`,
-    8-bit label maps of 0..170 with 255 for ignored pixels.
+    The layout is MMSeg's: `images/{train,val}2017/*.jpg` and
+    `annotations/{train,val}2017/*_labelTrainIds.png`, 8-bit label maps of 0..170 with 255 for ignored pixels.
     """
 
     METAINFO = dict(classes=NAMES, palette=name_colours(NAMES).tolist())

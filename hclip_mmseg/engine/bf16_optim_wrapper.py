@@ -16,8 +16,8 @@ from torch import nn
 class BF16OptimWrapper(OptimWrapper):
     """An `OptimWrapper` whose forward passes run under autocast in bfloat16.
 
-    bfloat16 has the range of fp32, so the loss needs no scaling; MMEngine's `AmpOptimWrapper`, which scales, is
-    for GPUs only.
+    bfloat16 has the range of fp32, so the loss needs no scaling; MMEngine's `AmpOptimWrapper`, which scales,
+    is for GPUs only.
     """
 
     @contextmanager

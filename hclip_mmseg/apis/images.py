@@ -1,0 +1,77 @@
+"""Reading pictures, and refusing what is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+CONVERTED = ("RGB", "1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+
+def list_images(sources: Iterable[str | Path]) -> list[Path]:
+    """The files meant by a list of files and folders; of a folder its pictures, by name, not deeper.
+
+    A file that does not exist stays in the list, so that it is reported where it is read.
+
+    Raises:
+        ValueError: if a folder holds no picture.
+    """
+    found: list[Path] = []
+    for source in map(Path, sources):
+        if not source.is_dir():
+            found.append(source)
+            continue
+        inside = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
+        if not inside:
+            raise ValueError(f"the folder {source} holds no pictures ({', '.join(SUFFIXES)})")
+        found += inside
+    return found
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read a picture, upright as its EXIF entry says.
+
+    Grey, palette and CMYK pictures become RGB, and an alpha channel is left out. Pictures of other depth or
+    meaning (16 bit, floating point, Lab) are refused: how to show them is the caller's choice.
+
+    Returns:
+        RGB uint8, [H, W, 3].
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is empty, broken, no picture, or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no picture at {path.absolute()}")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty")
+    try:
+        with Image.open(path) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} is no picture, or of a format that cannot be read") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} is broken: {error}") from error
+    if upright.mode not in CONVERTED:
+        raise ValueError(
+            f"{path} is of mode '{upright.mode}'; pictures of 8 bits in RGB, grey, palette or CMYK are read"
+        )
+    return np.array(upright.convert("RGB"))
+
+
+def check_array(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """Check that an array is a picture in mmcv's form, BGR uint8 [H, W, 3], and return it as RGB.
+
+    Raises:
+        ValueError: if it is not; `name` says which.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"{name} must be BGR uint8 [H, W, 3], and is {image.dtype} {list(image.shape)}")
+    return np.ascontiguousarray(image[..., ::-1])

@@ -1,0 +1,7 @@
+"""CAT-Seg on CLIP ViT-B/16: H-CLIP's model with q and v of both towers trained whole instead of POP."""
+
+_base_ = ["./hclip_vitb16.py"]
+
+model = dict(
+    backbone=dict(adapter=dict(_delete_=True, type="TrainedProjections", projections=("q", "v")))
+)

@@ -1,0 +1,22 @@
+"""CLIP for dense prediction: loading through open_clip, the two towers, prompts. Plain torch."""
+
+from hclip_mmseg.clip.attention import AdaptedProjections, PlainProjections, Projections
+from hclip_mmseg.clip.image_tower import ImageTower
+from hclip_mmseg.clip.loading import build_clip, clip_config, read_state_dict
+from hclip_mmseg.clip.templates import resolve_templates
+from hclip_mmseg.clip.text_tower import TextTower
+from hclip_mmseg.clip.tokens import prompt_name, tokenize
+
+__all__ = [
+    "AdaptedProjections",
+    "ImageTower",
+    "PlainProjections",
+    "Projections",
+    "TextTower",
+    "build_clip",
+    "clip_config",
+    "prompt_name",
+    "read_state_dict",
+    "resolve_templates",
+    "tokenize",
+]

@@ -1,0 +1,176 @@
+"""Attention of a CLIP block, with its four projections replaceable.
+
+A block of open_clip keeps q, k and v in one ``in_proj_weight`` of [3 width, width] and ``out`` in
+``out_proj``. What computes them is an object with three methods, so that frozen, adapted and folded
+weights run through the same block.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hclip_mmseg.adapters import Adapter
+from hclip_mmseg.adapters.base import Tower
+
+
+class Projections(Protocol):
+    """The four projections of one attention."""
+
+    def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[..., width] -> q, k and v, each [..., width]."""
+
+    def value(self, x: Tensor) -> Tensor:
+        """[..., width] -> v alone."""
+
+    def out(self, x: Tensor) -> Tensor:
+        """[..., width] -> the attention's output projection."""
+
+
+class PlainProjections:
+    """Projections by fixed weights: CLIP's own, or CLIP's with the adapters folded in.
+
+    Args:
+        in_weight: [3 width, width], rows of q, then k, then v.
+        in_bias: [3 width] or None.
+        out_weight: [width, width].
+        out_bias: [width] or None.
+    """
+
+    def __init__(
+        self, in_weight: Tensor, in_bias: Tensor | None, out_weight: Tensor, out_bias: Tensor | None
+    ) -> None:
+        self.in_weight, self.in_bias = in_weight, in_bias
+        self.out_weight, self.out_bias = out_weight, out_bias
+
+    @classmethod
+    def of(cls, attention: nn.MultiheadAttention) -> PlainProjections:
+        """The weights that ``attention`` holds."""
+        return cls(
+            attention.in_proj_weight,
+            attention.in_proj_bias,
+            attention.out_proj.weight,
+            attention.out_proj.bias,
+        )
+
+    def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`Projections`."""
+        q, k, v = F.linear(x, self.in_weight, self.in_bias).chunk(3, dim=-1)
+        return q, k, v
+
+    def value(self, x: Tensor) -> Tensor:
+        """See :class:`Projections`."""
+        start = 2 * self.in_weight.shape[1]
+        bias = None if self.in_bias is None else self.in_bias[start:]
+        return F.linear(x, self.in_weight[start:], bias)
+
+    def out(self, x: Tensor) -> Tensor:
+        """See :class:`Projections`."""
+        return F.linear(x, self.out_weight, self.out_bias)
+
+
+class AdaptedProjections:
+    """Projections whose frozen weights an adapter changes at this very step.
+
+    Args:
+        attention: holds the frozen weights.
+        adapter: computes each projection (design: ``Adapter.linear``).
+        tower: 'image' or 'text'.
+        layer: index of the block in its tower.
+    """
+
+    def __init__(self, attention: nn.MultiheadAttention, adapter: Adapter, tower: Tower, layer: int) -> None:
+        self.attention, self.adapter, self.tower, self.layer = attention, adapter, tower, layer
+
+    def _input_projection(self, index: int, x: Tensor) -> Tensor:
+        width = self.attention.embed_dim
+        rows = slice(index * width, (index + 1) * width)
+        bias = self.attention.in_proj_bias
+        return self.adapter.linear(
+            self.tower,
+            self.layer,
+            ("q", "k", "v")[index],
+            x,
+            self.attention.in_proj_weight[rows],
+            None if bias is None else bias[rows],
+        )
+
+    def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """See :class:`Projections`."""
+        return self._input_projection(0, x), self._input_projection(1, x), self._input_projection(2, x)
+
+    def value(self, x: Tensor) -> Tensor:
+        """See :class:`Projections`."""
+        return self._input_projection(2, x)
+
+    def out(self, x: Tensor) -> Tensor:
+        """See :class:`Projections`."""
+        projection = self.attention.out_proj
+        return self.adapter.linear(self.tower, self.layer, "out", x, projection.weight, projection.bias)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) -> Tensor:
+    """Multi-head scaled-dot-product attention.
+
+    Args:
+        q, k, v: [batch, length, width].
+        heads: number of heads; divides the width.
+        causal: whether a position sees only itself and those before it.
+
+    Returns:
+        [batch, length, width].
+    """
+    batch, length, width = q.shape
+
+    def split(x: Tensor) -> Tensor:
+        return x.view(batch, length, heads, width // heads).transpose(1, 2)
+
+    mixed = F.scaled_dot_product_attention(split(q), split(k), split(v), is_causal=causal)
+    return mixed.transpose(1, 2).reshape(batch, length, width)
+
+
+def run_block(block: nn.Module, x: Tensor, projections: Projections, causal: bool = False) -> Tensor:
+    """One residual attention block of CLIP: x + attention(ln_1(x)), then + mlp(ln_2(.)).
+
+    Args:
+        block: an ``open_clip`` ResidualAttentionBlock.
+        x: [batch, length, width].
+        projections: what computes q, k, v and out.
+        causal: True in the text tower.
+
+    Returns:
+        [batch, length, width].
+    """
+    q, k, v = projections.qkv(block.ln_1(x))
+    x = x + block.ls_1(projections.out(attend(q, k, v, block.attn.num_heads, causal)))
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
+
+
+def run_dense_block(block: nn.Module, x: Tensor, projections: Projections, residual: str = "cls") -> Tensor:
+    """The last block without its attention (design: section 4): q and k are never computed.
+
+    tokens = out(v(ln_1(x))) + residual, then + mlp(ln_2(tokens)).
+
+    Args:
+        block: an ``open_clip`` ResidualAttentionBlock.
+        x: [batch, 1 + patches, width], the CLS token first.
+        projections: what computes v and out.
+        residual: what is added: 'cls', the CLS token's input to every token (CAT-Seg's and H-CLIP's
+            published code); 'own', each token's own input; 'none', nothing (the pure value path).
+
+    Returns:
+        [batch, 1 + patches, width].
+
+    Raises:
+        ValueError: on another ``residual``.
+    """
+    tokens = block.ls_1(projections.out(projections.value(block.ln_1(x))))
+    if residual == "cls":
+        tokens = tokens + x[:, :1]
+    elif residual == "own":
+        tokens = tokens + x
+    elif residual != "none":
+        raise ValueError(f"residual must be 'cls', 'own' or 'none', not {residual!r}")
+    return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))

@@ -1,0 +1,127 @@
+"""CLIP's image tower for dense prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hclip_mmseg.clip.attention import Projections, run_block, run_dense_block
+
+ProjectionsOf = Callable[[int], Projections]
+
+
+class ImageTower(nn.Module):
+    """A vision transformer of open_clip that gives tokens instead of one embedding.
+
+    Takes over the modules of ``visual``; parameter names stay open_clip's (``conv1.weight``,
+    ``transformer.resblocks.0.attn.in_proj_weight`` ...), so a state dict moves in either direction.
+
+    Args:
+        visual: ``open_clip.transformer.VisionTransformer`` with a CLS token and without attentional pooling.
+    """
+
+    def __init__(self, visual: nn.Module) -> None:
+        super().__init__()
+        self.conv1 = visual.conv1
+        self.class_embedding = visual.class_embedding
+        self.positional_embedding = visual.positional_embedding
+        self.ln_pre = visual.ln_pre
+        self.transformer = visual.transformer
+        self.ln_post = visual.ln_post
+        self.proj = visual.proj
+        self.grid_size: tuple[int, int] = tuple(visual.grid_size)
+
+    @property
+    def layers(self) -> int:
+        """Number of blocks."""
+        return len(self.transformer.resblocks)
+
+    @property
+    def width(self) -> int:
+        """Width of the tokens between the blocks."""
+        return self.conv1.out_channels
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch in pixels."""
+        return self.conv1.kernel_size[0]
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of the embeddings shared with the text tower."""
+        return self.proj.shape[1]
+
+    def grid_of(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of patches of an image.
+
+        Raises:
+            ValueError: if a side is no positive multiple of the patch size.
+        """
+        patch = self.patch_size
+        if height < patch or width < patch or height % patch or width % patch:
+            raise ValueError(
+                f"the image tower takes images whose sides are multiples of its patch of {patch} pixels, "
+                f"got {height} x {width}; resize the image first"
+            )
+        return height // patch, width // patch
+
+    def positions(self, grid: tuple[int, int]) -> Tensor:
+        """Positional embeddings [1 + rows * columns, width], the patches' resized bicubically to ``grid``."""
+        if grid == self.grid_size:
+            return self.positional_embedding
+        cls, patches = self.positional_embedding[:1], self.positional_embedding[1:]
+        patches = patches.reshape(1, *self.grid_size, -1).permute(0, 3, 1, 2)
+        patches = F.interpolate(patches, size=grid, mode="bicubic", align_corners=False)
+        return torch.cat([cls, patches[0].flatten(1).T])
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Normalised images [B, 3, H, W] -> tokens before the first block [B, 1 + patches, width], CLS first."""
+        grid = self.grid_of(*images.shape[-2:])
+        patches = self.conv1(images).flatten(2).transpose(1, 2)
+        cls = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        tokens = torch.cat([cls, patches], dim=1) + self.positions(grid).to(patches.dtype)
+        return self.ln_pre(tokens)
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """ln_post and the projection on every token: [..., width] -> [..., embed_dim]."""
+        return self.ln_post(tokens) @ self.proj
+
+    def forward(
+        self,
+        images: Tensor,
+        projections: ProjectionsOf,
+        collect: Sequence[int] = (),
+        residual: str = "cls",
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Dense tokens and the outputs of inner blocks (design: section 4).
+
+        Args:
+            images: normalised images [B, 3, H, W], sides multiples of the patch.
+            projections: block index -> what computes its projections.
+            collect: indices of blocks (from 0, the last excluded) whose outputs are wanted.
+            residual: see :func:`~hclip_mmseg.clip.attention.run_dense_block`.
+
+        Returns:
+            projected tokens [B, 1 + patches, embed_dim] and, in the order of ``collect``, block outputs
+            [B, 1 + patches, width].
+        """
+        collected: dict[int, Tensor] = {}
+        x = self.embed(images)
+        blocks = self.transformer.resblocks
+        for index, block in enumerate(blocks[:-1]):
+            x = run_block(block, x, projections(index))
+            if index in collect:
+                collected[index] = x
+        last = len(blocks) - 1
+        tokens = run_dense_block(blocks[last], x, projections(last), residual)
+        return self.project(tokens), [collected[index] for index in collect]
+
+    def encode_image(self, images: Tensor, projections: ProjectionsOf) -> Tensor:
+        """CLIP's own image embedding [B, embed_dim]: all blocks with attention, read at the CLS token."""
+        x = self.embed(images)
+        for index, block in enumerate(self.transformer.resblocks):
+            x = run_block(block, x, projections(index))
+        return self.project(x[:, 0])

@@ -1,0 +1,210 @@
+"""Building CLIP through open_clip, from whatever form its weights come in."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from open_clip import factory
+from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
+from open_clip.transformer import VisionTransformer
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
+
+
+def clip_config(model: str | Mapping[str, Any]) -> dict[str, Any]:
+    """The geometry of a CLIP in open_clip's schema.
+
+    Args:
+        model: an open_clip name ('ViT-B-16-quickgelu'), the path of a JSON file, or the mapping itself.
+
+    Returns:
+        A mapping with ``embed_dim``, ``vision_cfg``, ``text_cfg`` and what else the schema allows.
+
+    Raises:
+        FileNotFoundError: if ``model`` ends in .json and there is no such file.
+        ValueError: on a name that open_clip does not know, or a mapping without the three entries.
+    """
+    if isinstance(model, str):
+        if model.endswith(".json"):
+            path = Path(model)
+            if not path.is_file():
+                raise FileNotFoundError(f"no CLIP model configuration at {path.absolute()}")
+            config = json.loads(path.read_text())
+            config = config.get("model_cfg", config)
+        else:
+            found = factory.get_model_config(model)
+            if found is None:
+                near = [name for name in factory.list_models() if name.startswith(model[:5])]
+                raise ValueError(
+                    f"open_clip knows no model {model!r}; names that begin alike: {', '.join(near[:12]) or 'none'}"
+                )
+            config = found
+    else:
+        config = dict(model)
+    missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
+    if missing:
+        raise ValueError(f"the CLIP configuration {model!r} lacks {', '.join(missing)} (open_clip's schema)")
+    return config
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Reads CLIP weights: OpenAI's TorchScript archives, state dicts (.pt, .pth, .bin) or .safetensors.
+
+    Args:
+        path: the file; a dict holding 'state_dict' (open_clip's training checkpoints) is looked into, and
+            a leading 'module.' is dropped from names.
+
+    Returns:
+        name -> tensor in the dtype of the file.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is truncated or holds no tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no CLIP weights at {path.absolute()}")
+    try:
+        loaded = _read_any(path)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError, UnpicklingError) as error:
+        raise ValueError(
+            f"cannot read the CLIP weights {path.absolute()} ({path.stat().st_size:,} bytes): the file is "
+            f"truncated or of another kind; download it again. ({type(error).__name__}: {error})"
+        ) from error
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else {}
+    state = {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
+    if not state:
+        raise ValueError(f"{path.absolute()} holds no tensors, so it is no CLIP checkpoint")
+    return state
+
+
+def _read_any(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    try:
+        return torch.jit.load(str(path), map_location="cpu").state_dict()
+    except RuntimeError:
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def is_openai(state: Mapping[str, Tensor]) -> bool:
+    """Whether the names are those of an OpenAI archive, whose models use QuickGELU."""
+    return any(name in state for name in OPENAI_EXTRAS)
+
+
+def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> Path:
+    """The file behind ``pretrained``: itself, or what open_clip downloads for its tag."""
+    looks_like_path = "/" in pretrained or re.search(r"\.(pt|pth|bin|safetensors)$", pretrained)
+    if Path(pretrained).is_file() or looks_like_path:
+        return Path(pretrained)
+    name = model if isinstance(model, str) else ""
+    tag_config = get_pretrained_cfg(name, pretrained)
+    if not tag_config:
+        tags = list_pretrained_tags_by_model(name)
+        raise ValueError(
+            f"{pretrained!r} is neither a file nor a tag of open_clip for the model {name or 'given'!r}; "
+            f"tags: {', '.join(tags) or 'none'}"
+        )
+    try:
+        return Path(download_pretrained(tag_config))
+    except Exception as error:
+        raise FileNotFoundError(
+            f"the weights {pretrained!r} of {name} could not be downloaded ({type(error).__name__}); download "
+            "them elsewhere and give the file's path instead"
+        ) from error
+
+
+def _check_shapes(clip: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    expected = clip.state_dict()
+    missing = [name for name in expected if name not in state]
+    unexpected = [name for name in state if name not in expected]
+    wrong = [
+        f"{name} is {list(state[name].shape)}, the model needs {list(value.shape)}"
+        for name, value in expected.items()
+        if name in state and state[name].shape != value.shape
+    ]
+    if missing or unexpected or wrong:
+        parts = []
+        if wrong:
+            parts.append(f"{len(wrong)} of another shape ({wrong[0]})")
+        if missing:
+            parts.append(f"{len(missing)} missing ({', '.join(missing[:3])} ...)")
+        if unexpected:
+            parts.append(f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])} ...)")
+        raise ValueError(
+            f"the CLIP weights {source} do not fit the configured model: {'; '.join(parts)}. "
+            "Choose the model name that belongs to the weights"
+        )
+
+
+def _check_towers(clip: nn.Module, model: str | Mapping[str, Any]) -> None:
+    visual = getattr(clip, "visual", None)
+    text = getattr(clip, "text", clip)
+    if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None or visual.pool_type != "tok":
+        raise ValueError(
+            f"the image tower of {model!r} is no plain vision transformer read at a CLS token; dense tokens "
+            "need one, such as ViT-B-16 or ViT-L-14-336"
+        )
+    pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
+    if pool != "argmax" or getattr(text, "attn_mask", None) is None:
+        raise ValueError(
+            f"the text tower of {model!r} is not causal and read at its end token, as CLIP's are; "
+            "choose a CLIP with OpenAI's text tower"
+        )
+
+
+def build_clip(
+    model: str | Mapping[str, Any],
+    pretrained: str | None = None,
+    quick_gelu: bool | None = None,
+) -> CLIP | CustomTextCLIP:
+    """An open_clip CLIP in fp32 with vision-transformer towers.
+
+    Args:
+        model: see :func:`clip_config`.
+        pretrained: the path of weights (see :func:`read_state_dict`), a tag of open_clip such as
+            'openai' or 'laion2b_s34b_b88k' (downloaded), or None for random weights.
+        quick_gelu: whether the MLPs use QuickGELU, as OpenAI's weights need. None: as the model name and
+            the tag say, and for weights given as a file, True where they are an OpenAI archive.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        FileNotFoundError, ValueError: as above, and if weights and geometry do not fit each other, or the
+            towers are not those of a CLIP with vision and causal text transformers.
+    """
+    config = dict(clip_config(model))
+    state: dict[str, Tensor] = {}
+    if pretrained is not None:
+        state = read_state_dict(_find_weights(model, pretrained))
+        if quick_gelu is None and (pretrained == "openai" or is_openai(state)):
+            quick_gelu = True
+    if quick_gelu is not None:
+        config["quick_gelu"] = quick_gelu
+    custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
+    clip = (CustomTextCLIP if custom else CLIP)(**config)
+    _check_towers(clip, model)
+    if state:
+        state = {name: value.float() for name, value in state.items() if name not in OPENAI_EXTRAS}
+        if custom:
+            state = _to_custom_text(state)
+        _check_shapes(clip, state, str(pretrained))
+        clip.load_state_dict(state)
+    return clip.eval()
+
+
+def _to_custom_text(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    return convert_to_custom_text_state_dict(state)

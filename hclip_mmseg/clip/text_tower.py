@@ -1,0 +1,73 @@
+"""CLIP's text tower."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from hclip_mmseg.clip.attention import Projections, run_block
+
+
+class TextTower(nn.Module):
+    """The text transformer of open_clip, cut at the longest text of the batch.
+
+    The tower is causal and read at the end-of-text token, so no later position can reach the result:
+    cutting there gives the same numbers for less work (design: section 4). Takes over the modules of
+    ``clip``; parameter names stay open_clip's.
+
+    Args:
+        clip: ``open_clip.model.CLIP``, or the ``text`` module of a ``CustomTextCLIP``.
+    """
+
+    def __init__(self, clip: nn.Module) -> None:
+        super().__init__()
+        self.token_embedding = clip.token_embedding
+        self.positional_embedding = clip.positional_embedding
+        self.transformer = clip.transformer
+        self.ln_final = clip.ln_final
+        self.text_projection = clip.text_projection
+
+    @property
+    def layers(self) -> int:
+        """Number of blocks."""
+        return len(self.transformer.resblocks)
+
+    @property
+    def width(self) -> int:
+        """Width of the tokens between the blocks."""
+        return self.token_embedding.embedding_dim
+
+    @property
+    def context_length(self) -> int:
+        """Number of positions of a text, its start and end tokens included."""
+        return self.positional_embedding.shape[0]
+
+    def forward(
+        self, tokens: Tensor, projections: Callable[[int], Projections], checkpoint_blocks: bool = False
+    ) -> Tensor:
+        """Texts -> embeddings.
+
+        Args:
+            tokens: [N, length] token numbers; the end-of-text token is the largest of a row.
+            projections: block index -> what computes its projections.
+            checkpoint_blocks: compute the blocks again in the backward pass instead of keeping what
+                is inside them; less memory for about a third more time.
+
+        Returns:
+            [N, embed_dim], not normalised.
+        """
+        ends = tokens.argmax(dim=-1)
+        tokens = tokens[:, : int(ends.max()) + 1]
+        x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
+        for index, block in enumerate(self.transformer.resblocks):
+            if checkpoint_blocks and torch.is_grad_enabled():
+                x = checkpoint(run_block, block, x, projections(index), True, use_reentrant=False)
+            else:
+                x = run_block(block, x, projections(index), causal=True)
+        x = self.ln_final(x[torch.arange(len(x), device=x.device), ends])
+        if isinstance(self.text_projection, nn.Linear):
+            return self.text_projection(x)
+        return x @ self.text_projection

@@ -1,0 +1,78 @@
+"""A run beside what it is compared with: one table at the end of training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS, MODELS
+from rich.console import Console
+from rich.table import Table
+
+
+@HOOKS.register_module()
+class ComparisonHook(Hook):
+    """Evaluates another model on the validation set once, and prints both results after training.
+
+    The table goes to the terminal and the run's log, the numbers to ``comparison.json`` in its folder.
+
+    Args:
+        baseline: config of the model to compare with; it is given the validation dataset's classes.
+        baseline_name, trained_name: headings of the two rows.
+        columns: heading of a column -> name of the metric that it shows.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(
+        self,
+        baseline: Mapping[str, Any],
+        baseline_name: str,
+        trained_name: str,
+        columns: Mapping[str, str],
+    ) -> None:
+        self.baseline = dict(baseline)
+        self.names = baseline_name, trained_name
+        self.columns = dict(columns)
+        self.results: dict[str, dict[str, float]] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Evaluates the baseline, before anything is trained."""
+        runner.logger.info(f"Evaluating {self.names[0]} ...")
+        model = MODELS.build(self.baseline)
+        model.init_weights()
+        model.to(next(runner.model.parameters()).device).eval()
+        loop = runner.val_loop
+        model.set_vocabulary(loop.dataloader.dataset.metainfo["classes"])
+        for batch in loop.dataloader:
+            with torch.no_grad():
+                outputs = model.val_step(batch)
+            loop.evaluator.process(data_samples=outputs, data_batch=batch)
+        self.results[self.names[0]] = loop.evaluator.evaluate(len(loop.dataloader.dataset))
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Remembers the newest result of the model that is trained."""
+        if metrics:
+            self.results[self.names[1]] = metrics
+
+    def after_train(self, runner: Runner) -> None:
+        """Prints and saves the table."""
+        if not is_main_process():
+            return
+        path = Path(runner.work_dir) / "comparison.json"
+        shown = {
+            row: {heading: float(metrics.get(key, float("nan"))) for heading, key in self.columns.items()}
+            for row, metrics in self.results.items()
+        }
+        path.write_text(json.dumps(shown, indent=2) + "\n")
+        table = Table("", *self.columns, title=f"{runner.experiment_name}, {runner.iter} iterations, percent")
+        for row, values in shown.items():
+            table.add_row(row, *(f"{value:.1f}" for value in values.values()))
+        Console().print(table)
+        runner.logger.info(f"Comparison: {json.dumps(shown)} (saved to {path})")

@@ -1,0 +1,91 @@
+"""When the relations update the adapters, and when adapters are folded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from torch import nn
+
+from hclip_mmseg.adapters import POP
+from hclip_mmseg.models.backbones import HCLIPBackbone
+from hclip_mmseg.models.backbones.drift import energy_drift_by_tower, orthogonality_by_tower
+
+
+def adapted_backbones(model: nn.Module) -> Iterator[HCLIPBackbone]:
+    """Every backbone with adapters in a model, wrapped or not."""
+    for module in model.modules():
+        if isinstance(module, HCLIPBackbone) and module.adapter is not None:
+            yield module
+
+
+@HOOKS.register_module()
+class DCRCHook(Hook):
+    """Runs DCRC once a step and keeps folded weights fresh (design: section 3).
+
+    Before each training iteration the relations are computed once, for both towers. Before validation and
+    test the adapters are folded into the weights; the frozen weights are never overwritten, so training
+    goes on exactly where it was. A model used without this hook computes the same when it needs it.
+
+    Args:
+        interval: training iterations between logs of the orthogonality error per tower (the largest
+            |R^T R - I|) and of the drift of the hyperspherical energy per tower (relative to CLIP's).
+            They go to the visualizer's backends; 0 for never.
+    """
+
+    priority = "NORMAL"
+
+    def __init__(self, interval: int = 500) -> None:
+        self.interval = interval
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+        """The relations update the adapter tensor for both towers."""
+        for backbone in adapted_backbones(runner.model):
+            backbone.adapter.refresh()
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Logs what the adapters have become."""
+        if self.interval and self.every_n_train_iters(runner, self.interval):
+            self.log(runner)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Folds the adapters."""
+        self._fold(runner)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Folds the adapters."""
+        self._fold(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Gives the folded weights' memory back to training."""
+        for backbone in adapted_backbones(runner.model):
+            backbone.unfold()
+
+    def _fold(self, runner: Runner) -> None:
+        for backbone in adapted_backbones(runner.model):
+            # Hooks that exchange weights through .data (EMA) leave no trace that could be checked.
+            backbone.unfold()
+            backbone.fold()
+
+    @torch.no_grad()
+    def log(self, runner: Runner) -> None:
+        """Writes orthogonality error and energy drift per tower to the visualizer's backends."""
+        for backbone in adapted_backbones(runner.model):
+            if not isinstance(backbone.adapter, POP):
+                continue
+            scalars = {
+                f"adapter/orthogonality_error_{tower}": value
+                for tower, value in orthogonality_by_tower(backbone).items()
+            }
+            scalars |= {
+                f"adapter/energy_drift_{tower}": value for tower, value in energy_drift_by_tower(backbone).items()
+            }
+            runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
+            runner.logger.info("  ".join(f"{name}: {value:.3e}" for name, value in scalars.items()))
+            backbone.adapter.release()

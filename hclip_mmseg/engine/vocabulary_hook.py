@@ -1,0 +1,49 @@
+"""The vocabulary follows the dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+
+@HOOKS.register_module()
+class VocabularyHook(Hook):
+    """Gives the model the classes of the dataset at hand.
+
+    Training classes in training; the evaluated dataset's in validation and test. Leave it out of a config
+    to keep the vocabulary that the model was built with.
+    """
+
+    priority = "ABOVE_NORMAL"
+
+    def before_train(self, runner: Runner) -> None:
+        """The training dataset's classes."""
+        self._follow(runner, runner.train_dataloader)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """The validation dataset's classes."""
+        self._follow(runner, runner.val_dataloader)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Back to the training dataset's classes."""
+        if runner.train_dataloader is not None and not isinstance(runner.train_dataloader, dict):
+            self._follow(runner, runner.train_dataloader)
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """The tested dataset's classes."""
+        self._follow(runner, runner.test_dataloader)
+
+    @staticmethod
+    def _follow(runner: Runner, dataloader: Any) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        classes = dataloader.dataset.metainfo.get("classes")
+        if classes is None:
+            raise ValueError(
+                f"{type(dataloader.dataset).__name__} has no 'classes' in its metainfo, so the model cannot know "
+                "what to look for; give the dataset classes or leave VocabularyHook out of the config"
+            )
+        model.set_vocabulary(classes)

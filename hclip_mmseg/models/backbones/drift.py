@@ -1,0 +1,38 @@
+"""How far adapters have moved the towers in hyperspherical space."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+import torch
+
+from hclip_mmseg.adapters import hyperspherical_energy, orthogonality_error
+from hclip_mmseg.models.backbones.hclip_backbone import HCLIPBackbone
+
+
+def orthogonality_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
+    """Largest |R^T R - I| of the turns of each tower."""
+    return {tower: float(orthogonality_error(backbone.adapter.turns(tower))) for tower in ("image", "text")}
+
+
+@torch.no_grad()
+def energy_drift_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
+    """Mean relative change of the hyperspherical energy of each tower's projections.
+
+    Measured along the axis that an orthogonal turn leaves alone (design: section 2): rows of q, k and v,
+    columns of out.
+    """
+    drift = {}
+    for tower in ("image", "text"):
+        changes = []
+        for layer, attention in enumerate(backbone.attentions(tower)):
+            weights = [*attention.in_proj_weight.chunk(3), attention.out_proj.weight]
+            for projection, weight in zip(("q", "k", "v", "out"), weights, strict=True):
+                axis = 1 if projection == "out" else 0
+                before = hyperspherical_energy(weight, axis)
+                after = hyperspherical_energy(
+                    backbone.adapter.adapted_weight(tower, layer, projection, weight), axis
+                )
+                changes.append(float(after / before) - 1)
+        drift[tower] = fmean(changes)
+    return drift

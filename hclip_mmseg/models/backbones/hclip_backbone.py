@@ -1,0 +1,183 @@
+"""CLIP's two towers with the adapters that tie them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from hclip_mmseg.adapters import ParameterVersions, build_adapter
+from hclip_mmseg.adapters.base import Tower
+from hclip_mmseg.clip import AdaptedProjections, ImageTower, PlainProjections, Projections, TextTower, build_clip
+
+
+@MODELS.register_module()
+class HCLIPBackbone(BaseModule):
+    """CLIP for dense prediction, frozen but for adapters and positional embeddings (design: sections 1-4).
+
+    Owns both towers and the adapters, because the relations tie them. :meth:`forward` is the image's
+    door, :meth:`encode_text` the text's.
+
+    Args:
+        clip: arguments of :func:`~hclip_mmseg.clip.build_clip`: ``model``, ``pretrained``, ``quick_gelu``.
+        adapter: ``dict(type='POP', ...)`` (layers and widths are filled in), or None for plain CLIP.
+        guidance_layers: blocks whose outputs guide the head, counted from 0; () for none.
+        guidance_channels: channels of their maps, upsampled 2 and 4 times.
+        train_positions: whether both positional embeddings are trained.
+        residual: of the last block, see :func:`~hclip_mmseg.clip.attention.run_dense_block`.
+        checkpoint_text: compute the text tower's blocks again in the backward pass, for less memory.
+    """
+
+    def __init__(
+        self,
+        clip: Mapping[str, Any],
+        adapter: Mapping[str, Any] | None = None,
+        guidance_layers: Sequence[int] = (3, 7),
+        guidance_channels: Sequence[int] = (256, 128),
+        train_positions: bool = True,
+        residual: str = "cls",
+        checkpoint_text: bool = False,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        model = build_clip(**clip)
+        self.image_tower = ImageTower(model.visual)
+        self.text_tower = TextTower(getattr(model, "text", model))
+        self.logit_scale = model.logit_scale
+        self.requires_grad_(False)
+        if train_positions:
+            self.image_tower.positional_embedding.requires_grad_(True)
+            self.text_tower.positional_embedding.requires_grad_(True)
+        self.residual = residual
+        self.checkpoint_text = checkpoint_text
+        self.guidance_layers = tuple(guidance_layers)
+        self._check_guidance(guidance_channels)
+        self.guidance_upsamples = nn.ModuleList(
+            nn.ConvTranspose2d(self.image_tower.width, channels, kernel_size=scale, stride=scale)
+            for channels, scale in zip(guidance_channels, (2, 4), strict=False)
+        )
+        self.adapter = None
+        if adapter is not None:
+            self.adapter = build_adapter(
+                adapter,
+                image_layers=self.image_tower.layers,
+                text_layers=self.text_tower.layers,
+                image_width=self.image_tower.width,
+                text_width=self.text_tower.width,
+            )
+            self.adapter.start_from({"image": self.attentions("image"), "text": self.attentions("text")})
+        self._folded: dict[Tower, list[Projections]] = {}
+        self._folded_versions: ParameterVersions | None = None
+
+    def _check_guidance(self, channels: Sequence[int]) -> None:
+        last = self.image_tower.layers - 1
+        if len(channels) != len(self.guidance_layers) or len(channels) not in (0, 2):
+            raise ValueError(
+                f"guidance_layers {self.guidance_layers} and guidance_channels {tuple(channels)} must be two each, "
+                "or none"
+            )
+        if any(not 0 <= layer < last for layer in self.guidance_layers):
+            raise ValueError(
+                f"guidance_layers {self.guidance_layers} must be blocks 0 to {last - 1} of the image tower's {last + 1}"
+            )
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Dense features of images.
+
+        Args:
+            images: normalised [B, 3, H, W]; sides are multiples of the patch.
+
+        Returns:
+            guidance maps [B, channels, 2 h, 2 w] and [B, channels, 4 h, 4 w] (if any), then the projected
+            dense tokens [B, embed_dim, h, w], for h x w patches.
+        """
+        grid = self.image_tower.grid_of(*images.shape[-2:])
+        tokens, inner = self.image_tower(
+            images, self.projections("image"), collect=self.guidance_layers, residual=self.residual
+        )
+
+        def to_map(x: Tensor) -> Tensor:
+            return x[:, 1:].transpose(1, 2).unflatten(2, grid)
+
+        guidance = [upsample(to_map(x)) for upsample, x in zip(self.guidance_upsamples, inner, strict=True)]
+        return (*guidance, to_map(tokens))
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
+        return self.text_tower(tokens, self.projections("text"), self.checkpoint_text)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """CLIP's own embedding of images [B, 3, H, W] -> [B, embed_dim], not normalised."""
+        return self.image_tower.encode_image(images, self.projections("image"))
+
+    def text_parameters(self) -> list[nn.Parameter]:
+        """All parameters that :meth:`encode_text` computes with."""
+        adapter = [] if self.adapter is None else list(self.adapter.parameters())
+        return [*self.text_tower.parameters(), *adapter]
+
+    def projections(self, tower: Tower):
+        """Block index -> what computes the projections of that block now.
+
+        While gradients are recorded these are the adapters themselves; else weights with the adapters
+        folded in, which cost what plain CLIP costs, folded anew whenever a parameter has changed.
+        """
+        attentions = self.attentions(tower)
+        if self.adapter is None:
+            return lambda index: PlainProjections.of(attentions[index])
+        if torch.is_grad_enabled():
+            return lambda index: AdaptedProjections(attentions[index], self.adapter, tower, index)
+        self.fold()
+        return self._folded[tower].__getitem__
+
+    def attentions(self, tower: Tower) -> list[nn.MultiheadAttention]:
+        """The attention modules of a tower's blocks, which hold the frozen weights."""
+        return [block.attn for block in self._blocks(tower)]
+
+    def _blocks(self, tower: Tower) -> nn.ModuleList:
+        return (self.image_tower if tower == "image" else self.text_tower).transformer.resblocks
+
+    def fold(self) -> None:
+        """Folds the adapters into copies of the projections' weights, unless that is done and current.
+
+        The frozen weights themselves stay as they are, so that training goes on exactly where it was.
+        """
+        if self.adapter is None:
+            return
+        sources = list(self.adapter.parameters())
+        for tower in ("image", "text"):
+            for attention in self.attentions(tower):
+                sources += list(attention.parameters())
+        if self._folded_versions is not None and self._folded_versions.current(sources):
+            return
+        self.unfold()
+        device = sources[0].device.type
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
+            for tower in ("image", "text"):
+                self._folded[tower] = [
+                    self._fold_block(tower, index) for index in range(len(self._blocks(tower)))
+                ]
+        self.adapter.release()
+        self._folded_versions = ParameterVersions(sources)
+
+    def _fold_block(self, tower: Tower, layer: int) -> PlainProjections:
+        attention = self.attentions(tower)[layer]
+        adapted = [
+            self.adapter.adapted_weight(tower, layer, projection, weight)
+            for projection, weight in zip(("q", "k", "v"), attention.in_proj_weight.chunk(3), strict=True)
+        ]
+        out = self.adapter.adapted_weight(tower, layer, "out", attention.out_proj.weight)
+        return PlainProjections(
+            torch.cat(adapted), attention.in_proj_bias, out, attention.out_proj.bias
+        )
+
+    def unfold(self) -> None:
+        """Forgets the folded weights; the next use without gradients folds again."""
+        self._folded = {}
+        self._folded_versions = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_folded": {}, "_folded_versions": None}

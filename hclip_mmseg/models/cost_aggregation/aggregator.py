@@ -1,0 +1,159 @@
+"""Cost aggregation: from dense tokens and text embeddings to one score map per class."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from hclip_mmseg.models.cost_aggregation.class_attention import ClassAggregation
+from hclip_mmseg.models.cost_aggregation.cost_volume import cost_volume, most_similar_classes
+from hclip_mmseg.models.cost_aggregation.decoder import CostDecoder
+from hclip_mmseg.models.cost_aggregation.spatial_attention import SpatialAggregation
+
+LEFT_OUT = -100.0
+"""Logit of a class that was not among the most similar ones (design: section 5)."""
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    """Chunks of classes together again."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+class AggregationLayer(nn.Module):
+    """Spatial, then class aggregation."""
+
+    def __init__(self, spatial: SpatialAggregation, classes: ClassAggregation) -> None:
+        super().__init__()
+        self.spatial = spatial
+        self.classes = classes
+
+
+class CostAggregator(nn.Module):
+    """The network of CAT-Seg over a cost volume (design: section 5).
+
+    Args:
+        text_channels: width of dense tokens and text embeddings.
+        templates: number P of prompt templates.
+        dim: width of the cost embedding.
+        layers, heads, window: of the aggregation.
+        appearance_dim: width of the appearance guidance, 0 for none.
+        text_guidance_dim: width of the text guidance, 0 for none.
+        class_length: fixed length of the class attention; of more classes, the most similar are kept.
+        class_pooling: side of the pooling of class attention in training.
+        decoder_channels, guidance_channels, guidance_projections: see :class:`CostDecoder`.
+        inference_chunk: how many class maps are aggregated at once without gradients; bounds the memory.
+        training_chunk: the same in training, computed again in the backward pass; None keeps everything
+            that the backward pass needs in memory instead.
+    """
+
+    def __init__(
+        self,
+        text_channels: int = 512,
+        templates: int = 1,
+        dim: int = 128,
+        layers: int = 2,
+        heads: int = 4,
+        window: int = 12,
+        appearance_dim: int = 128,
+        text_guidance_dim: int = 128,
+        class_length: int = 256,
+        class_pooling: int = 2,
+        decoder_channels: tuple[int, int] = (64, 32),
+        guidance_channels: tuple[int, ...] = (256, 128),
+        guidance_projections: tuple[int, ...] = (32, 16),
+        inference_chunk: int = 32,
+        training_chunk: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.class_length = class_length
+        self.inference_chunk, self.training_chunk = inference_chunk, training_chunk
+        self.embed_cost = nn.Conv2d(templates, dim, 7, padding=3)
+        self.appearance_projection = (
+            nn.Sequential(nn.Conv2d(text_channels, appearance_dim, 3, padding=1), nn.ReLU())
+            if appearance_dim
+            else None
+        )
+        self.text_projection = (
+            nn.Sequential(nn.Linear(text_channels, text_guidance_dim), nn.ReLU()) if text_guidance_dim else None
+        )
+        self.layers = nn.ModuleList(
+            AggregationLayer(
+                SpatialAggregation(dim, appearance_dim, heads, window),
+                ClassAggregation(dim, text_guidance_dim, heads, class_length, class_pooling),
+            )
+            for _ in range(layers)
+        )
+        self.decoder = CostDecoder(dim, decoder_channels, guidance_channels, guidance_projections)
+
+    def forward(self, dense: Tensor, guidance: tuple[Tensor, ...], text: Tensor) -> Tensor:
+        """Scores every class at every place; see :meth:`most_similar` for the arguments.
+
+        Returns:
+            logits [B, T, 4 H, 4 W]; a class outside the ``class_length`` most similar ones scores -100.
+        """
+        logits, kept = self.most_similar(dense, guidance, text)
+        if kept is None:
+            return logits
+        scores = logits.new_full((len(logits), text.shape[-3], *logits.shape[-2:]), LEFT_OUT)
+        return scores.scatter(1, kept[:, :, None, None].expand_as(logits), logits)
+
+    def most_similar(
+        self, dense: Tensor, guidance: tuple[Tensor, ...], text: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Scores the classes that are aggregated: all, or the ``class_length`` most similar ones.
+
+        Args:
+            dense: dense tokens [B, C, H, W].
+            guidance: maps of the image tower from coarse to fine, [B, channels, 2 H, 2 W] and
+                [B, channels, 4 H, 4 W]; () where the decoder was built without.
+            text: text embeddings [T, P, C] or [B, T, P, C].
+
+        Returns:
+            logits [B, K, 4 H, 4 W] and the [B, K] classes that they belong to, or None where K = T.
+        """
+        if text.dim() == 3:
+            text = text.expand(len(dense), -1, -1, -1)
+        cost = cost_volume(dense, text)
+        kept: Tensor | None = None
+        if text.shape[1] > self.class_length:
+            kept = most_similar_classes(cost, self.class_length)
+            cost = cost.gather(2, kept[:, None, :, None, None].expand(-1, cost.shape[1], -1, *cost.shape[-2:]))
+            text = text.gather(1, kept[:, :, None, None].expand(-1, -1, *text.shape[2:]))
+        return self.aggregate(cost, dense, guidance, text), kept
+
+    def aggregate(self, cost: Tensor, dense: Tensor, guidance: tuple[Tensor, ...], text: Tensor) -> Tensor:
+        """Cost volume [B, P, T, H, W] -> logits [B, T, 4 H, 4 W]."""
+        appearance = None
+        if self.appearance_projection is not None:
+            appearance = self.appearance_projection(dense).permute(0, 2, 3, 1)
+        text_guidance = None
+        if self.text_projection is not None:
+            mean = F.normalize(text, dim=-1).mean(dim=-2)
+            text_guidance = self.text_projection(F.normalize(mean, dim=-1))
+        shared = self.decoder.project_guidance(guidance)
+        chunks = self._chunks(cost.shape[2], cost.shape[0])
+        x = _join([self._run(self._embed, cost[:, :, part]) for part in chunks])
+        for layer in self.layers:
+            x = _join([self._run(layer.spatial, x[:, part], appearance) for part in chunks])
+            x = layer.classes(x, text_guidance)
+        return _join([self._run(self.decoder, x[:, part], shared) for part in chunks])
+
+    def _embed(self, cost: Tensor) -> Tensor:
+        """[B, P, T, H, W] -> [B, T, H, W, dim]."""
+        batch, _, classes = cost.shape[:3]
+        maps = cost.transpose(1, 2).flatten(0, 1)
+        return self.embed_cost(maps).permute(0, 2, 3, 1).unflatten(0, (batch, classes))
+
+    def _chunks(self, classes: int, batch: int) -> list[slice]:
+        size = self.training_chunk if torch.is_grad_enabled() else self.inference_chunk
+        if size is None:
+            return [slice(0, classes)]
+        size = max(size // batch, 1)
+        return [slice(start, min(start + size, classes)) for start in range(0, classes, size)]
+
+    def _run(self, part, *arguments) -> Tensor:
+        if torch.is_grad_enabled() and self.training_chunk is not None:
+            return checkpoint(part, *arguments, use_reentrant=False)
+        return part(*arguments)

@@ -1,0 +1,138 @@
+"""Aggregation over classes: linear attention between the classes of one place (CAT-Seg, section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class LinearClassAttention(nn.Module):
+    """Attention with the kernel elu + 1 over the classes; q and k also see the text, v does not.
+
+    Args:
+        dim: width of the cost embedding.
+        guidance_dim: width of the text guidance, 0 for none.
+        heads: number of heads.
+    """
+
+    def __init__(self, dim: int, guidance_dim: int, heads: int) -> None:
+        super().__init__()
+        self.dim, self.heads = dim, heads
+        self.q = nn.Linear(dim + guidance_dim, dim)
+        self.k = nn.Linear(dim + guidance_dim, dim)
+        self.v = nn.Linear(dim, dim)
+
+    def _guided(self, layer: nn.Linear, x: Tensor, guidance: Tensor | None) -> Tensor:
+        """W [x; g] + b as W_x x + (W_g g + b): the guidance is the same at every place."""
+        plain = F.linear(x, layer.weight[:, : self.dim])
+        shared = layer.bias if guidance is None else F.linear(guidance, layer.weight[:, self.dim :], layer.bias)
+        return plain + (shared if guidance is None else shared.unsqueeze(2))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """[B, T, places, dim] -> [B, places, heads, T, dim / heads]."""
+        return x.unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1, 4)
+
+    def forward(
+        self,
+        x: Tensor,
+        guidance: Tensor | None,
+        padding: Tensor | None = None,
+        padding_guidance: Tensor | None = None,
+        multiplicity: int = 0,
+    ) -> Tensor:
+        """Attends over the classes of every place.
+
+        Linear attention only sums over its keys, so a padding token that stands ``multiplicity`` times
+        adds ``multiplicity`` times its term; its own output is never needed.
+
+        Args:
+            x: [B, T, places, dim], normalised.
+            guidance: text guidance [B, T, guidance_dim], or None.
+            padding: [1, 1, 1, dim], normalised, or None.
+            padding_guidance: [1, 1, guidance_dim], or None.
+
+        Returns:
+            [B, T, places, dim].
+        """
+        q = self._heads(F.elu(self._guided(self.q, x, guidance)) + 1)
+        k = self._heads(F.elu(self._guided(self.k, x, guidance)) + 1)
+        v = self._heads(self.v(x))
+        context = k.transpose(-1, -2) @ v
+        total = k.sum(dim=-2)
+        if padding is not None and multiplicity > 0:
+            pad_k = self._heads(F.elu(self._guided(self.k, padding, padding_guidance)) + 1)
+            pad_v = self._heads(self.v(padding))
+            context = context + multiplicity * (pad_k.transpose(-1, -2) @ pad_v)
+            total = total + multiplicity * pad_k.sum(dim=-2)
+        mixed = (q @ context) / ((q @ total.unsqueeze(-1)) + 1e-6)
+        return mixed.permute(0, 3, 1, 2, 4).flatten(-2)
+
+
+class ClassAggregation(nn.Module):
+    """Class attention and MLP at pooled places, resized back and added.
+
+    The published model runs it at a fixed length: where there are fewer classes, one learnable token
+    (with one learnable guidance) stands for each missing one.
+
+    Args:
+        dim, guidance_dim, heads: see :class:`LinearClassAttention`.
+        length: the fixed number of classes.
+        pooling: side of the average pooling in training; none in inference.
+        mlp_ratio: inner width of the MLP over ``dim``.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        guidance_dim: int,
+        heads: int,
+        length: int = 256,
+        pooling: int = 2,
+        mlp_ratio: float = 4.0,
+    ) -> None:
+        super().__init__()
+        self.length, self.pooling = length, pooling
+        self.attention = LinearClassAttention(dim, guidance_dim, heads)
+        hidden = int(dim * mlp_ratio)
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, dim))
+        self.norm1 = nn.LayerNorm(dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.padding_token = nn.Parameter(torch.zeros(1, 1, dim))
+        self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance_dim)) if guidance_dim else None
+
+    def aggregate(self, x: Tensor, guidance: Tensor | None) -> Tensor:
+        """[B, T, places, dim] -> the same shape: attention over T and MLP, each with its residual."""
+        attended = self.attention(
+            self.norm1(x),
+            guidance,
+            padding=self.norm1(self.padding_token).unsqueeze(2),
+            padding_guidance=self.padding_guidance,
+            multiplicity=max(self.length - x.shape[1], 0),
+        )
+        x = x + attended
+        return x + self.mlp(self.norm2(x))
+
+    def forward(self, x: Tensor, guidance: Tensor | None) -> Tensor:
+        """Aggregates over classes.
+
+        Args:
+            x: [B, T, H, W, dim].
+            guidance: text guidance [B, T, guidance_dim], or None.
+
+        Returns:
+            [B, T, H, W, dim].
+        """
+        batch, classes, height, width, dim = x.shape
+        pooling = self.pooling if self.training else 1
+        if pooling == 1:
+            return x + self.aggregate(x.flatten(2, 3), guidance).view_as(x)
+        maps = x.flatten(0, 1).permute(0, 3, 1, 2)
+        pooled = F.avg_pool2d(maps, pooling)
+        rows, columns = pooled.shape[-2:]
+        places = pooled.permute(0, 2, 3, 1).reshape(batch, classes, rows * columns, dim)
+        places = self.aggregate(places, guidance).view(batch * classes, rows, columns, dim)
+        resized = F.interpolate(
+            places.permute(0, 3, 1, 2), size=(height, width), mode="bilinear", align_corners=True
+        )
+        return x + resized.permute(0, 2, 3, 1).reshape(x.shape)

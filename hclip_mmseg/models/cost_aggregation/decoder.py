@@ -1,0 +1,111 @@
+"""From aggregated costs to score maps: upsampling guided by the image tower's inner maps."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class GuidedUpsample(nn.Module):
+    """Transposed convolution x 2, then two 3 x 3 convolutions over it and the guidance map.
+
+    The guidance map is the same for every class, and conv([x; g]) = conv_x(x) + conv_g(g): its part is
+    computed once an image and never repeated.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output; GroupNorm takes 16 of them a group.
+        guidance_channels: channels of the guidance map, 0 for none; the transposed convolution gives
+            ``in_channels - guidance_channels``.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, guidance_channels: int) -> None:
+        super().__init__()
+        self.up_channels = in_channels - guidance_channels
+        groups = max(out_channels // 16, 1)
+        self.up = nn.ConvTranspose2d(in_channels, self.up_channels, kernel_size=2, stride=2)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.norm1 = nn.GroupNorm(groups, out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.norm2 = nn.GroupNorm(groups, out_channels)
+
+    def project_guidance(self, guidance: Tensor) -> Tensor:
+        """The guidance map's part of the first convolution: [B, guidance, H, W] -> [B, out, H, W]."""
+        return F.conv2d(guidance, self.conv1.weight[:, self.up_channels :], padding=1)
+
+    def forward(self, x: Tensor, shared: Tensor | None) -> Tensor:
+        """Upsamples every class's map.
+
+        Args:
+            x: [B * T, in_channels, H, W], the classes of an image together.
+            shared: :meth:`project_guidance` of the maps [B, out_channels, 2 H, 2 W], or None.
+
+        Returns:
+            [B * T, out_channels, 2 H, 2 W].
+        """
+        x = F.conv2d(self.up(x), self.conv1.weight[:, : self.up_channels], padding=1)
+        if shared is not None:
+            x = (x.unflatten(0, (len(shared), -1)) + shared.unsqueeze(1)).flatten(0, 1)
+        x = F.relu(self.norm1(x))
+        return F.relu(self.norm2(self.conv2(x)))
+
+
+class CostDecoder(nn.Module):
+    """Two guided upsampling steps and one score map per class.
+
+    Args:
+        dim: width of the cost embedding.
+        channels: output channels of the two steps.
+        guidance_channels: channels of the guidance maps as the image tower gives them.
+        guidance_projections: channels that they are projected to.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        channels: tuple[int, int] = (64, 32),
+        guidance_channels: tuple[int, ...] = (256, 128),
+        guidance_projections: tuple[int, ...] = (32, 16),
+    ) -> None:
+        super().__init__()
+        projections = guidance_projections if guidance_channels else (0, 0)
+        self.guidance_projections = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(given, wanted, 3, padding=1), nn.ReLU())
+            for given, wanted in zip(guidance_channels, projections, strict=True)
+        )
+        self.steps = nn.ModuleList(
+            [
+                GuidedUpsample(dim, channels[0], projections[0]),
+                GuidedUpsample(channels[0], channels[1], projections[1]),
+            ]
+        )
+        self.score = nn.Conv2d(channels[1], 1, 3, padding=1)
+
+    def project_guidance(self, guidance: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Everything of the decoder that depends on the image alone; once an image.
+
+        Args:
+            guidance: maps [B, channels, H, W] from coarse to fine, at 2 and 4 times the cost's grid.
+        """
+        return tuple(
+            step.project_guidance(projection(given))
+            for step, projection, given in zip(self.steps, self.guidance_projections, guidance, strict=True)
+        )
+
+    def forward(self, x: Tensor, shared: tuple[Tensor, ...]) -> Tensor:
+        """Score maps of some of the classes.
+
+        Args:
+            x: [B, T, H, W, dim].
+            shared: :meth:`project_guidance` of the image, or () for none.
+
+        Returns:
+            logits [B, T, 4 H, 4 W].
+        """
+        batch, classes = x.shape[:2]
+        maps = x.flatten(0, 1).permute(0, 3, 1, 2)
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        for step, given in zip(self.steps, shared or (None, None), strict=True):
+            maps = step(maps, given)
+        return self.score(maps).view(batch, classes, *maps.shape[-2:])

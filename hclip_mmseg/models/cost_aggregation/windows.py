@@ -1,0 +1,72 @@
+"""Shifted windows over the grid of an image, as permutations of its positions."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class WindowLayout(NamedTuple):
+    """How the positions of a grid are grouped into windows.
+
+    Attributes:
+        order: [H * W] raster position of each place in window order.
+        inverse: [H * W] place in window order of each raster position.
+        masks: for each window either None, or [L, L], True where two positions may see each other: in
+            shifted windows, positions that were not neighbours before the shift must not.
+    """
+
+    order: Tensor
+    inverse: Tensor
+    masks: tuple[Tensor | None, ...]
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def window_layout(height: int, width: int, window: int, shift: int, device: torch.device) -> WindowLayout:
+    """Groups an H x W grid into window x window groups, shifted cyclically by ``shift``.
+
+    Raises:
+        ValueError: if the window does not divide the grid.
+    """
+    if height % window or width % window:
+        raise ValueError(
+            f"a window of {window} does not divide the {height} x {width} grid of tokens; choose an input "
+            "size whose grid is a multiple of the window"
+        )
+
+    def partition(grid: Tensor) -> Tensor:
+        grid = grid.roll((-shift, -shift), dims=(0, 1))
+        rows, columns = height // window, width // window
+        return grid.view(rows, window, columns, window).transpose(1, 2).reshape(rows * columns, -1)
+
+    order = partition(torch.arange(height * width).view(height, width)).flatten()
+    # Rolling brings the first `shift` rows below the last ones: they form a region of their own.
+    region = (torch.arange(height) < shift)[:, None] * 2 + (torch.arange(width) < shift)[None, :] * 1
+    masks: list[Tensor | None] = []
+    for group in partition(region):
+        same = group[:, None] == group[None, :]
+        masks.append(None if bool(same.all()) else same.to(device))
+    return WindowLayout(order.to(device), order.argsort().to(device), tuple(masks))
+
+
+class _Permute(torch.autograd.Function):
+    """``x[:, order]`` whose gradient is the inverse permutation, which is cheaper than a scattered sum."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(order, inverse)
+        return x.index_select(1, order)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        order, inverse = ctx.saved_tensors
+        return _Permute.apply(gradient.contiguous(), inverse, order), None, None
+
+
+def permute_positions(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+    """Reorders dimension 1 of x [N, positions, C] by the permutation ``order`` with inverse ``inverse``."""
+    return _Permute.apply(x, order, inverse)

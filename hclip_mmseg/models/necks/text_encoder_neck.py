@@ -1,0 +1,146 @@
+"""The vocabulary and its text embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from hclip_mmseg.adapters import ParameterVersions
+from hclip_mmseg.clip import resolve_templates, tokenize
+from hclip_mmseg.datasets.vocabularies import check_names
+
+
+def length_buckets(ends: Tensor, largest: int, smallest: int = 32) -> tuple[Tensor, list[int]]:
+    """Groups texts of like length, since the text tower cuts a batch at its longest text.
+
+    Args:
+        ends: [N] position of each text's end token.
+        largest: most texts in a bucket.
+        smallest: fewest texts for which a bucket of their own pays.
+
+    Returns:
+        [N] indices of the texts by length, and the sizes of the buckets that they fall into.
+    """
+    order = ends.argsort(stable=True)
+    sizes = [0]
+    for count in ends.unique(return_counts=True)[1].tolist():
+        if sizes[-1] >= smallest:
+            sizes.append(0)
+        sizes[-1] += count
+    if len(sizes) > 1 and sizes[-1] < smallest:
+        last = sizes.pop()
+        sizes[-1] += last
+    bounded = [[largest] * (size // largest) + [size % largest] * (size % largest > 0) for size in sizes]
+    return order, [size for bucket in bounded for size in bucket]
+
+
+@MODELS.register_module()
+class TextEncoderNeck(BaseModule):
+    """Owns what the model is asked for: names, templates, tokens and the cache of embeddings.
+
+    It has no weights: whoever calls it hands it the text tower. Where gradients are wanted the names are
+    encoded at every call; else the embeddings are kept until names, templates or weights change.
+
+    Args:
+        vocabulary: class names, or None until :meth:`set_vocabulary`.
+        templates: see :func:`~hclip_mmseg.clip.resolve_templates`.
+        average: whether the templates of a name become one embedding (each normalised, averaged,
+            normalised: P = 1), or stand apart in the cost volume.
+        chunk: how many texts are encoded at once without gradients.
+        context_length: positions of the text tower.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Sequence[str] | None = None,
+        templates: str | Sequence[str] = "scene",
+        average: bool = True,
+        chunk: int = 256,
+        context_length: int = 77,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.templates = resolve_templates(templates)
+        self.average = average
+        self.chunk = chunk
+        self.context_length = context_length
+        self._vocabulary: tuple[str, ...] = ()
+        self._tokens: Tensor | None = None
+        self._cached: Tensor | None = None
+        self._cached_versions: ParameterVersions | None = None
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary)
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The names that the model is asked for, in label order; () before any were set."""
+        return self._vocabulary
+
+    def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+        """Replaces the names, and the templates where given.
+
+        Args:
+            names: class names in label order; a name may list synonyms after commas, the first is used.
+            templates: None keeps the present ones.
+
+        Raises:
+            ValueError: if names are empty, doubled or too long for the text tower; nothing changes then.
+        """
+        names = check_names(names)
+        resolved = self.templates if templates is None else resolve_templates(templates)
+        if names == self._vocabulary and resolved == self.templates:
+            return
+        self._tokens = tokenize(names, resolved, self.context_length)
+        self._vocabulary, self.templates = names, resolved
+        self.drop_cache()
+
+    def drop_cache(self) -> None:
+        """Forgets the embeddings; they are computed again when next needed."""
+        self._cached = self._cached_versions = None
+
+    def forward(
+        self, encode_text: Callable[[Tensor], Tensor], parameters: Iterable[nn.Parameter]
+    ) -> Tensor:
+        """Embeddings of the vocabulary.
+
+        Args:
+            encode_text: tokens [N, length] -> embeddings [N, C].
+            parameters: all that ``encode_text`` computes with; where one changes, the cache is dropped.
+
+        Returns:
+            Unit-norm embeddings [T, P, C]; P = 1 where templates are averaged.
+
+        Raises:
+            ValueError: if no vocabulary was set.
+        """
+        if self._tokens is None:
+            raise ValueError(
+                "the model was given no vocabulary: call model.set_vocabulary(['cat', 'grass', ...]), or set "
+                "text_encoder=dict(vocabulary=[...]) in the config"
+            )
+        parameters = list(parameters)
+        if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
+            return self._encode(encode_text, parameters[0].device)
+        if self._cached_versions is None or not self._cached_versions.current(parameters):
+            with torch.inference_mode(False), torch.no_grad():
+                self._cached = self._encode(encode_text, parameters[0].device)
+            self._cached_versions = ParameterVersions(parameters)
+        assert self._cached is not None
+        return self._cached
+
+    def _encode(self, encode_text: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
+        """Encodes texts of similar length together, since the tower cuts at the longest of a batch."""
+        assert self._tokens is not None
+        tokens = self._tokens.flatten(0, 1).to(device)
+        order, sizes = length_buckets(tokens.argmax(dim=-1), self.chunk)
+        parts = [encode_text(tokens[part]).float() for part in order.split(sizes)]
+        embeddings = F.normalize(torch.cat(parts)[order.argsort()], dim=-1)
+        embeddings = embeddings.view(*self._tokens.shape[:2], -1)
+        if self.average and embeddings.shape[1] > 1:
+            embeddings = F.normalize(embeddings.mean(dim=1, keepdim=True), dim=-1)
+        return embeddings

@@ -1,0 +1,5 @@
+"""Registered segmentors."""
+
+from hclip_mmseg.models.segmentors.open_vocab_segmentor import OpenVocabSegmentor
+
+__all__ = ["OpenVocabSegmentor"]

@@ -1,0 +1,219 @@
+"""The segmentor that joins image, vocabulary and head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from hclip_mmseg.models.segmentors.views import (
+    ScoreCanvas,
+    View,
+    best_class,
+    resized,
+    resized_in_chunks,
+    views_of,
+)
+
+
+@MODELS.register_module()
+class OpenVocabSegmentor(EncoderDecoder):
+    """Segments an image into the names it is asked for (design: sections 1 and 5).
+
+    Args:
+        backbone: gives (guidance maps ..., dense tokens) and has ``encode_text``, ``text_parameters``.
+        text_encoder: the neck that owns the vocabulary.
+        decode_head: scores (dense, guidance ..., text).
+        data_preprocessor: MMSegmentation's.
+        train_cfg: unused.
+        test_cfg: how an image is looked at:
+
+            - mode: 'slide_whole' (default), 'slide' or 'whole';
+            - canvas: side that the image is resized to before windows are cut, or None to keep its size (640);
+            - window, overlap: side of a window, which is also the size that a whole view's scores are made
+              at, and the part of it that neighbours share (384, 0.333);
+            - clip_resolution: side that every image and view is resized to for the image tower (384); None
+              takes them as they are;
+            - class_maps: how many class maps the head works on at once over all views (256); bounds the
+              memory;
+            - score_memory: bytes up to which the scores of all names are kept in the result as
+              ``seg_logits`` (2 GiB); above, the result holds the label map alone;
+            - score_threshold: pixels whose best score is below get the label ``ignore_index`` (None).
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        text_encoder: dict[str, Any],
+        decode_head: dict[str, Any],
+        data_preprocessor: dict[str, Any] | None = None,
+        train_cfg: dict[str, Any] | None = None,
+        test_cfg: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            backbone=backbone,
+            decode_head=decode_head,
+            data_preprocessor=data_preprocessor,
+            train_cfg=train_cfg,
+            test_cfg=test_cfg,
+            init_cfg=init_cfg,
+        )
+        self.text_encoder = MODELS.build(text_encoder)
+        settings = dict(test_cfg or {})
+        self.mode = settings.pop("mode", "slide_whole")
+        self.canvas = settings.pop("canvas", 640)
+        self.window = settings.pop("window", 384)
+        self.overlap = settings.pop("overlap", 0.333)
+        self.clip_resolution = settings.pop("clip_resolution", 384)
+        self.class_maps = settings.pop("class_maps", 256)
+        self.score_memory = settings.pop("score_memory", 2 << 30)
+        self.score_threshold = settings.pop("score_threshold", None)
+        if settings:
+            raise ValueError(f"unknown entries in test_cfg: {', '.join(map(str, settings))}")
+        views_of(1, 1, self.mode, self.window, 1)
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The names that the model looks for, in label order."""
+        return self.text_encoder.vocabulary
+
+    def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+        """Replaces what the model looks for.
+
+        Args:
+            names: class names in label order; a name may list synonyms after commas.
+            templates: prompt templates, None keeps the present ones.
+
+        Raises:
+            ValueError: if names are empty, doubled or too long; the vocabulary stays as it was.
+        """
+        self.text_encoder.set_vocabulary(names, templates)
+
+    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Normalised images [B, 3, H, W] -> what the head takes: (dense, guidance ..., text [T, P, C])."""
+        text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
+        *guidance, dense = self.backbone(self._at_clip_resolution(inputs))
+        return (dense, *guidance, text)
+
+    def _at_clip_resolution(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] resized to the side that the image tower is run at; as they are if that is None."""
+        size = (self.clip_resolution, self.clip_resolution)
+        if self.clip_resolution is None or tuple(images.shape[-2:]) == size:
+            return images
+        return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Normalised images [B, 3, H, W] -> logits [B, T, H, W], in one view of any size."""
+        logits = self._forward(inputs)
+        return F.interpolate(
+            logits, size=inputs.shape[-2:], mode="bilinear", align_corners=self.align_corners
+        )
+
+    @torch.no_grad()
+    def score(self, image: Tensor) -> ScoreCanvas:
+        """Scores of an image, after the sigmoid, averaged over its views.
+
+        Args:
+            image: one normalised image [3, H, W].
+
+        Returns:
+            The canvas, its ``scores`` [K, h, w] in [0, 1] at the canvas's size for the K ``classes`` that
+            any view scored.
+        """
+        size = self._canvas_size(image)
+        canvas = resized(image, size)
+        views = views_of(*size, self.mode, self.window, max(int(self.window * (1 - self.overlap)), 1))
+        text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
+        results = [
+            result
+            for start in range(0, len(views), self._views_at_once(len(text)))
+            for result in self._score_views(
+                image, canvas, views[start : start + self._views_at_once(len(text))], text
+            )
+        ]
+        kept = [classes for _, classes in results if classes is not None]
+        classes = torch.cat(kept).unique() if kept else torch.arange(len(text), device=image.device)
+        board = ScoreCanvas(size, views, classes)
+        for view, (logits, of_view) in zip(views, results, strict=True):
+            board.add(view, logits, of_view, self._intermediate_size(view))
+        return board
+
+    def _canvas_size(self, image: Tensor) -> tuple[int, int]:
+        if self.mode == "whole":
+            return self.window, self.window
+        return (self.canvas, self.canvas) if self.canvas else tuple(image.shape[-2:])
+
+    def _views_at_once(self, classes: int) -> int:
+        return max(self.class_maps // min(classes, self.class_maps), 1)
+
+    def _intermediate_size(self, view: View) -> tuple[int, int] | None:
+        """The size of logits before the sigmoid: the published code takes it late in windows only."""
+        if self.mode == "whole":
+            return None
+        return (self.window, self.window) if view.whole else (view.height, view.width)
+
+    def _score_views(
+        self, image: Tensor, canvas: Tensor, views: Sequence[View], text: Tensor
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """(logits [K, h, w], classes [K] or None) of each view, all run as one batch."""
+        batch = torch.cat([self._cut(image, canvas, view) for view in views])
+        *guidance, dense = self.backbone(batch)
+        logits, kept = self.decode_head.most_similar((dense, *guidance, text))
+        return [(logits[i], None if kept is None else kept[i]) for i in range(len(views))]
+
+    def _cut(self, image: Tensor, canvas: Tensor, view: View) -> Tensor:
+        """The pixels of a view [1, 3, H, W]; a whole view is taken from the image itself."""
+        if self.mode == "whole":
+            pixels = image
+        elif view.whole:
+            pixels = resized(image, (self.window, self.window))
+        else:
+            pixels = canvas[:, view.top : view.top + view.height, view.left : view.left + view.width]
+        return self._at_clip_resolution(pixels[None])
+
+    def predict(
+        self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Segments images.
+
+        Args:
+            inputs: normalised images [B, 3, H, W].
+            data_samples: their meta information; ``ori_shape`` is the size of the results.
+
+        Returns:
+            For each image ``pred_sem_seg`` [1, H, W], ``seg_logits`` [T, H, W] (scores in [0, 1]; see
+            ``score_memory``), and ``vocabulary``, the names that the labels stand for.
+        """
+        if data_samples is None:
+            data_samples = [SegDataSample(metainfo=dict(ori_shape=inputs.shape[-2:])) for _ in inputs]
+        for image, sample in zip(inputs, data_samples, strict=True):
+            meta = sample.metainfo
+            left, right, top, bottom = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
+            height, width = image.shape[-2:]
+            board = self.score(image[:, top : height - bottom, left : width - right])
+            if meta.get("flip"):
+                board.scores = board.scores.flip(2 if meta["flip_direction"] == "horizontal" else 1)
+            self._store(sample, board, tuple(meta.get("ori_shape", (height, width))[:2]))
+        return list(data_samples)
+
+    def _store(self, sample: SegDataSample, board: ScoreCanvas, size: tuple[int, int]) -> None:
+        names = self.vocabulary
+        if 4 * len(names) * size[0] * size[1] <= self.score_memory:
+            scores = board.scores.new_zeros(len(names), *size)
+            for start, part in resized_in_chunks(board.scores, size):
+                scores[board.classes[start : start + len(part)]] = part
+            sample.set_data({"seg_logits": PixelData(data=scores)})
+        label, best = best_class(board.scores, size)
+        label = board.classes[label]
+        if self.score_threshold is not None:
+            label = label.where(best >= self.score_threshold, self.decode_head.ignore_index)
+        sample.set_data({"pred_sem_seg": PixelData(data=label[None])})
+        sample.set_metainfo({"vocabulary": names})

@@ -1,0 +1,140 @@
+"""The views of an image that the segmentor looks at, and how their scores are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class View(NamedTuple):
+    """A part of the canvas, in canvas pixels; ``whole`` views are averaged apart from windows."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    whole: bool
+
+
+def window_starts(length: int, window: int, stride: int) -> list[int]:
+    """First pixels of windows that cover ``length``; the last one is moved inside."""
+    if length <= window:
+        return [0]
+    starts = list(range(0, length - window, stride))
+    return [*starts, length - window]
+
+
+def views_of(height: int, width: int, mode: str, window: int, stride: int) -> list[View]:
+    """Views of a canvas.
+
+    Args:
+        height, width: of the canvas in pixels.
+        mode: 'whole', 'slide' (windows), or 'slide_whole' (windows, and the whole canvas).
+        window: side of a window; cut to the canvas.
+        stride: pixels between windows.
+
+    Raises:
+        ValueError: on another mode.
+    """
+    if mode not in ("whole", "slide", "slide_whole"):
+        raise ValueError(f"test_cfg.mode must be 'whole', 'slide' or 'slide_whole', not {mode!r}")
+    views = []
+    if mode != "whole":
+        size = min(window, height), min(window, width)
+        views = [
+            View(top, left, *size, whole=False)
+            for top in window_starts(height, window, stride)
+            for left in window_starts(width, window, stride)
+        ]
+    if mode != "slide":
+        views.append(View(0, 0, height, width, whole=True))
+    return views
+
+
+class ScoreCanvas:
+    """Averages the scores of windows where they overlap, and that with the whole view's.
+
+    Only classes that some view has scored take memory; the others' score is zero.
+
+    Args:
+        size: height and width of the canvas.
+        views: all views that will be added.
+        classes: the class indices that any view scores, ascending.
+    """
+
+    def __init__(self, size: tuple[int, int], views: list[View], classes: Tensor) -> None:
+        self.size = size
+        self.classes = classes
+        self.has_windows = not all(view.whole for view in views)
+        self.has_whole = any(view.whole for view in views)
+        self.scores = torch.zeros(len(classes), *size, device=classes.device)
+        self.count = torch.zeros(size, device=classes.device)
+        for view in views:
+            if not view.whole:
+                self._part(self.count, view).add_(1)
+        self.count.clamp_(min=1)
+
+    @staticmethod
+    def _part(canvas: Tensor, view: View) -> Tensor:
+        return canvas[..., view.top : view.top + view.height, view.left : view.left + view.width]
+
+    def add(self, view: View, logits: Tensor, kept: Tensor | None, intermediate: tuple[int, int] | None) -> None:
+        """Adds one view's scores.
+
+        Args:
+            view: where it is.
+            logits: [K, h, w] at the head's resolution.
+            kept: [K] class indices of the logits, or None for all classes in order.
+            intermediate: height and width that logits are resized to before the sigmoid; None for the
+                sigmoid at the head's resolution.
+        """
+        maps = logits.float()
+        if intermediate is not None:
+            maps = resized(maps, intermediate)
+        maps = resized(maps.sigmoid(), (view.height, view.width))
+        if self.has_windows and self.has_whole:
+            maps = maps * 0.5
+        if not view.whole:
+            maps = maps / self._part(self.count, view)
+        part = self._part(self.scores, view)
+        if kept is None:
+            part += maps
+        else:
+            part.index_add_(0, torch.searchsorted(self.classes, kept), maps)
+
+
+def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps [T, h, w] resized bilinearly, corners not aligned, to [T, H, W]."""
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def resized_in_chunks(scores: Tensor, size: tuple[int, int], chunk: int = 32) -> Iterator[tuple[int, Tensor]]:
+    """(first class, scores [chunk, H, W] resized bilinearly to ``size``) for chunks of classes [T, h, w]."""
+    for start in range(0, len(scores), chunk):
+        yield start, resized(scores[start : start + chunk], size)
+
+
+def best_class(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Index and score of the best class of every pixel, without holding all resized maps at once.
+
+    Args:
+        scores: [T, h, w].
+        size: height and width of the result.
+
+    Returns:
+        int64 [H, W] and float [H, W].
+    """
+    best = torch.full(size, -torch.inf, device=scores.device)
+    label = torch.zeros(size, dtype=torch.long, device=scores.device)
+    for start, part in resized_in_chunks(scores, size):
+        value, index = part.max(dim=0)
+        better = value > best
+        best = value.where(better, best)
+        label = (index + start).where(better, label)
+    return label, best

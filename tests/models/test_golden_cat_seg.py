@@ -1,0 +1,113 @@
+"""The published CAT-Seg, number for number, through this project's own path.
+
+The reference folder holds what the published implementation computes with weights that are drawn from the
+parameters' names; its README gives the tolerances: 1e-4 on scores, relative 1e-3 on loss and gradients.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine import Config
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+from hclip_mmseg.conversion import to_ours
+
+
+@pytest.fixture(scope="module")
+def golden(shared):
+    folder = shared / "golden"
+    spec = importlib.util.spec_from_file_location("golden_weights", folder / "weights.py")
+    weights = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(weights)
+    facts = json.loads((folder / "cat-seg.json").read_text())
+    return facts, np.load(folder / "cat-seg.npz"), weights.state_dict("cat-seg.json")
+
+
+@pytest.fixture(scope="module")
+def model(golden, repository):
+    facts, _, state = golden
+    config = Config.fromfile(repository / "configs/cat_seg/cat-seg_vitb16_coco-stuff.py").model
+    config.backbone.clip.pretrained = None
+    config.data_preprocessor.size = None
+    segmentor = MODELS.build(config)
+    missing, unexpected = segmentor.load_state_dict(to_ours({"model": state})["state_dict"], strict=False)
+    assert not missing and not unexpected
+    segmentor.set_vocabulary(facts["classes"])
+    return segmentor.eval()
+
+
+def normalised(image: np.ndarray) -> torch.Tensor:
+    mean = torch.tensor([122.7709383, 116.7460125, 104.09373615])[:, None, None]
+    std = torch.tensor([68.5005327, 66.6321579, 70.32316305])[:, None, None]
+    return (torch.from_numpy(image).float() - mean) / std
+
+
+def assert_scores(found: torch.Tensor, expected: np.ndarray) -> None:
+    torch.testing.assert_close(found, torch.from_numpy(expected), rtol=0, atol=1e-4)
+
+
+def test_text_embeddings(model, golden):
+    with torch.no_grad():
+        text = model.text_encoder(model.backbone.encode_text, model.backbone.text_parameters())
+    assert_scores(text[:, 0], golden[1]["text"])
+
+
+def test_dense_tokens(model, golden):
+    tower = model.backbone.image_tower
+    with torch.no_grad():
+        tokens, _ = tower(normalised(golden[1]["img384"])[None], model.backbone.projections("image"))
+    assert_scores(tokens[0, ::16], golden[1]["dense"])
+
+
+def test_whole_view(model, golden, monkeypatch):
+    monkeypatch.setattr(model, "mode", "whole")
+    board = model.score(normalised(golden[1]["img384"]))
+    assert board.scores.shape == (7, 384, 384)
+    assert_scores(board.scores[:, ::4, ::4], golden[1]["whole"])
+
+
+def test_sliding_window(model, golden):
+    sample = SegDataSample(metainfo=dict(ori_shape=(480, 640)))
+    result = model.predict(normalised(golden[1]["img"])[None], [sample])[0]
+    assert_scores(result.seg_logits.data[:, ::4, ::4], golden[1]["slide"])
+    assert result.vocabulary == tuple(golden[0]["classes"])
+    assert torch.equal(result.pred_sem_seg.data[0], result.seg_logits.data.argmax(dim=0))
+
+
+def test_loss_and_gradients(model, golden):
+    facts, arrays, _ = golden
+    sample = SegDataSample()
+    sample.gt_sem_seg = PixelData(data=torch.from_numpy(arrays["label"]).long()[None])
+    model.train()
+    try:
+        loss = model.loss(normalised(arrays["img384"])[None], [sample])["decode.loss_bce"]
+        loss.backward()
+    finally:
+        model.eval()
+    assert float(loss) == pytest.approx(facts["loss"], rel=1e-3)
+    found = published_gradient_norms(model)
+    missing = set(facts["grad_norm"]) - set(found)
+    assert not missing
+    for name, expected in facts["grad_norm"].items():
+        assert found[name] == pytest.approx(expected, rel=1e-3, abs=1e-7), name
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == facts["trainable"]
+
+
+def published_gradient_norms(model) -> dict[str, float]:
+    """Gradient norms under the published names: the gradients travel through the converter as if weights."""
+    from hclip_mmseg.conversion import to_published
+
+    gradients = {
+        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        for name, parameter in model.named_parameters()
+    }
+    published = to_published({"state_dict": gradients, "meta": {"published": {"kind": "cat-seg"}}})["model"]
+    return {name: float(F.normalize(value.flatten(), dim=0) @ value.flatten()) for name, value in published.items()}

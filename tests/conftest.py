@@ -1,10 +1,12 @@
 """What tests of several folders share."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "tests"))  # for miniature.py
 
 
 @pytest.fixture(scope="session")
@@ -18,5 +20,21 @@ def shared() -> Path:
     """The folder beside the repository with the design's facts and reference numbers, where it is present."""
     folder = REPOSITORY.parent / "shared"
     if not folder.is_dir():
-        pytest.skip(f"{folder} is absent: it holds reference data that is not part of the project")
+        pytest.skip("no folder ../shared: it holds reference data that is not part of the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def coco_stuff(tmp_path_factory) -> Path:
+    """A miniature COCO-Stuff tree."""
+    from miniature import write_coco_stuff
+
+    return write_coco_stuff(tmp_path_factory.mktemp("data") / "coco_stuff164k")
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tmp_path_factory, coco_stuff) -> Path:
+    """A config of a random tiny H-CLIP, trained on the miniature COCO-Stuff in batches of 4."""
+    from miniature import write_tiny_config
+
+    return write_tiny_config(tmp_path_factory.mktemp("config") / "tiny.py", coco_stuff)

@@ -7,12 +7,7 @@ crop_size = (384, 384)
 train_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),
-    dict(
-        type="RandomChoiceResize",
-        scales=[int(384 * x * 0.1) for x in range(5, 21)],
-        resize_type="ResizeShortestEdge",
-        max_size=2048,
-    ),
+    dict(type="ResizeShortestEdge", scale=384, max_size=2560),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=1.0),
     dict(type="PhotoMetricDistortion"),
     dict(type="RandomFlip", prob=0.5),

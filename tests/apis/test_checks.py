@@ -1,0 +1,106 @@
+"""What is missing is said before any work."""
+
+import pytest
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from hclip_mmseg.apis.checks import check_fits, check_run, find_checkpoint, read_state_dict
+from hclip_mmseg.apis.launch import use_mixed_precision
+
+
+@pytest.fixture
+def config(repository):
+    return Config.fromfile(repository / "configs/hclip/hclip_vitb16_coco-stuff.py")
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [("hclip_vitb16_coco-stuff", "ViT-B-16.pt"), ("hclip_vitl14_coco-stuff", "ViT-L-14-336px.pt")],
+)
+def test_missing_files_are_named_with_their_sources(name, weights, repository, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = Config.fromfile(repository / f"configs/hclip/{name}.py")
+    config.model.backbone.clip.pretrained = f"nowhere/{weights}"
+    for split in ("train", "val"):
+        config[f"{split}_dataloader"].dataset.data_root = "nowhere/coco"
+    with pytest.raises(FileNotFoundError) as raised:
+        check_run(config, ["train", "val"])
+    message = str(raised.value)
+    assert f"{tmp_path / 'nowhere' / weights}" in message
+    assert f"{repository / 'nowhere' / weights}" in message
+    assert "https://openaipublic.azureedge.net/clip/models/" in message and message.count(weights) >= 3
+    assert f"{tmp_path / 'nowhere/coco'}" in message
+    assert "coco_stuff164k.py" in message
+
+
+def test_a_missing_folder_of_the_data_is_named(config, coco_stuff, tmp_path):
+    (tmp_path / "weights.pt").touch()
+    config.model.backbone.clip.pretrained = str(tmp_path / "weights.pt")
+    config.test_dataloader.dataset.data_root = str(coco_stuff)
+    check_run(config, ["test"])
+    config.test_dataloader.dataset.data_prefix.seg_map_path = "annotations/test2017"
+    with pytest.raises(FileNotFoundError, match="label maps .*annotations/test2017 is missing"):
+        check_run(config, ["test"])
+
+
+def test_wrapped_data_sets_are_looked_into(config, tmp_path, monkeypatch):
+    config.model.backbone.clip.pretrained = None
+    inner = config.train_dataloader.dataset.to_dict() | {"data_root": str(tmp_path / "absent")}
+    repeated = dict(type="RepeatDataset", times=2, dataset=inner)
+    config.train_dataloader.dataset = dict(type="ConcatDataset", datasets=[repeated])
+    with pytest.raises(FileNotFoundError, match="absent"):
+        check_run(config, ["train"])
+
+
+def test_paths_of_the_project_are_found_from_anywhere(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hclip_mmseg.apis.paths.PROJECT_ROOT", tmp_path / "project")
+    monkeypatch.setattr("hclip_mmseg.apis.checks.PROJECT_ROOT", tmp_path / "project")
+    weights = tmp_path / "project/pretrained/ViT-B-16.pt"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    check_run(config, [])
+    assert config.model.backbone.clip.pretrained == str(weights)
+
+
+def test_a_truncated_checkpoint_is_refused(tmp_path):
+    path = tmp_path / "iter_1.pth"
+    torch.save({"state_dict": {"weight": torch.ones(1000)}}, path)
+    assert set(read_state_dict(path)) == {"weight"}
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match=r"iter_1\.pth \(2,000 bytes\) is no checkpoint, or a truncated one"):
+        find_checkpoint(path)
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint iter_2\.pth"):
+        find_checkpoint(tmp_path / "iter_2.pth")
+
+
+def test_a_file_without_a_model_is_refused(tmp_path):
+    torch.save({"state_dict": {}, "meta": 1}, tmp_path / "empty.pth")
+    with pytest.raises(ValueError, match="holds no model"):
+        read_state_dict(tmp_path / "empty.pth")
+
+
+def test_a_checkpoint_of_another_model_is_refused():
+    backbone = nn.ModuleDict({"adapter": nn.Linear(2, 2), "tower": nn.Linear(4, 2)})
+    model = nn.ModuleDict({"backbone": backbone})
+    fitting = dict(model.state_dict())
+    check_fits(model, fitting, "a.pth")
+    without = {name: tensor for name, tensor in fitting.items() if ".adapter." not in name}
+    with pytest.raises(ValueError, match=r"a\.pth does not fit .* it lacks the adapters .*adapter=None"):
+        check_fits(model, without, "a.pth")
+    wide = fitting | {"backbone.tower.weight": torch.ones(2, 6)}
+    with pytest.raises(ValueError, match=r"backbone\.tower\.weight is \[2, 6\] there and \[2, 4\] in the model"):
+        check_fits(model, wide, "a.pth")
+    with pytest.raises(ValueError, match="1 tensors that the model does not"):
+        check_fits(model, fitting | {"odd": torch.ones(1)}, "a.pth")
+
+
+def test_mixed_precision_is_bf16_where_there_is_bf16(config):
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        pytest.skip("a GPU without bf16")
+    use_mixed_precision(config)
+    assert config.optim_wrapper.type == "BF16OptimWrapper"
+    config.optim_wrapper.type = "SomeoneElsesWrapper"
+    with pytest.raises(ValueError, match="SomeoneElsesWrapper"):
+        use_mixed_precision(config)

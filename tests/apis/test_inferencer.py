@@ -1,0 +1,145 @@
+"""Pictures and words in, label maps out."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from hclip_mmseg.apis import OpenVocabInferencer
+from hclip_mmseg.apis.images import list_images, read_image
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_config, tmp_path_factory):
+    from mmengine.config import Config
+    from mmseg.registry import MODELS
+
+    torch.manual_seed(3)
+    model = MODELS.build({**Config.fromfile(tiny_config).model.to_dict(), "_scope_": "mmseg"})
+    path = tmp_path_factory.mktemp("weights") / "tiny.pth"
+    torch.save({"state_dict": model.state_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def inferencer(tiny_config, checkpoint):
+    return OpenVocabInferencer(tiny_config, checkpoint, device="cpu")
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "picture.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_a_result_is_in_the_words_asked_for(inferencer, picture):
+    (result,) = inferencer(picture, "cat, grass, traffic light", scores=True)
+    assert result.vocabulary == ("cat", "grass", "traffic light")
+    assert result.labels.shape == (50, 70)
+    assert result.scores.shape == (3, 50, 70)
+    assert (result.scores.argmax(0) == result.labels).mean() > 0.999
+    assert sum(result.shares().values()) == pytest.approx(1)
+    assert result.overlay(legend=False).shape == (50, 70, 3)
+    (again,) = inferencer(picture, ["sea"])
+    assert again.vocabulary == ("sea",) and (again.labels == 0).all()
+
+
+def test_a_path_and_the_array_that_mmcv_reads_give_the_same(inferencer, picture):
+    import mmcv
+
+    from_path, from_array = inferencer([picture, mmcv.imread(str(picture))], "cat, dog", scores=True)
+    assert np.array_equal(from_path.image, from_array.image)
+    assert np.array_equal(from_path.scores, from_array.scores)
+    assert from_array.source == "picture 1"
+
+
+def test_the_segmentor_gives_the_same_scores(inferencer, picture):
+    import mmcv
+
+    (result,) = inferencer(picture, "cat, dog, tree", scores=True)
+    bgr = torch.from_numpy(mmcv.imread(str(picture)).transpose(2, 0, 1).copy())
+    with torch.no_grad():
+        (sample,) = inferencer.model.test_step(dict(inputs=[bgr]))
+    assert np.array_equal(sample.seg_logits.data.numpy(), result.scores)
+
+
+def test_without_a_checkpoint_it_is_plain_clip(tiny_config, picture):
+    inferencer = OpenVocabInferencer(tiny_config, device="cpu")
+    assert inferencer.model.backbone.adapter is None
+    assert type(inferencer.model.decode_head).__name__ == "CosineHead"
+    (result,) = inferencer(picture, "cat, dog")
+    assert result.labels.max() <= 1
+
+
+def test_words_are_needed_and_checked(tiny_config, checkpoint, picture):
+    inferencer = OpenVocabInferencer(tiny_config, checkpoint, device="cpu")
+    with pytest.raises(ValueError, match="no words"):
+        inferencer(picture)
+    with pytest.raises(ValueError, match="'cat' is given 2 times"):
+        inferencer(picture, "cat, cat")
+    with pytest.raises(ValueError, match="tokens"):
+        inferencer(picture, ["very " * 90 + "long cat"])
+
+
+def test_errors_are_handed_over_and_the_rest_is_done(inferencer, picture, tmp_path):
+    (tmp_path / "broken.png").write_bytes(picture.read_bytes()[:300])
+    failed = []
+    sources = [tmp_path / "absent.png", picture, tmp_path / "broken.png", np.zeros((4, 70, 3), np.uint8)]
+    note = lambda source, error: failed.append((source, str(error)))  # noqa: E731
+    results = list(inferencer(sources, "cat", on_error=note))
+    assert [result.source for result in results] == [str(picture)]
+    assert [source for source, _ in failed] == [str(sources[0]), str(sources[2]), "picture 3"]
+    assert "no picture at" in failed[0][1]
+    assert "broken" in failed[1][1]
+    assert "4 x 70 pixels, smaller than one patch of 8 x 8" in failed[2][1]
+    with pytest.raises(FileNotFoundError):
+        list(inferencer(sources, "cat"))
+
+
+@pytest.mark.parametrize("array", [np.zeros((9, 9)), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3))])
+def test_arrays_of_another_kind_are_refused(inferencer, array):
+    with pytest.raises(ValueError, match=r"picture 0 must be BGR uint8 \[H, W, 3\]"):
+        list(inferencer([array], "cat"))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1"])
+def test_other_kinds_of_pictures_become_rgb(mode, tmp_path):
+    path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
+    Image.new("RGB", (12, 10), (255, 255, 255)).convert(mode).save(path)
+    image = read_image(path)
+    assert image.shape == (10, 12, 3)
+    assert image.dtype == np.uint8
+    assert (image == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [("empty.jpg", b"", "is empty"), ("text.png", b"this is no picture", "is no picture, or of a format")],
+)
+def test_what_is_no_picture_is_refused(name, content, message, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_image(tmp_path / name)
+
+
+def test_sixteen_bit_pictures_are_refused(tmp_path):
+    Image.fromarray(np.full((9, 9), 40000, np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(ValueError, match="mode 'I;16'"):
+        read_image(tmp_path / "deep.png")
+
+
+def test_a_rotated_photograph_is_set_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (20, 10)).save(tmp_path / "turned.jpg", exif=exif)
+    assert read_image(tmp_path / "turned.jpg").shape == (20, 10, 3)
+
+
+def test_a_folder_stands_for_its_pictures(tmp_path):
+    for name in ("b.jpg", "a.PNG", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_images([tmp_path, "c.jpg"])] == ["a.PNG", "b.jpg", "c.jpg"]
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(ValueError, match="holds no pictures"):
+        list_images([tmp_path / "sub"])

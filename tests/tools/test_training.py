@@ -1,0 +1,71 @@
+"""Training in parts, and by several processes, is the same training."""
+
+import socket
+
+import pytest
+import torch
+from miniature import run_script, write_tiny_config
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+
+def train(config, work_dir, iterations, **changes):
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict({"work_dir": str(work_dir), "train_cfg.max_iters": iterations, **changes})
+    cfg.experiment_name = f"{work_dir.parent.name} {work_dir.name} {iterations}"
+    Runner.from_cfg(cfg).train()
+    return weights_of(work_dir / f"iter_{iterations}.pth")
+
+
+def weights_of(path):
+    return torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+
+
+def test_resuming_is_no_interruption(tiny_config, tmp_path):
+    whole = train(tiny_config, tmp_path / "whole", 4)
+    train(tiny_config, tmp_path / "parts", 2)
+    parts = train(tiny_config, tmp_path / "parts", 4, resume=True)
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_bf16_trains_on_the_cpu(tiny_config, tmp_path):
+    exact = train(tiny_config, tmp_path / "fp32", 2)
+    mixed = train(tiny_config, tmp_path / "bf16", 2, **{"optim_wrapper.type": "BF16OptimWrapper"})
+    start = train(tiny_config, tmp_path / "frozen", 1, **{"optim_wrapper.optimizer.lr": 0.0})
+    moved = {name for name in start if not torch.equal(start[name], exact[name])}
+    assert moved
+    for name in moved:
+        assert mixed[name].dtype == torch.float32
+        assert mixed[name].isfinite().all()
+    assert any(not torch.equal(mixed[name], exact[name]) for name in moved), "autocast had no effect"
+
+
+@pytest.fixture
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_two_processes_train_as_one(tiny_config, coco_stuff, repository, tmp_path, port):
+    one = train(tiny_config, tmp_path / "one", 3)
+    half = write_tiny_config(tmp_path / "half.py", coco_stuff, batch=2)
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}")
+    ended = run_script(
+        repository / "tools/train.py", half, "--work-dir", tmp_path / "two", "--launcher", "pytorch",
+        cwd=tmp_path, script=launcher,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    two = weights_of(tmp_path / "two/iter_3.pth")
+    start = train(tiny_config, tmp_path / "start", 1, **{"optim_wrapper.optimizer.lr": 0.0})
+    assert any((one[name] - start[name]).abs().max() > 1e-3 for name in one), "nothing was learned"
+    for name, tensor in one.items():
+        message = f"{name} differs by {(two[name] - tensor).abs().max():.2e}"
+        torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4, msg=message)
+
+    tested = run_script(
+        repository / "tools/test.py", half, tmp_path / "two/iter_3.pth", "--launcher", "pytorch",
+        "--work-dir", tmp_path / "tested", cwd=tmp_path, script=launcher,
+    )  # fmt: skip
+    assert tested.returncode == 0, tested.stderr[-3000:]
+    assert "mIoU" in tested.stdout + tested.stderr

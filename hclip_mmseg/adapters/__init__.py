@@ -1,0 +1,49 @@
+"""Adapters of CLIP's projections: POP, its relations (DCRC), and what measures them. Plain PyTorch."""
+
+from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, Tower
+from hclip_mmseg.adapters.build import build_adapter
+from hclip_mmseg.adapters.cayley import cayley
+from hclip_mmseg.adapters.energy import hyperspherical_energy, kept_axis, orthogonality_error
+from hclip_mmseg.adapters.held import ParameterVersions
+from hclip_mmseg.adapters.pop import POP, SIDES, ParameterCount
+from hclip_mmseg.adapters.relations import LinearRelation, MLPRelation, Relation, build_relation
+from hclip_mmseg.adapters.t_product import facewise_product, mode_product, t_product, transform_modes
+from hclip_mmseg.adapters.trained_projections import TrainedProjections
+from hclip_mmseg.adapters.turning import (
+    Operand,
+    Side,
+    cheaper_operand,
+    turn_weight,
+    turned_linear,
+    turning_cost,
+)
+
+__all__ = [
+    "POP",
+    "PROJECTIONS",
+    "SIDES",
+    "Adapter",
+    "LinearRelation",
+    "MLPRelation",
+    "Operand",
+    "ParameterCount",
+    "ParameterVersions",
+    "Relation",
+    "Side",
+    "Tower",
+    "TrainedProjections",
+    "build_adapter",
+    "build_relation",
+    "cayley",
+    "cheaper_operand",
+    "facewise_product",
+    "hyperspherical_energy",
+    "kept_axis",
+    "mode_product",
+    "orthogonality_error",
+    "t_product",
+    "transform_modes",
+    "turn_weight",
+    "turned_linear",
+    "turning_cost",
+]

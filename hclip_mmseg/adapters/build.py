@@ -1,0 +1,40 @@
+"""Adapters by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hclip_mmseg.adapters.base import Adapter
+from hclip_mmseg.adapters.pop import POP
+from hclip_mmseg.adapters.trained_projections import TrainedProjections
+
+ADAPTERS: Mapping[str, type[Adapter]] = {"POP": POP, "TrainedProjections": TrainedProjections}
+
+
+def build_adapter(
+    config: Mapping[str, Any], *, image_layers: int, text_layers: int, image_width: int, text_width: int
+) -> Adapter:
+    """An adapter for a CLIP of the given size.
+
+    Args:
+        config: ``dict(type='POP', ...)`` with the adapter's own arguments.
+        image_layers: number of blocks of the image tower.
+        text_layers: number of blocks of the text tower.
+        image_width: width of the image tower.
+        text_width: width of the text tower.
+
+    Raises:
+        ValueError: on an unknown type or argument, or on values that do not fit this CLIP.
+    """
+    arguments = dict(config)
+    kind = arguments.pop("type", None)
+    if kind not in ADAPTERS:
+        raise ValueError(f"adapter.type must be one of {sorted(ADAPTERS)}, not {kind!r}")
+    sizes = dict(
+        image_layers=image_layers, text_layers=text_layers, image_width=image_width, text_width=text_width
+    )
+    try:
+        return ADAPTERS[kind](**{**sizes, **arguments})
+    except TypeError as error:
+        raise ValueError(f"the adapter {kind!r} cannot be built with {arguments}: {error}") from error

@@ -1,0 +1,329 @@
+"""POP: adapters in hyperspherical space, one tensor for both towers."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, Tower
+from hclip_mmseg.adapters.cayley import cayley
+from hclip_mmseg.adapters.held import ParameterVersions, own_saved_tensors
+from hclip_mmseg.adapters.precision import at_least_fp32, without_autocast
+from hclip_mmseg.adapters.relations import build_relation
+from hclip_mmseg.adapters.turning import Side, turn_weight, turned_linear
+
+SIDES: Mapping[str, Side] = {"q": "input", "k": "input", "v": "input", "out": "output"}
+"""The side on which each projection is turned: W D for q, k and v, D W for out."""
+
+TOWERS: tuple[Tower, ...] = get_args(Tower)
+
+
+class ParameterCount(NamedTuple):
+    """Two ways of counting an adapter tensor, and what is really trained.
+
+    Attributes:
+        entries: numbers in the tensor, each counted once.
+        free: the same with those of orthogonal blocks counted half, since S = (X - X^T) / 2 reads only
+            differences of pairs (strictly q (q - 1) / 2 of q^2; the papers' tables count q^2 / 2).
+        relation: numbers in the relation.
+        trained: numbers in the tensor and the relation that require a gradient.
+    """
+
+    entries: int
+    free: int
+    relation: int
+    trained: int
+
+
+@dataclass(frozen=True)
+class _TowerSlices:
+    """Where a tower's matrices stand: ``layers_per_row`` groups of ``blocks`` columns from ``start`` on."""
+
+    start: int
+    blocks: int
+    layers_per_row: int
+    orthogonal: bool
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.start, self.start + self.blocks * self.layers_per_row)
+
+    def matrices(self, slices: Tensor) -> Tensor:
+        """[4 L, c, q, q] -> [layers, 4, b, q, q] before the Cayley map."""
+        q = slices.shape[-1]
+        own = slices[:, self.columns]
+        own = own.reshape(-1, len(PROJECTIONS), self.layers_per_row, self.blocks, q, q)
+        return own.transpose(1, 2).reshape(-1, len(PROJECTIONS), self.blocks, q, q)
+
+
+@dataclass(frozen=True)
+class _Held:
+    """The matrices of one moment: whole, and taken apart by layer and projection."""
+
+    versions: ParameterVersions
+    with_graph: bool
+    turns: dict[Tower, Tensor]
+    blocks: dict[Tower, tuple[Tensor, ...]]
+
+
+class POP(Adapter):
+    """Turns q, k, v and out of every block of CLIP by block-diagonal matrices (H-CLIP).
+
+    One parameter, ``tensor``: T of [q, q, 4 L, b_t + k b_v] with L = ``text_layers``,
+    k = ``image_layers`` / L and b = width / q. Slice [., ., 4 l + p, s] is the matrix X of layer l,
+    projection p (q, k, v, out) and block s, the text tower's blocks first. Image layer k l + r stands in
+    row l, columns b_t + r b_v to b_t + (r + 1) b_v - 1. The relation mixes the slices; then text blocks
+    (the towers named in ``orthogonal``) go through the Cayley map, so that they are orthogonal whatever
+    the relation gave, and image blocks are used as they are. Both start as the identity: X = 0 in an
+    orthogonal tower, X = I elsewhere.
+
+    The matrices are computed once, in fp32 or wider, when they are first needed, and held. They are
+    computed again when a parameter has changed (see :class:`~hclip_mmseg.adapters.held.ParameterVersions`;
+    after writes through ``parameter.data`` call :meth:`release`), after a backward pass has run through them,
+    and when gradients are wanted of matrices that were computed without. All forward passes between two
+    such events share one graph, so their losses take one backward pass together. Held matrices are part
+    of neither state dicts nor copies.
+
+    Args:
+        image_layers: number of blocks of the image tower; a multiple of ``text_layers``.
+        text_layers: number of blocks of the text tower.
+        image_width: width of the image tower.
+        text_width: width of the text tower.
+        block_size: q; divides both widths.
+        orthogonal: the towers whose blocks are kept orthogonal, of 'image' and 'text'.
+        relation: config of :func:`~hclip_mmseg.adapters.relations.build_relation`; None for none.
+        sides: projections to be turned on another side than ``SIDES`` says, such as
+            ``dict(out='input')``.
+        image: whether the image tower is adapted.
+        text: whether the text tower is adapted. A tower that is not has no columns in T, its layers and
+            width are not looked at, and its projections stay as they are.
+
+    Attributes:
+        tensor: T.
+        relation: the relation module or None.
+
+    Raises:
+        ValueError: if the numbers do not fit together or a name is unknown.
+    """
+
+    def __init__(
+        self,
+        *,
+        image_layers: int,
+        text_layers: int,
+        image_width: int,
+        text_width: int,
+        block_size: int = 128,
+        orthogonal: Sequence[str] = ("text",),
+        relation: Mapping[str, Any] | None = {"type": "linear"},
+        sides: Mapping[str, Side] | None = None,
+        image: bool = True,
+        text: bool = True,
+    ) -> None:
+        super().__init__()
+        depths: dict[Tower, int] = {"text": text_layers, "image": image_layers}
+        widths: dict[Tower, int] = {"text": text_width, "image": image_width}
+        wanted: dict[Tower, bool] = {"text": text, "image": image}
+        adapted = [tower for tower in wanted if wanted[tower]]
+        _check_towers(orthogonal, adapted)
+        _check_sizes({t: depths[t] for t in adapted}, {t: widths[t] for t in adapted}, block_size)
+        self.block_size = block_size
+        self.sides = _merge_sides(sides)
+        self.rows = depths[adapted[0]]
+        self._slices: dict[Tower, _TowerSlices] = {}
+        columns = 0
+        for tower in adapted:
+            self._slices[tower] = _TowerSlices(
+                columns, widths[tower] // block_size, depths[tower] // self.rows, tower in orthogonal
+            )
+            columns = self._slices[tower].columns.stop
+        self.tensor = nn.Parameter(self._start(columns))
+        self.relation = build_relation(relation, layers=self.rows, columns=columns)
+        self._held: _Held | None = None
+
+    def _start(self, columns: int) -> Tensor:
+        tensor = torch.zeros(self.block_size, self.block_size, len(PROJECTIONS) * self.rows, columns)
+        for slices in self._slices.values():
+            if not slices.orthogonal:
+                tensor[..., slices.columns] = torch.eye(self.block_size)[..., None, None]
+        return tensor
+
+    def turns(self, tower: Tower) -> Tensor:
+        """The matrices of a tower.
+
+        Args:
+            tower: 'image' or 'text'.
+
+        Returns:
+            R, [layers, 4, b, q, q] in fp32 (float64 if the parameters are), projections in the order
+            q, k, v, out. Under ``no_grad`` it has no graph.
+
+        Raises:
+            ValueError: if the tower is unknown or not adapted.
+        """
+        self._check_tower(tower)
+        turns = self._current().turns[tower]
+        return turns if torch.is_grad_enabled() else turns.detach()
+
+    def adapted_weight(self, tower: Tower, layer: int, projection: str, weight: Tensor) -> Tensor:
+        """W D or D W, computed in fp32 or wider; see :class:`~hclip_mmseg.adapters.base.Adapter`.
+
+        Raises:
+            ValueError: if the weight does not fit the blocks, or on an unknown tower, layer or projection.
+        """
+        if not self._is_adapted(tower):
+            return weight
+        with without_autocast(weight):
+            return turn_weight(weight, self._blocks(tower, layer, projection), self.sides[projection])
+
+    def linear(
+        self, tower: Tower, layer: int, projection: str, x: Tensor, weight: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        """Output of the turned projection, by the cheaper of two ways.
+
+        Arguments and result as in :class:`~hclip_mmseg.adapters.base.Adapter`.
+
+        Raises:
+            ValueError: as :meth:`adapted_weight`.
+        """
+        if not self._is_adapted(tower):
+            return nn.functional.linear(x, weight, bias)
+        blocks = self._blocks(tower, layer, projection)
+        return turned_linear(x, weight, bias, blocks, self.sides[projection])
+
+    def refresh(self) -> None:
+        """Compute now, for both towers, what is held."""
+        self._held = self._compute()
+
+    def release(self) -> None:
+        """Drop what is held; it is computed again when next needed."""
+        self._held = None
+
+    def count_parameters(self) -> ParameterCount:
+        """The tensor's numbers counted in both ways of the papers; see :class:`ParameterCount`."""
+        block = self.block_size**2
+        entries = free = 0
+        for slices in self._slices.values():
+            matrices = len(PROJECTIONS) * self.rows * slices.layers_per_row * slices.blocks
+            entries += matrices * block
+            free += matrices * block // (2 if slices.orthogonal else 1)
+        relation = 0 if self.relation is None else sum(p.numel() for p in self.relation.parameters())
+        trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        return ParameterCount(entries, free, relation, trained)
+
+    def extra_repr(self) -> str:
+        """The shape of T and the orthogonal towers."""
+        orthogonal = [tower for tower, slices in self._slices.items() if slices.orthogonal]
+        return f"tensor={tuple(self.tensor.shape)}, orthogonal={orthogonal}, sides={self.sides}"
+
+    def _sources(self) -> Iterable[Tensor]:
+        return [self.tensor, *(() if self.relation is None else self.relation.parameters())]
+
+    def _current(self) -> _Held:
+        held = self._held
+        lacks_graph = held is not None and torch.is_grad_enabled() and not held.with_graph
+        if held is None or lacks_graph or not held.versions.current(self._sources()):
+            self._held = held = self._compute()
+        return held
+
+    def _compute(self) -> _Held:
+        versions = ParameterVersions(self._sources())
+        with without_autocast(self.tensor), own_saved_tensors():
+            tensor = at_least_fp32(self.tensor)
+            related = tensor if self.relation is None else self.relation(tensor)
+            slices = related.permute(2, 3, 0, 1).contiguous()
+            turns = {}
+            for tower, own in self._slices.items():
+                matrices = own.matrices(slices)
+                turns[tower] = cayley(matrices) if own.orthogonal else matrices
+            # Taken apart in one operation: as many single look-ups would each send back a gradient
+            # of the size of the whole.
+            blocks = {tower: whole.flatten(0, 1).unbind() for tower, whole in turns.items()}
+        held = _Held(versions, torch.is_grad_enabled(), turns, blocks)
+        if slices.requires_grad:
+            # Both towers' gradients meet here, after every use of the matrices (recomputation by
+            # activation checkpointing included) and right before the graph behind them is freed.
+            slices.register_hook(_dropper(weakref.ref(self), weakref.ref(held)))
+        return held
+
+    def _is_adapted(self, tower: Tower) -> bool:
+        if tower not in TOWERS:
+            raise ValueError(f"unknown tower {tower!r}; CLIP's towers are {list(TOWERS)}")
+        return tower in self._slices
+
+    def _check_tower(self, tower: Tower) -> None:
+        if not self._is_adapted(tower):
+            raise ValueError(f"the {tower} tower is not adapted and has no matrices")
+
+    def _blocks(self, tower: Tower, layer: int, projection: str) -> Tensor:
+        depth = self.rows * self._slices[tower].layers_per_row
+        if not 0 <= layer < depth:
+            raise ValueError(f"the {tower} tower has layers 0 to {depth - 1}, not {layer}")
+        if projection not in PROJECTIONS:
+            raise ValueError(f"unknown projection {projection!r}; it must be one of {list(PROJECTIONS)}")
+        index = len(PROJECTIONS) * layer + PROJECTIONS.index(projection)
+        return self._current().blocks[tower][index]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> POP:
+        self.release()
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The state for copies and pickles, which cannot hold a graph."""
+        return {**self.__dict__, "_held": None}
+
+
+def _dropper(
+    owner: weakref.ReferenceType[POP], held: weakref.ReferenceType[_Held]
+) -> Callable[[Tensor], None]:
+    # Weak references: the graph that the hook hangs on is held by the very objects it speaks of.
+    def drop(grad: Tensor) -> None:
+        pop, computed = owner(), held()
+        if pop is not None and computed is not None and pop._held is computed:
+            pop.release()
+
+    return drop
+
+
+def _check_towers(orthogonal: Sequence[str], adapted: Sequence[Tower]) -> None:
+    if isinstance(orthogonal, str):
+        raise ValueError(f"orthogonal must be a sequence of towers such as ('text',), not {orthogonal!r}")
+    unknown = [tower for tower in orthogonal if tower not in TOWERS]
+    if unknown:
+        raise ValueError(f"orthogonal names unknown towers {unknown}; CLIP's towers are {list(TOWERS)}")
+    if not adapted:
+        raise ValueError("POP needs at least one tower to adapt; both image and text are False")
+
+
+def _check_sizes(depths: Mapping[Tower, int], widths: Mapping[Tower, int], block_size: int) -> None:
+    if block_size < 1:
+        raise ValueError(f"block_size must be at least 1, not {block_size}")
+    for tower in depths:
+        if depths[tower] < 1:
+            raise ValueError(f"{tower}_layers must be at least 1, not {depths[tower]}")
+        if widths[tower] < 1 or widths[tower] % block_size:
+            raise ValueError(
+                f"block_size {block_size} does not divide the {tower} tower's width of {widths[tower]}; "
+                "take a block size that divides the widths of both towers"
+            )
+    if len(depths) == 2 and depths["image"] % depths["text"]:
+        raise ValueError(
+            f"image_layers must be a multiple of text_layers, for each text layer to share a row with as "
+            f"many image layers; got {depths['image']} and {depths['text']}"
+        )
+
+
+def _merge_sides(sides: Mapping[str, Side] | None) -> dict[str, Side]:
+    changed = dict(sides or {})
+    for projection, side in changed.items():
+        if projection not in PROJECTIONS or side not in get_args(Side):
+            raise ValueError(
+                f"sides maps {list(PROJECTIONS)} to {list(get_args(Side))}, got {projection!r}: {side!r}"
+            )
+    return {**SIDES, **changed}

@@ -1,0 +1,18 @@
+"""Keeping the adapters' own arithmetic in fp32 or wider."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+
+def at_least_fp32(x: Tensor) -> Tensor:
+    """``x`` in fp32, or unchanged where it is fp32 or wider already."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[None]:
+    """A context in which autocast leaves operations on the device of ``x`` alone."""
+    return torch.autocast(x.device.type, enabled=False)

@@ -31,7 +31,7 @@ def parse_arguments() -> argparse.Namespace:
 def draw_pictures(cfg: Config, args: argparse.Namespace) -> None:
     """Turn the drawing of results on, into a window or a folder."""
     hook = cfg.setdefault("default_hooks", {}).setdefault("visualization", dict(type="SegVisualizationHook"))
-    hook.update(draw=True, show=args.show, wait_time=args.wait_time)
+    hook.update(draw=True, interval=1, show=args.show, wait_time=args.wait_time)
     if args.show_dir:
         cfg.visualizer.save_dir = args.show_dir
 

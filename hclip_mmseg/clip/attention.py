@@ -151,14 +151,15 @@ def run_block(block: nn.Module, x: Tensor, projections: Projections, causal: boo
 def run_dense_block(block: nn.Module, x: Tensor, projections: Projections, residual: str = "cls") -> Tensor:
     """The last block without its attention (design: section 4): q and k are never computed.
 
-    tokens = out(v(ln_1(x))) + residual, then + mlp(ln_2(tokens)).
+    tokens = out(v(ln_1(x))) + residual, then + mlp(ln_2(tokens)); 'value' stops at out(v(ln_1(x))).
 
     Args:
         block: an ``open_clip`` ResidualAttentionBlock.
         x: [batch, 1 + patches, width], the CLS token first.
         projections: what computes v and out.
         residual: what is added: 'cls', the CLS token's input to every token (CAT-Seg's and H-CLIP's
-            published code); 'own', each token's own input; 'none', nothing (the pure value path).
+            published code); 'own', each token's own input; 'none', nothing; 'value', nothing, and no MLP
+            either, the form that frozen CLIP segments best with.
 
     Returns:
         [batch, 1 + patches, width].
@@ -171,6 +172,8 @@ def run_dense_block(block: nn.Module, x: Tensor, projections: Projections, resid
         tokens = tokens + x[:, :1]
     elif residual == "own":
         tokens = tokens + x
+    elif residual == "value":
+        return tokens
     elif residual != "none":
-        raise ValueError(f"residual must be 'cls', 'own' or 'none', not {residual!r}")
+        raise ValueError(f"residual must be 'cls', 'own', 'none' or 'value', not {residual!r}")
     return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))

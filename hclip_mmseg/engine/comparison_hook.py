@@ -1,11 +1,10 @@
-"""A run beside what it is compared with: one table at the end of training."""
+"""A run beside the frozen CLIP that it started from: one table at the end of training."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
@@ -15,16 +14,17 @@ from mmseg.registry import HOOKS, MODELS
 from rich.console import Console
 from rich.table import Table
 
+from hclip_mmseg.models.frozen import frozen_clip_config
+
 
 @HOOKS.register_module()
 class ComparisonHook(Hook):
-    """Evaluates another model on the validation set once, and prints both results after training.
+    """Evaluates the run's frozen CLIP on the validation set, and prints both results after training.
 
     The table goes to the terminal and the run's log, the numbers to ``comparison.json`` in its folder.
 
     Args:
-        baseline: config of the model to compare with; it is given the validation dataset's classes.
-        baseline_name, trained_name: headings of the two rows.
+        frozen_name, trained_name: headings of the two rows.
         columns: heading of a column -> name of the metric that it shows.
     """
 
@@ -32,21 +32,18 @@ class ComparisonHook(Hook):
 
     def __init__(
         self,
-        baseline: Mapping[str, Any],
-        baseline_name: str,
-        trained_name: str,
         columns: Mapping[str, str],
+        frozen_name: str = "frozen CLIP",
+        trained_name: str = "H-CLIP",
     ) -> None:
-        self.baseline = dict(baseline)
-        self.names = baseline_name, trained_name
+        self.names = frozen_name, trained_name
         self.columns = dict(columns)
         self.results: dict[str, dict[str, float]] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Evaluates the baseline, before anything is trained."""
+        """Evaluates the frozen CLIP, before anything is trained."""
         runner.logger.info(f"Evaluating {self.names[0]} ...")
-        model = MODELS.build(self.baseline)
-        model.init_weights()
+        model = MODELS.build(frozen_clip_config(runner.cfg.model.to_dict()))
         model.to(next(runner.model.parameters()).device).eval()
         loop = runner.val_loop
         model.set_vocabulary(loop.dataloader.dataset.metainfo["classes"])

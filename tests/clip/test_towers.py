@@ -80,13 +80,14 @@ def literal_dense(visual, images, residual):
     width = x.shape[-1]
     normed = last.ln_1(x)
     values = normed @ last.attn.in_proj_weight[2 * width :].T + last.attn.in_proj_bias[2 * width :]
-    added = {"cls": x[:, :1].expand_as(x), "own": x, "none": torch.zeros_like(x)}[residual]
-    tokens = last.attn.out_proj(values) + added
-    tokens = tokens + last.mlp(last.ln_2(tokens))
+    tokens = last.attn.out_proj(values)
+    if residual != "value":
+        tokens = tokens + {"cls": x[:, :1].expand_as(x), "own": x, "none": torch.zeros_like(x)}[residual]
+        tokens = tokens + last.mlp(last.ln_2(tokens))
     return visual.ln_post(tokens) @ visual.proj, inner
 
 
-@pytest.mark.parametrize("residual", ["cls", "own", "none"])
+@pytest.mark.parametrize("residual", ["cls", "own", "none", "value"])
 def test_dense_tokens_and_inner_blocks(clip, residual):
     tower = ImageTower(clip.visual)
     images = torch.randn(2, 3, 32, 32)
@@ -99,7 +100,7 @@ def test_dense_tokens_and_inner_blocks(clip, residual):
 
 def test_unknown_residual_is_refused(clip):
     tower = ImageTower(clip.visual)
-    with pytest.raises(ValueError, match="residual must be 'cls', 'own' or 'none', not 'both'"):
+    with pytest.raises(ValueError, match="residual must be 'cls', 'own', 'none' or 'value', not 'both'"):
         tower(torch.randn(1, 3, 32, 32), plain(tower), residual="both")
 
 

@@ -98,13 +98,8 @@ class CostAggregationHead(BaseDecodeHead):
         return self.aggregator.most_similar(dense, tuple(guidance), text)
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Sequence[Any]) -> dict[str, Tensor]:
-        """The loss at the labels' resolution, and the pixel accuracy at the logits'.
-
-        Raises:
-            ValueError: if a label is outside the vocabulary: which label, in which image.
-        """
+        """The loss at the labels' resolution, and the pixel accuracy at the logits'."""
         labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
-        self._check_labels(labels, seg_logits.shape[1], batch_data_samples)
         with torch.no_grad():
             coarse = F.interpolate(labels[:, None].float(), size=seg_logits.shape[-2:], mode="nearest")[:, 0]
             valid = coarse != self.ignore_index
@@ -115,14 +110,3 @@ class CostAggregationHead(BaseDecodeHead):
         )
         loss = self.loss_decode(logits, labels, ignore_index=self.ignore_index)
         return {self.loss_decode.loss_name: loss, "acc_seg": accuracy}
-
-    def _check_labels(self, labels: Tensor, classes: int, samples: Sequence[Any]) -> None:
-        outside = (labels != self.ignore_index) & ((labels >= classes) | (labels < 0))
-        if outside.any():
-            index = int(outside.flatten(1).any(dim=1).nonzero()[0])
-            raise ValueError(
-                f"label {int(labels[index][outside[index]][0])} in "
-                f"{samples[index].metainfo.get('seg_map_path', f'image {index} of the batch')} is outside the "
-                f"vocabulary of {classes} names (0 to {classes - 1}; {self.ignore_index} is ignored); the dataset "
-                "and the model's vocabulary do not belong together"
-            )

@@ -104,13 +104,17 @@ class TextEncoderNeck(BaseModule):
         self._cached = self._cached_versions = None
 
     def forward(
-        self, encode_text: Callable[[Tensor], Tensor], parameters: Iterable[nn.Parameter]
+        self,
+        encode_text: Callable[[Tensor], Tensor],
+        parameters: Iterable[nn.Parameter],
+        subset: Tensor | None = None,
     ) -> Tensor:
         """Embeddings of the vocabulary.
 
         Args:
             encode_text: tokens [N, length] -> embeddings [N, C].
             parameters: all that ``encode_text`` computes with; where one changes, the cache is dropped.
+            subset: indices of the only names that are wanted, or None for all.
 
         Returns:
             Unit-norm embeddings [T, P, C]; P = 1 where templates are averaged.
@@ -125,22 +129,25 @@ class TextEncoderNeck(BaseModule):
             )
         parameters = list(parameters)
         if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
-            return self._encode(encode_text, parameters[0].device)
+            return self._encode(encode_text, self._tokens_of(subset, parameters[0].device))
         if self._cached_versions is None or not self._cached_versions.current(parameters):
             with torch.inference_mode(False), torch.no_grad():
-                self._cached = self._encode(encode_text, parameters[0].device)
+                self._cached = self._encode(encode_text, self._tokens_of(None, parameters[0].device))
             self._cached_versions = ParameterVersions(parameters)
         assert self._cached is not None
-        return self._cached
+        return self._cached if subset is None else self._cached[subset]
 
-    def _encode(self, encode_text: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
-        """Encodes texts of similar length together, since the tower cuts at the longest of a batch."""
+    def _tokens_of(self, subset: Tensor | None, device: torch.device) -> Tensor:
         assert self._tokens is not None
-        tokens = self._tokens.flatten(0, 1).to(device)
+        return (self._tokens if subset is None else self._tokens[subset.cpu()]).to(device)
+
+    def _encode(self, encode_text: Callable[[Tensor], Tensor], tokens_of_names: Tensor) -> Tensor:
+        """Encodes texts of similar length together, since the tower cuts at the longest of a batch."""
+        tokens = tokens_of_names.flatten(0, 1)
         order, sizes = length_buckets(tokens.argmax(dim=-1), self.chunk)
         parts = [encode_text(tokens[part]).float() for part in order.split(sizes)]
         embeddings = F.normalize(torch.cat(parts)[order.argsort()], dim=-1)
-        embeddings = embeddings.view(*self._tokens.shape[:2], -1)
+        embeddings = embeddings.view(*tokens_of_names.shape[:2], -1)
         if self.average and embeddings.shape[1] > 1:
             embeddings = F.normalize(embeddings.mean(dim=1, keepdim=True), dim=-1)
         return embeddings

@@ -23,6 +23,28 @@ from hclip_mmseg.models.segmentors.views import (
 )
 
 
+def sample_names(labels: Tensor, names: int, count: int, ignore_index: int) -> Tensor:
+    """Names that a training step scores: all that the labels hold, and others at random.
+
+    The draw depends on the labels alone, so that a resumed run repeats it.
+
+    Args:
+        labels: label maps of the batch, any shape.
+        names: size of the vocabulary.
+        count: how many names; more where the labels hold more.
+        ignore_index: label that stands for no name.
+
+    Returns:
+        Ascending indices of the names.
+    """
+    present = labels.unique()
+    present = present[present != ignore_index].cpu()
+    generator = torch.Generator().manual_seed(int(labels.sum()))
+    others = torch.randperm(names, generator=generator)
+    others = others[~torch.isin(others, present)][: max(count - len(present), 0)]
+    return torch.cat([present, others]).sort().values.to(labels.device)
+
+
 @MODELS.register_module()
 class OpenVocabSegmentor(EncoderDecoder):
     """Segments an image into the names it is asked for (design: sections 1 and 5).
@@ -32,7 +54,8 @@ class OpenVocabSegmentor(EncoderDecoder):
         text_encoder: the neck that owns the vocabulary.
         decode_head: scores (dense, guidance ..., text).
         data_preprocessor: MMSegmentation's.
-        train_cfg: unused.
+        train_cfg: ``sampled_names``: how many names a training step scores, those in the batch's labels and
+            others drawn at random; None for the whole vocabulary, as published.
         test_cfg: how an image is looked at:
 
             - mode: 'slide_whole' (default), 'slide' or 'whole';
@@ -67,6 +90,7 @@ class OpenVocabSegmentor(EncoderDecoder):
             init_cfg=init_cfg,
         )
         self.text_encoder = MODELS.build(text_encoder)
+        self.sampled_names: int | None = (train_cfg or {}).get("sampled_names")
         settings = dict(test_cfg or {})
         self.mode = settings.pop("mode", "slide_whole")
         self.canvas = settings.pop("canvas", 640)
@@ -97,11 +121,49 @@ class OpenVocabSegmentor(EncoderDecoder):
         """
         self.text_encoder.set_vocabulary(names, templates)
 
-    def extract_feat(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Normalised images [B, 3, H, W] -> what the head takes: (dense, guidance ..., text [T, P, C])."""
-        text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
+    def extract_feat(self, inputs: Tensor, names: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Normalised images [B, 3, H, W] -> what the head takes: (dense, guidance ..., text [T, P, C]).
+
+        Args:
+            inputs: the images.
+            names: indices of the only names that are wanted, or None for all.
+        """
+        text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters(), names)
         *guidance, dense = self.backbone(self._at_clip_resolution(inputs))
         return (dense, *guidance, text)
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
+        """The head's losses; see ``train_cfg`` of the class for the names that are scored.
+
+        Raises:
+            ValueError: if a label is outside the vocabulary: which label, in which image.
+        """
+        ignore = self.decode_head.ignore_index
+        self._check_labels(data_samples, ignore)
+        if self.sampled_names is None or self.sampled_names >= len(self.vocabulary):
+            features = self.extract_feat(inputs)
+        else:
+            labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
+            names = sample_names(labels, len(self.vocabulary), self.sampled_names, ignore)
+            features = self.extract_feat(inputs, names)
+            table = torch.full((max(ignore, len(self.vocabulary)) + 1,), ignore, device=labels.device)
+            table[names] = torch.arange(len(names), device=labels.device)
+            for sample, own in zip(data_samples, table[labels], strict=True):
+                sample.gt_sem_seg = PixelData(data=own)
+        losses = self.decode_head.loss(features, data_samples, self.train_cfg)
+        return {f"decode.{name}": value for name, value in losses.items()}
+
+    def _check_labels(self, samples: Sequence[SegDataSample], ignore: int) -> None:
+        classes = len(self.vocabulary)
+        for sample in samples:
+            labels = sample.gt_sem_seg.data
+            outside = (labels != ignore) & ((labels >= classes) | (labels < 0))
+            if outside.any():
+                raise ValueError(
+                    f"label {int(labels[outside][0])} in {sample.metainfo.get('seg_map_path', 'a label map')} is "
+                    f"outside the vocabulary of {classes} names (0 to {classes - 1}; {ignore} is ignored); the "
+                    "dataset and the model's vocabulary do not belong together"
+                )
 
     def _at_clip_resolution(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] resized to the side that the image tower is run at; as they are if that is None."""

@@ -1,0 +1,26 @@
+"""The plain CLIP inside an open-vocabulary segmentor, as a segmentor of its own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+
+def frozen_clip_config(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a segmentor that compares names with CLIP's dense tokens and trains nothing.
+
+    Args:
+        model: config of an ``OpenVocabSegmentor``; only its CLIP, vocabulary and views are kept.
+    """
+    frozen = copy.deepcopy(dict(model))
+    frozen["backbone"] = {
+        **frozen["backbone"],
+        "adapter": None,
+        "guidance_layers": (),
+        "guidance_channels": (),
+        "residual": "value",
+    }
+    channels = frozen["decode_head"].get("text_channels", 512)
+    frozen["decode_head"] = dict(type="CosineHead", text_channels=channels, scale=100.0)
+    return frozen

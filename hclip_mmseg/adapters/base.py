@@ -53,7 +53,7 @@ class Adapter(nn.Module):
         return F.linear(x, self.adapted_weight(tower, layer, projection, weight), bias)
 
     def start_from(self, attentions: Mapping[Tower, Sequence[nn.MultiheadAttention]]) -> None:
-        """Take what is needed of CLIP's loaded weights, once, when the model is built; the default is nothing.
+        """Take what is needed of CLIP's weights, once, when the model is built; the default is nothing.
 
         Args:
             attentions: the attention modules of each tower, in the order of its blocks.

@@ -69,10 +69,10 @@ class CostDecoder(nn.Module):
         guidance_projections: tuple[int, ...] = (32, 16),
     ) -> None:
         super().__init__()
-        projections = guidance_projections if guidance_channels else (0, 0)
+        projections = tuple(guidance_projections) if guidance_channels else (0, 0)
         self.guidance_projections = nn.ModuleList(
             nn.Sequential(nn.Conv2d(given, wanted, 3, padding=1), nn.ReLU())
-            for given, wanted in zip(guidance_channels, projections, strict=True)
+            for given, wanted in zip(guidance_channels, projections, strict=bool(guidance_channels))
         )
         self.steps = nn.ModuleList(
             [

@@ -1,0 +1,1 @@
+"""The embedded default: what renders scenes with exact masks, and a tiny CLIP that read their captions."""

@@ -104,8 +104,8 @@ def frozen_metrics(
     """What frozen dense features know, in percent, on scenes of all names at 192 px.
 
     For each of :data:`FORMS`, over training and held-out names apart: ``{form}_miou_*`` is the mean IoU with
-    all names to choose from, ``{form}_present_*`` the mean over names of the pixels that are right when only the
-    names present are to choose from.
+    all names to choose from, ``{form}_present_*`` the mean over names of the pixels right when only the names
+    present are to choose from.
     """
     model = build(state)
     text = name_embeddings(model)

@@ -68,6 +68,7 @@ def write_results(result: Segmentation, folder: Path, name: str) -> None:
 
 def main() -> None:
     args = parse_arguments()
+    launch.quieten_dependencies()
     with launch.clear_errors():
         names = read_names(args.vocab)
         paths = images.list_images(args.images)

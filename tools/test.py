@@ -30,7 +30,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def draw_pictures(cfg: Config, args: argparse.Namespace) -> None:
     """Turn the drawing of results on, into a window or a folder."""
-    hook = cfg.setdefault("default_hooks", {}).setdefault("visualization", dict(type="SegVisualizationHook"))
+    hooks = cfg.setdefault("default_hooks", {})
+    hook = hooks.setdefault("visualization", dict(type="OpenVocabVisualizationHook"))
     hook.update(draw=True, interval=1, show=args.show, wait_time=args.wait_time)
     if args.show_dir:
         cfg.visualizer.save_dir = args.show_dir
@@ -38,6 +39,7 @@ def draw_pictures(cfg: Config, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_arguments()
+    launch.quieten_dependencies()
     with launch.clear_errors():
         cfg = launch.load_config(args)
         checks.check_run(cfg, ["test"])

@@ -31,6 +31,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_arguments()
+    launch.quieten_dependencies()
     with launch.clear_errors():
         cfg = launch.load_config(args)
         if args.amp:

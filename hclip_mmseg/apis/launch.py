@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,12 @@ import torch.distributed
 from mmengine.config import Config, DictAction
 
 from .paths import locate, looked_in
+
+
+def quieten_dependencies() -> None:
+    """Hide the warnings that OpenMMLab's packages and torch give about their own calls."""
+    for category in (UserWarning, FutureWarning, DeprecationWarning):
+        warnings.filterwarnings("ignore", category=category, module=r"(mm(cv|engine|seg|det)|torch|timm)\b")
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from .colours import name_colours
 from .label_maps import LabelMapHook, write_label_map
 from .overlay import class_shares, draw_overlay
+from .visualization_hook import OpenVocabVisualizationHook
 from .visualizer import OpenVocabVisualizer
 
 __all__ = [
     "LabelMapHook",
+    "OpenVocabVisualizationHook",
     "OpenVocabVisualizer",
     "class_shares",
     "draw_overlay",

@@ -7,7 +7,13 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from hclip_mmseg.visualization import OpenVocabVisualizer, class_shares, draw_overlay, name_colours
+from hclip_mmseg.visualization import (
+    OpenVocabVisualizationHook,
+    OpenVocabVisualizer,
+    class_shares,
+    draw_overlay,
+    name_colours,
+)
 
 
 @pytest.mark.parametrize("count", [1, 171, 5000])
@@ -102,6 +108,35 @@ def test_visualizer_draws_the_words_that_were_asked_for(tmp_path):
     both = tmp_path / "both.png"
     visualizer.add_datasample("c", image, sample(("", "pebble")), out_file=str(both))
     assert Image.open(both).width > Image.open(asked).width
+
+
+class Recorder:
+    """Stands for a run and its visualizer."""
+
+    def __init__(self, batch_size):
+        self.val_dataloader = self.test_dataloader = self
+        self.batch_size, self.iter, self.visualizer, self.drawn = batch_size, 7, self, {}
+
+    def add_datasample(self, name, image, data_sample, **_):
+        self.drawn[name] = image
+
+
+def test_hook_draws_every_third_picture_in_its_own_size():
+    hook, run = OpenVocabVisualizationHook(draw=True, interval=3), Recorder(batch_size=2)
+    bgr = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    bgr[2] = 200
+    for batch in range(4):
+        results = [sample(("", "pebble")) for _ in range(2)]
+        for place, result in enumerate(results):
+            name = f"absent/scene {2 * batch + place}.png"
+            result.set_metainfo(dict(img_path=name, ori_shape=(16, 24)))
+        hook.after_val_iter(run, batch, dict(inputs=[bgr, bgr]), results)
+    assert list(run.drawn) == ["val_scene 0", "val_scene 3", "val_scene 6"]
+    image = run.drawn["val_scene 3"]
+    assert image.shape == (16, 24, 3)
+    assert (image == (200, 0, 0)).all()
+    hook.after_train_iter(run, 0, dict(inputs=[bgr]), None)
+    assert len(run.drawn) == 3
 
 
 def test_visualizer_without_names_says_so():

@@ -1,0 +1,69 @@
+"""When results are drawn during validation and test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from mmseg.structures import SegDataSample
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+
+@HOOKS.register_module()
+class OpenVocabVisualizationHook(Hook):
+    """Gives results to the run's visualizer, over the picture that the model was given.
+
+    MMSeg's `SegVisualizationHook` reads the picture's file again; this one works for rendered data sets too.
+
+    Args:
+        draw: whether to draw at all.
+        interval: every how many-th picture is drawn, the first one included.
+        show: whether to open windows too.
+        wait_time: seconds for which a window stays.
+    """
+
+    def __init__(
+        self, draw: bool = False, interval: int = 50, show: bool = False, wait_time: float = 0.0
+    ) -> None:
+        self.draw = draw
+        self.interval = interval
+        self.show = show
+        self.wait_time = wait_time
+
+    def _after_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[SegDataSample] | None = None,
+        mode: str = "train",
+    ) -> None:
+        if not self.draw or mode == "train":
+            return
+        loader = runner.val_dataloader if mode == "val" else runner.test_dataloader
+        first = batch_idx * (loader.batch_size or 1)
+        for position, (picture, sample) in enumerate(zip(data_batch["inputs"], outputs or (), strict=True)):
+            if (first + position) % self.interval == 0:
+                runner.visualizer.add_datasample(
+                    f"{mode}_{Path(sample.img_path).stem}",
+                    as_rgb(picture, tuple(sample.ori_shape[:2])),
+                    data_sample=sample,
+                    show=self.show,
+                    wait_time=self.wait_time,
+                    step=runner.iter,
+                )
+
+
+def as_rgb(picture: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture of a pipeline, BGR uint8 [3, h, w], as RGB [H, W, 3] in the size (H, W) of the result."""
+    rgb = np.ascontiguousarray(picture.flip(0).permute(1, 2, 0).cpu().numpy())
+    if rgb.shape[:2] == size:
+        return rgb
+    return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.BILINEAR))

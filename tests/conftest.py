@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from hclip_mmseg.apis.memory import keep_freed_memory
+
+keep_freed_memory()
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))  # for miniature.py
 

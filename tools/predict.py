@@ -15,6 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from hclip_mmseg.apis import OpenVocabInferencer, Segmentation, images, launch
+from hclip_mmseg.apis.memory import keep_freed_memory
 from hclip_mmseg.apis.paths import locate
 from hclip_mmseg.datasets.vocabularies import read_names
 from hclip_mmseg.visualization import write_label_map
@@ -69,6 +70,7 @@ def write_results(result: Segmentation, folder: Path, name: str) -> None:
 def main() -> None:
     args = parse_arguments()
     launch.quieten_dependencies()
+    keep_freed_memory()
     with launch.clear_errors():
         names = read_names(args.vocab)
         paths = images.list_images(args.images)

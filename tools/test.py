@@ -15,6 +15,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from hclip_mmseg.apis import checks, launch, record
+from hclip_mmseg.apis.memory import keep_freed_memory
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -40,6 +41,7 @@ def draw_pictures(cfg: Config, args: argparse.Namespace) -> None:
 def main() -> None:
     args = parse_arguments()
     launch.quieten_dependencies()
+    keep_freed_memory()
     with launch.clear_errors():
         cfg = launch.load_config(args)
         checks.check_run(cfg, ["test"])

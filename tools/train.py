@@ -13,6 +13,7 @@ if importlib.util.find_spec("hclip_mmseg") is None:
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from hclip_mmseg.apis import checks, launch, record
+from hclip_mmseg.apis.memory import keep_freed_memory
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -32,6 +33,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     args = parse_arguments()
     launch.quieten_dependencies()
+    keep_freed_memory()
     with launch.clear_errors():
         cfg = launch.load_config(args)
         if args.amp:

@@ -57,7 +57,7 @@ train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(
     logger=dict(interval=10),
     checkpoint=dict(interval=max_iters, max_keep_ckpts=1),
-    visualization=dict(type="SegVisualizationHook", draw=True, interval=10),
+    visualization=dict(draw=True, interval=10),
 )
 custom_hooks = [
     dict(type="DCRCHook", interval=50),

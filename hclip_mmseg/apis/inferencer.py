@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hclip_mmseg.datasets.vocabularies import read_names
+from hclip_mmseg.models.frozen import frozen_clip_config
 from hclip_mmseg.visualization import class_shares, draw_overlay
 
 from . import checks
@@ -72,10 +73,7 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
     config = config.copy()
     checks.check_run(config, splits=())
     if checkpoint is None:
-        head = dict(type="CosineHead", text_channels=config.model.decode_head.get("text_channels", 512))
-        config.model.decode_head = Config(head)
-        plain = dict(adapter=None, guidance_layers=(), guidance_channels=(), residual="none")
-        config.model.backbone.update(plain)
+        config.model = Config(frozen_clip_config(config.model.to_dict()))
     init_default_scope(config.get("default_scope", "mmseg"))
     model = MODELS.build(config.model)
     if checkpoint is not None:

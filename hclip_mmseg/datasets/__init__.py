@@ -1,5 +1,6 @@
 """Registered data sets, and the vocabularies that name their classes."""
 
 from .coco_stuff import COCOStuff171Dataset
+from .scenes import RenderScene, SceneDataset
 
-__all__ = ["COCOStuff171Dataset"]
+__all__ = ["COCOStuff171Dataset", "RenderScene", "SceneDataset"]

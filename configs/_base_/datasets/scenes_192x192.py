@@ -1,7 +1,7 @@
 """The rendered scenes: masks of training names only for training, all names for validation."""
 
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=1,
     persistent_workers=True,
     sampler=dict(type="InfiniteSampler", shuffle=True),

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import ParameterVersions, build_adapter
 from hclip_mmseg.adapters.base import Tower
-from hclip_mmseg.clip import AdaptedProjections, ImageTower, PlainProjections, Projections, TextTower, build_clip
+from hclip_mmseg.clip import (
+    AdaptedProjections,
+    ImageTower,
+    PlainProjections,
+    Projections,
+    TextTower,
+    build_clip,
+)
 
 
 @MODELS.register_module()

@@ -69,10 +69,12 @@ class CostDecoder(nn.Module):
         guidance_projections: tuple[int, ...] = (32, 16),
     ) -> None:
         super().__init__()
-        projections = tuple(guidance_projections) if guidance_channels else (0, 0)
+        if not guidance_channels:
+            guidance_projections = ()
+        projections = tuple(guidance_projections) or (0, 0)
         self.guidance_projections = nn.ModuleList(
             nn.Sequential(nn.Conv2d(given, wanted, 3, padding=1), nn.ReLU())
-            for given, wanted in zip(guidance_channels, projections, strict=bool(guidance_channels))
+            for given, wanted in zip(guidance_channels, guidance_projections, strict=True)
         )
         self.steps = nn.ModuleList(
             [
@@ -86,8 +88,11 @@ class CostDecoder(nn.Module):
         """Everything of the decoder that depends on the image alone; once an image.
 
         Args:
-            guidance: maps [B, channels, H, W] from coarse to fine, at 2 and 4 times the cost's grid.
+            guidance: maps [B, channels, H, W] from coarse to fine, at 2 and 4 times the cost's grid; () where
+                the decoder was built without.
         """
+        if not guidance:
+            return ()
         return tuple(
             step.project_guidance(projection(given))
             for step, projection, given in zip(self.steps, self.guidance_projections, guidance, strict=True)

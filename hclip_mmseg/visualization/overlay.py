@@ -15,6 +15,7 @@ from .colours import name_colours
 
 INK = (30, 30, 30)
 PAPER = (255, 255, 255)
+LEAST_HEIGHT = 256
 
 
 def class_shares(labels: NDArray[np.integer], names: Sequence[str]) -> list[tuple[int, float]]:
@@ -47,7 +48,8 @@ def draw_overlay(
         title: a line above the legend.
 
     Returns:
-        RGB uint8; [H, W, 3] without the legend, larger with it.
+        RGB uint8; [H, W, 3] without the legend. With it larger, and small pictures are enlarged by a whole
+        factor, so that picture and legend fit together.
 
     Raises:
         ValueError: if image and labels differ in size, or the image is not RGB uint8.
@@ -64,6 +66,8 @@ def draw_overlay(
     picture = blended.round().astype(np.uint8)
     if not legend:
         return picture
+    enlarged = -(-LEAST_HEIGHT // picture.shape[0])
+    picture = picture.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
     shares = class_shares(labels, names)
     rows = [(names[index], tuple(colours[index].tolist()), share) for index, share in shares]
     return beside(picture, _draw_legend(rows, title, height=picture.shape[0]))
@@ -86,7 +90,7 @@ def _outlines(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def _draw_legend(
-    rows: Sequence[tuple[str, tuple[int, ...], float]], title: str, *, height: int, most: int = 32
+    rows: Sequence[tuple[str, tuple[int, ...], float]], title: str, *, height: int, most: int = 20
 ) -> NDArray[np.uint8]:
     """A white panel at least `height` high: title, then swatch, word and share of the first `most` rows."""
     size = int(np.clip(height / 32, 12, 28))

@@ -57,7 +57,8 @@ def test_legend_has_a_swatch_of_each_class_present_and_no_other():
     labels[40:] = 2
     names = ("cat", "dog", "tree")
     drawn = draw_overlay(image, labels, names)
-    panel = drawn[:, 64:].reshape(-1, 3)
+    assert (drawn[:256, :256:4] == drawn[:256, 3:256:4]).all(), "a small picture is enlarged four times"
+    panel = drawn[:, 256:].reshape(-1, 3)
     swatches = [bool((panel == colour).all(-1).any()) for colour in name_colours(names)]
     assert swatches == [True, False, True]
 

@@ -7,6 +7,7 @@ weights run through the same block.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch.nn.functional as F
@@ -27,6 +28,17 @@ class Projections(Protocol):
 
     def out(self, x: Tensor) -> Tensor:
         """[..., width] -> the attention's output projection."""
+
+
+class Block(Protocol):
+    """What is used of an ``open_clip`` ResidualAttentionBlock."""
+
+    ln_1: Callable[[Tensor], Tensor]
+    attn: nn.MultiheadAttention
+    ls_1: Callable[[Tensor], Tensor]
+    ln_2: Callable[[Tensor], Tensor]
+    mlp: Callable[[Tensor], Tensor]
+    ls_2: Callable[[Tensor], Tensor]
 
 
 class PlainProjections:
@@ -131,7 +143,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) ->
     return mixed.transpose(1, 2).reshape(batch, length, width)
 
 
-def run_block(block: nn.Module, x: Tensor, projections: Projections, causal: bool = False) -> Tensor:
+def run_block(block: Block, x: Tensor, projections: Projections, causal: bool = False) -> Tensor:
     """One residual attention block of CLIP: x + attention(ln_1(x)), then + mlp(ln_2(.)).
 
     Args:
@@ -148,7 +160,7 @@ def run_block(block: nn.Module, x: Tensor, projections: Projections, causal: boo
     return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
-def run_dense_block(block: nn.Module, x: Tensor, projections: Projections, residual: str = "cls") -> Tensor:
+def run_dense_block(block: Block, x: Tensor, projections: Projections, residual: str = "cls") -> Tensor:
     """The last block without its attention (design: section 4): q and k are never computed.
 
     tokens = out(v(ln_1(x))) + residual, then + mlp(ln_2(tokens)); 'value' stops at out(v(ln_1(x))).

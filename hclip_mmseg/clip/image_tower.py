@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
+from open_clip.transformer import Transformer, VisionTransformer
 from torch import Tensor, nn
 
-from hclip_mmseg.clip.attention import Projections, run_block, run_dense_block
+from hclip_mmseg.clip.attention import Block, Projections, run_block, run_dense_block
 
 ProjectionsOf = Callable[[int], Projections]
 
@@ -20,24 +21,30 @@ class ImageTower(nn.Module):
     ``transformer.resblocks.0.attn.in_proj_weight`` ...), so a state dict moves in either direction.
 
     Args:
-        visual: ``open_clip.transformer.VisionTransformer`` with a CLS token and without attentional pooling.
+        visual: open_clip's vision transformer, with a CLS token and without attentional pooling.
     """
 
-    def __init__(self, visual: nn.Module) -> None:
+    def __init__(self, visual: VisionTransformer) -> None:
         super().__init__()
-        self.conv1 = visual.conv1
-        self.class_embedding = visual.class_embedding
-        self.positional_embedding = visual.positional_embedding
-        self.ln_pre = visual.ln_pre
-        self.transformer = visual.transformer
-        self.ln_post = visual.ln_post
-        self.proj = visual.proj
+        self.conv1: nn.Conv2d = visual.conv1
+        self.class_embedding: nn.Parameter = visual.class_embedding
+        self.positional_embedding: nn.Parameter = visual.positional_embedding
+        self.ln_pre: nn.Module = visual.ln_pre
+        self.transformer: Transformer = visual.transformer
+        self.ln_post: nn.Module = visual.ln_post
+        self.proj: nn.Parameter = visual.proj
         self.grid_size: tuple[int, int] = tuple(visual.grid_size)
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """The transformer's blocks."""
+        blocks: Sequence[Block] = self.transformer.resblocks
+        return blocks
 
     @property
     def layers(self) -> int:
         """Number of blocks."""
-        return len(self.transformer.resblocks)
+        return len(self.blocks)
 
     @property
     def width(self) -> int:
@@ -83,11 +90,13 @@ class ImageTower(nn.Module):
         patches = self.conv1(images).flatten(2).transpose(1, 2)
         cls = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         tokens = torch.cat([cls, patches], dim=1) + self.positions(grid).to(patches.dtype)
-        return self.ln_pre(tokens)
+        normed: Tensor = self.ln_pre(tokens)
+        return normed
 
     def project(self, tokens: Tensor) -> Tensor:
         """ln_post and the projection on every token: [..., width] -> [..., embed_dim]."""
-        return self.ln_post(tokens) @ self.proj
+        normed: Tensor = self.ln_post(tokens)
+        return normed @ self.proj
 
     def forward(
         self,
@@ -110,7 +119,7 @@ class ImageTower(nn.Module):
         """
         collected: dict[int, Tensor] = {}
         x = self.embed(images)
-        blocks = self.transformer.resblocks
+        blocks = self.blocks
         for index, block in enumerate(blocks[:-1]):
             x = run_block(block, x, projections(index))
             if index in collect:
@@ -122,6 +131,6 @@ class ImageTower(nn.Module):
     def encode_image(self, images: Tensor, projections: ProjectionsOf) -> Tensor:
         """CLIP's own image embedding [B, embed_dim]: all blocks with attention, read at the CLS token."""
         x = self.embed(images)
-        for index, block in enumerate(self.transformer.resblocks):
+        for index, block in enumerate(self.blocks):
             x = run_block(block, x, projections(index))
         return self.project(x[:, 0])

@@ -34,6 +34,7 @@ def clip_config(model: str | Mapping[str, Any]) -> dict[str, Any]:
         FileNotFoundError: if ``model`` ends in .json and there is no such file.
         ValueError: on a name that open_clip does not know, or a mapping without the three entries.
     """
+    config: dict[str, Any]
     if isinstance(model, str):
         if model.endswith(".json"):
             path = Path(model)
@@ -92,7 +93,7 @@ def _read_any(path: Path) -> Any:
     if path.suffix == ".safetensors":
         return load_file(path)
     try:
-        return torch.jit.load(str(path), map_location="cpu").state_dict()
+        return torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
     except RuntimeError:
         return torch.load(path, map_location="cpu", weights_only=True)
 
@@ -207,4 +208,5 @@ def build_clip(
 def _to_custom_text(state: dict[str, Tensor]) -> dict[str, Tensor]:
     from open_clip.model import convert_to_custom_text_state_dict
 
-    return convert_to_custom_text_state_dict(state)
+    converted: dict[str, Tensor] = convert_to_custom_text_state_dict(state)
+    return converted

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
+from open_clip.model import CLIP
+from open_clip.transformer import TextTransformer, Transformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hclip_mmseg.clip.attention import Projections, run_block
+from hclip_mmseg.clip.attention import Block, Projections, run_block
 
 
 class TextTower(nn.Module):
@@ -22,18 +24,24 @@ class TextTower(nn.Module):
         clip: ``open_clip.model.CLIP``, or the ``text`` module of a ``CustomTextCLIP``.
     """
 
-    def __init__(self, clip: nn.Module) -> None:
+    def __init__(self, clip: CLIP | TextTransformer) -> None:
         super().__init__()
-        self.token_embedding = clip.token_embedding
-        self.positional_embedding = clip.positional_embedding
-        self.transformer = clip.transformer
-        self.ln_final = clip.ln_final
-        self.text_projection = clip.text_projection
+        self.token_embedding: nn.Embedding = clip.token_embedding
+        self.positional_embedding: nn.Parameter = clip.positional_embedding
+        self.transformer: Transformer = clip.transformer
+        self.ln_final: nn.Module = clip.ln_final
+        self.text_projection: nn.Parameter | nn.Linear = clip.text_projection
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """The transformer's blocks."""
+        blocks: Sequence[Block] = self.transformer.resblocks
+        return blocks
 
     @property
     def layers(self) -> int:
         """Number of blocks."""
-        return len(self.transformer.resblocks)
+        return len(self.blocks)
 
     @property
     def width(self) -> int:
@@ -62,12 +70,13 @@ class TextTower(nn.Module):
         ends = tokens.argmax(dim=-1)
         tokens = tokens[:, : int(ends.max()) + 1]
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
-        for index, block in enumerate(self.transformer.resblocks):
+        for index, block in enumerate(self.blocks):
             if checkpoint_blocks and torch.is_grad_enabled():
                 x = checkpoint(run_block, block, x, projections(index), True, use_reentrant=False)
             else:
                 x = run_block(block, x, projections(index), causal=True)
-        x = self.ln_final(x[torch.arange(len(x), device=x.device), ends])
+        read: Tensor = self.ln_final(x[torch.arange(len(x), device=x.device), ends])
         if isinstance(self.text_projection, nn.Linear):
-            return self.text_projection(x)
-        return x @ self.text_projection
+            projected: Tensor = self.text_projection(read)
+            return projected
+        return read @ self.text_projection

@@ -148,8 +148,10 @@ class OpenVocabSegmentor(EncoderDecoder):
             features = self.extract_feat(inputs, names)
             table = torch.full((max(ignore, len(self.vocabulary)) + 1,), ignore, device=labels.device)
             table[names] = torch.arange(len(names), device=labels.device)
-            for sample, own in zip(data_samples, table[labels], strict=True):
-                sample.gt_sem_seg = PixelData(data=own)
+            data_samples = [
+                SegDataSample(metainfo=sample.metainfo, gt_sem_seg=PixelData(data=own))
+                for sample, own in zip(data_samples, table[labels], strict=True)
+            ]
         losses = self.decode_head.loss(features, data_samples, self.train_cfg)
         return {f"decode.{name}": value for name, value in losses.items()}
 

@@ -153,6 +153,11 @@ class POP(Adapter):
                 tensor[..., slices.columns] = torch.eye(self.block_size)[..., None, None]
         return tensor
 
+    @property
+    def towers(self) -> tuple[Tower, ...]:
+        """The towers that are adapted."""
+        return tuple(self._slices)
+
     def turns(self, tower: Tower) -> Tensor:
         """The matrices of a tower.
 

@@ -10,20 +10,21 @@ from hclip_mmseg.adapters import hyperspherical_energy, orthogonality_error
 from hclip_mmseg.models.backbones.hclip_backbone import HCLIPBackbone
 
 
+@torch.no_grad()
 def orthogonality_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
-    """Largest |R^T R - I| of the turns of each tower."""
-    return {tower: float(orthogonality_error(backbone.adapter.turns(tower))) for tower in ("image", "text")}
+    """Largest |R^T R - I| of the turns of each tower that POP adapts."""
+    return {tower: float(orthogonality_error(backbone.adapter.turns(tower))) for tower in backbone.adapter.towers}
 
 
 @torch.no_grad()
 def energy_drift_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
-    """Mean relative change of the hyperspherical energy of each tower's projections.
+    """Mean relative change of the hyperspherical energy of the projections of each tower that POP adapts.
 
     Measured along the axis that an orthogonal turn leaves alone (design: section 2): rows of q, k and v,
     columns of out.
     """
     drift = {}
-    for tower in ("image", "text"):
+    for tower in backbone.adapter.towers:
         changes = []
         for layer, attention in enumerate(backbone.attentions(tower)):
             weights = [*attention.in_proj_weight.chunk(3), attention.out_proj.weight]

@@ -44,6 +44,7 @@ def main() -> None:
     keep_freed_memory()
     with launch.clear_errors():
         cfg = launch.load_config(args)
+        checks.take_clip_from_checkpoint(cfg)
         checks.check_run(cfg, ["test"])
         state = checks.read_state_dict(args.checkpoint)
         if args.show or args.show_dir:

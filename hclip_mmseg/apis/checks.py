@@ -42,6 +42,18 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
         raise FileNotFoundError(f"this run cannot start:{listed}")
 
 
+def take_clip_from_checkpoint(cfg: Config) -> None:
+    """Do without CLIP's weights file where it is missing: a checkpoint of the whole model holds CLIP too.
+
+    Args:
+        cfg: a config of MMSeg; `model.backbone.clip.pretrained` is set to None if its file is not there.
+    """
+    clip = (cfg.model.get("backbone") or {}).get("clip") or {}
+    path = clip.get("pretrained")
+    if isinstance(path, str) and path.endswith(WEIGHT_SUFFIXES) and locate(path) is None:
+        clip["pretrained"] = None
+
+
 def _missing_weights(model: Mapping[str, Any]) -> Iterator[str]:
     clip = (model.get("backbone") or {}).get("clip") or {}
     for key in ("pretrained", "model"):

@@ -71,6 +71,8 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
             raise FileNotFoundError(f"no config {config}: looked for at {looked_in(config)}")
         config = Config.fromfile(path)
     config = config.copy()
+    if checkpoint is not None:
+        checks.take_clip_from_checkpoint(config)
     checks.check_run(config, splits=())
     if checkpoint is None:
         config.model = Config(frozen_clip_config(config.model.to_dict()))

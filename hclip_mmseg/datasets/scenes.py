@@ -77,7 +77,7 @@ class SceneDataset(BaseSegDataset):
         image_size: int = 192,
         seed: int = 0,
         num_objects: tuple[int, int] = (3, 6),
-        radius: tuple[float, float] = (16.0, 36.0),
+        radius: tuple[float, float] = (20.0, 40.0),
         **kwargs: Any,
     ) -> None:
         if split not in SERIES:

@@ -85,7 +85,7 @@ def render_scene(
     names: Sequence[str] = SCENE_CLASSES,
     num_objects: tuple[int, int] = (3, 6),
     num_backgrounds: tuple[int, int] = (1, 2),
-    radius: tuple[float, float] = (16.0, 36.0),
+    radius: tuple[float, float] = (20.0, 40.0),
 ) -> Scene:
     """Render scene ``index`` of the series ``seed``.
 

@@ -14,6 +14,7 @@ from torch import nn
 from hclip_mmseg.adapters import POP
 from hclip_mmseg.models.backbones import HCLIPBackbone
 from hclip_mmseg.models.backbones.drift import energy_drift_by_tower, orthogonality_by_tower
+from hclip_mmseg.models.necks import TextEncoderNeck
 
 
 def adapted_backbones(model: nn.Module) -> Iterator[HCLIPBackbone]:
@@ -37,7 +38,7 @@ class DCRCHook(Hook):
             They go to the visualizer's backends; 0 for never.
     """
 
-    priority = "NORMAL"
+    priority = "LOW"  # after hooks that exchange weights before and after validation (EMA)
 
     def __init__(self, interval: int = 500) -> None:
         self.interval = interval
@@ -64,14 +65,27 @@ class DCRCHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Gives the folded weights' memory back to training."""
-        for backbone in adapted_backbones(runner.model):
-            backbone.unfold()
+        self._forget(runner)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Forgets the folded weights."""
+        self._forget(runner)
 
     def _fold(self, runner: Runner) -> None:
+        self._forget(runner)
         for backbone in adapted_backbones(runner.model):
-            # Hooks that exchange weights through .data (EMA) leave no trace that could be checked.
-            backbone.unfold()
             backbone.fold()
+
+    @staticmethod
+    def _forget(runner: Runner) -> None:
+        """Drops all that was computed from weights: exchanging them through .data (EMA) leaves no trace in them."""
+        for module in runner.model.modules():
+            if isinstance(module, HCLIPBackbone):
+                module.unfold()
+                if module.adapter is not None:
+                    module.adapter.release()
+            elif isinstance(module, TextEncoderNeck):
+                module.drop_cache()
 
     @torch.no_grad()
     def log(self, runner: Runner) -> None:

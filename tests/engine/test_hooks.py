@@ -214,6 +214,40 @@ def test_a_run_without_the_hook_computes_the_same(tmp_path):
         assert torch.equal(value, hooked[name]), name
 
 
+def test_weights_averaged_by_another_hook_are_those_that_are_validated(tmp_path):
+    """MMEngine's EMAHook exchanges weights before validation and back after it, leaving no trace in them."""
+    averaging = dict(type="EMAHook", momentum=0.5)
+    config = run_config(tmp_path / "run", iterations=3, val_interval=3, hooks=[averaging, dict(type="Probe")])
+    runner = train(config)
+    (probe,) = (hook for hook in runner.hooks if isinstance(hook, Probe))
+    fresh = Runner.from_cfg(run_config(tmp_path / "fresh")).model.eval()
+    fresh.set_vocabulary(SCENE_CLASSES)
+    runner.model.eval().set_vocabulary(SCENE_CLASSES)
+    found = {"in validation": probe.seen, "afterwards": look(runner.model)}
+    states = {"in validation": probe.state, "afterwards": runner.model.state_dict()}
+    for moment, scores in found.items():
+        fresh.load_state_dict(states[moment])
+        torch.testing.assert_close(scores, look(fresh), msg=moment)
+    assert (found["in validation"] - found["afterwards"]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def look(model) -> torch.Tensor:
+    """Scores of a picture of noise."""
+    return model.score(torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))).scores
+
+
+@HOOKS.register_module(force=True)
+class Probe(Hook):
+    """Keeps the weights and the scores of the last validation."""
+
+    priority = "LOWEST"
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.state = weights(runner)
+        self.seen = look(runner.model)
+
+
 def test_the_table_at_the_end(tmp_path, capsys):
     columns = {"train names": "mIoU_seen", "held-out names": "mIoU_unseen", "all": "mIoU"}
     comparison = dict(type="ComparisonHook", columns=columns, frozen_name="frozen", trained_name="trained")

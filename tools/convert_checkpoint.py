@@ -1,0 +1,68 @@
+"""Convert published checkpoints to ours and back: python tools/convert_checkpoint.py SRC DST [--to published]."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+if importlib.util.find_spec("hclip_mmseg") is None:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+
+from hclip_mmseg.apis import checks, launch
+from hclip_mmseg.clip import read_state_dict
+from hclip_mmseg.conversion import recognise, to_ours, to_published
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Convert checkpoints of CAT-Seg and H-CLIP as published, and CLIP's own weights, to this "
+        "project's, or this project's to the published form."
+    )
+    parser.add_argument("src", help="the checkpoint to read")
+    parser.add_argument("dst", help="the file to write")
+    parser.add_argument("--to", choices=["ours", "published"], default="ours", help="direction (ours)")
+    return parser.parse_args()
+
+
+def read(path: Path) -> dict:
+    """A checkpoint with its nesting; CLIP's TorchScript archives and safetensors as bare state dicts."""
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # not a plain archive: whatever is wrong with it, read_state_dict says so
+        return read_state_dict(path)
+    return loaded if isinstance(loaded, dict) else read_state_dict(path)
+
+
+def main() -> None:
+    args = parse_arguments()
+    launch.quieten_dependencies()
+    with launch.clear_errors():
+        source, target = Path(args.src), Path(args.dst)
+        checkpoint = read(checks.find_checkpoint(source))
+        if args.to == "ours":
+            converted = to_ours(checkpoint)
+            kind = converted["meta"]["published"]["kind"]
+            if kind != "clip":
+                converted["meta"]["dataset_meta"] = dict(classes=load_vocabulary("coco_stuff_171").names)
+            count = len(converted["state_dict"])
+        else:
+            if not isinstance(checkpoint.get("state_dict"), dict):
+                raise ValueError(f"{source} holds no 'state_dict', so it is no checkpoint of this project")
+            converted = to_published(checkpoint)
+            count = len(converted.get("model", converted))
+            kind = recognise(converted.get("model", converted))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(target.name + ".partial")
+        torch.save(converted, partial)
+        os.replace(partial, target)
+    print(f"{source} ({kind}) -> {target}: {count} tensors, {target.stat().st_size / 2**20:.0f} MiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Adapters folded into the weights for good: a plain CLIP, and the head that was trained with it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from hclip_mmseg.conversion.published import to_published
+from hclip_mmseg.models.backbones import HCLIPBackbone
+
+ADAPTER = "backbone.adapter."
+
+
+@torch.no_grad()
+def folded_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """State dict of the same model without adapters, which computes the same.
+
+    Args:
+        model: has a ``backbone`` that is an :class:`HCLIPBackbone`.
+
+    Returns:
+        What the model of the same config with ``adapter=None`` loads without a missing or unexpected key.
+
+    Raises:
+        ValueError: if the backbone has no adapters.
+    """
+    backbone = model.backbone
+    if not isinstance(backbone, HCLIPBackbone) or backbone.adapter is None:
+        raise ValueError("the model's backbone has no adapters to fold")
+    state = {name: value for name, value in model.state_dict().items() if not name.startswith(ADAPTER)}
+    for tower in ("image", "text"):
+        projections = backbone.projections(tower)
+        for layer in range(len(backbone.attentions(tower))):
+            prefix = f"backbone.{tower}_tower.transformer.resblocks.{layer}.attn"
+            folded = projections(layer)
+            state[f"{prefix}.in_proj_weight"] = folded.in_weight.clone()
+            state[f"{prefix}.out_proj.weight"] = folded.out_weight.clone()
+    return state
+
+
+def clip_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The CLIP inside a state dict without adapters, under open_clip's names."""
+    towers = {
+        name: value
+        for name, value in state.items()
+        if name.startswith(("backbone.image_tower.", "backbone.text_tower.", "backbone.logit_scale"))
+    }
+    return to_published({"state_dict": towers, "meta": {"published": {"kind": "clip"}}})

@@ -5,6 +5,7 @@ data_root = "data/coco_stuff164k"
 crop_size = (384, 384)
 
 train_pipeline = [
+    dict(type="SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one
     dict(type="LoadImageFromFile"),
     dict(type="LoadAnnotations"),
     dict(type="ResizeShortestEdge", scale=384, max_size=2560),
@@ -24,7 +25,7 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=4,
     persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
+    sampler=dict(type="ReplayableSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,

@@ -4,7 +4,7 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=1,
     persistent_workers=True,
-    sampler=dict(type="InfiniteSampler", shuffle=True),
+    sampler=dict(type="ReplayableSampler", shuffle=True),
     dataset=dict(
         type="SceneDataset",
         split="train",

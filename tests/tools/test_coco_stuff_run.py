@@ -22,7 +22,7 @@ def options(coco_stuff, weights):
     chosen = [
         f"model.backbone.clip.pretrained={weights}",
         "model.data_preprocessor.size=(192,192)",
-        "train_dataloader.dataset.pipeline.3.crop_size=(192,192)",
+        "train_dataloader.dataset.pipeline.4.crop_size=(192,192)",
         "train_dataloader.batch_size=1",
         "default_hooks.checkpoint.interval=1",
         "default_hooks.logger.interval=1",

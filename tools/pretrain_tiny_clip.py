@@ -10,6 +10,9 @@ Each step has two kinds of captions: the full caption of every image, and one se
 A caption is a positive of every image that shows all that it mentions, so that equal or vaguer captions are
 never false negatives. Images grow over the phases while objects keep their size in pixels: a small image
 takes a window of the 24 x 24 positional embeddings, at a random place; nothing is ever interpolated.
+
+The committed checkpoint was trained in stretches, each a resume with more phases and another peak rate; its log
+tells which. The default phases are those four that it began with, and four like the later ones.
 """
 
 from __future__ import annotations
@@ -31,12 +34,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from hclip_mmseg.apis.memory import keep_freed_memory
 from hclip_mmseg.demo_assets import scenes
 from hclip_mmseg.demo_assets.scenes import BACKGROUNDS, NAME_TEMPLATES, SCENE_CLASSES, Scene, render_scene
 from hclip_mmseg.demo_assets.tiny_clip import CONFIG_PATH, frozen_metrics, save_compressed
 
 MEAN = torch.tensor(open_clip.constants.OPENAI_DATASET_MEAN).view(1, 3, 1, 1)
 STD = torch.tensor(open_clip.constants.OPENAI_DATASET_STD).view(1, 3, 1, 1)
+DEFAULT_PHASES = (
+    "64:128:1-1:1800",
+    "96:64:1-3:1800",
+    "128:48:2-4:500:0.25",
+    "192:24:3-6:250:0.5",
+    "64:128:1-1:1050",
+    "96:64:1-2:700",
+    "128:40:1-3:250:0.25",
+    "192:24:3-5:160:0.5",
+)
 
 
 @dataclass(frozen=True)
@@ -262,6 +276,7 @@ class Log:
 
 
 def train(arguments: argparse.Namespace) -> None:
+    keep_freed_memory()
     work = Path(arguments.work_dir)
     work.mkdir(parents=True, exist_ok=True)
     log, last = Log(work / "tiny_clip.log"), work / "last.pt"
@@ -341,8 +356,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--eval-scenes", type=int, default=48)
     return parser.parse_args()
 
-
-DEFAULT_PHASES = ("64:128:1-1:1800", "96:64:1-3:1800", "128:48:2-4:500:0.25", "192:24:3-6:250:0.5")
 
 if __name__ == "__main__":
     train(parse_arguments())

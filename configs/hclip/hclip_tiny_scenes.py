@@ -20,6 +20,8 @@ model = dict(
         adapter=dict(block_size=32),
         guidance_layers=(1, 3),
         guidance_channels=(64, 32),
+        # the tiny CLIP's frozen tokens know the names on the value path alone; the published form adds the CLS token
+        residual="value",
     ),
     decode_head=dict(
         text_channels=128,
@@ -37,7 +39,7 @@ model = dict(
 )
 
 # a short run from random head weights wants larger steps than 80k iterations, and CLIP's share of them
-max_iters = 300
+max_iters = 360
 optim_wrapper = dict(
     optimizer=dict(lr=2e-3),
     clip_grad=dict(max_norm=1.0),

@@ -22,5 +22,5 @@ def frozen_clip_config(model: Mapping[str, Any]) -> dict[str, Any]:
         "residual": "value",
     }
     channels = frozen["decode_head"].get("text_channels", 512)
-    frozen["decode_head"] = dict(type="CosineHead", text_channels=channels, scale=100.0)
+    frozen["decode_head"] = dict(type="CosineHead", text_channels=channels)
     return frozen

@@ -17,7 +17,7 @@ class CosineHead(BaseDecodeHead):
 
     Args:
         text_channels: width C of dense tokens and text embeddings.
-        scale: factor on the cosine; CLIP's own logit scale is 100.
+        scale: factor on the cosine; at CLIP's own 100 the segmentor's sigmoid would tie at 1 in fp32.
         align_corners: as in every decode head of MMSegmentation.
     """
 

@@ -273,6 +273,6 @@ def test_the_frozen_row_is_plain_clip(tmp_path, clip_weights):
     assert list(saved) == ["frozen CLIP"], "nothing was validated, so there is no second row"
     backbone = backbone_config(clip=clip, adapter=None, guidance_layers=(), guidance_channels=(), residual="value")
     plain = run_config(tmp_path / "plain", backbone=backbone)
-    plain.model.decode_head = dict(type="CosineHead", text_channels=32, scale=100.0)
+    plain.model.decode_head = dict(type="CosineHead", text_channels=32)
     metrics = Runner.from_cfg(plain).val()
     assert saved["frozen CLIP"]["all"] == pytest.approx(metrics["mIoU"]) and metrics["mIoU"] > 0

@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
 
     glibc gives large blocks back to the system at once and fetches them again zeroed, page by page; with
     tensors of many megabytes in every layer that can cost more than the arithmetic (on a busy virtual machine a
-    training step was seen to take 9.9 s without and 1.05 s with this). Peak memory stays what it was. For scripts, at their start.
+    training step was seen to take 9.9 s without and 1.05 s with this). For scripts, at their start.
 
     Returns:
         Whether the process's allocator took the settings; False elsewhere than on Linux with glibc.

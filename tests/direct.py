@@ -206,6 +206,7 @@ def classes(module, x, text):
 
 
 def decode(module, x, guidance):
+    """x [B, C, T, H, W]; every class's map with the image's guidance concatenated."""
     b, c, t, h, w = x.shape
     maps = x.transpose(1, 2).reshape(b * t, c, h, w)
     for index, step in enumerate(module.steps):

@@ -9,6 +9,8 @@ import numpy as np
 from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import METRICS
 
+from hclip_mmseg.datasets.labels import label_outside
+
 
 @METRICS.register_module()
 class OpenVocabIoUMetric(IoUMetric):
@@ -34,11 +36,10 @@ class OpenVocabIoUMetric(IoUMetric):
         for sample in data_samples:
             if "gt_sem_seg" not in sample:
                 continue
-            labels = sample["gt_sem_seg"]["data"]
-            outside = (labels != self.ignore_index) & ((labels >= classes) | (labels < 0))
-            if outside.any():
+            label = label_outside(sample["gt_sem_seg"]["data"], classes, self.ignore_index)
+            if label is not None:
                 raise ValueError(
-                    f"label {int(labels[outside][0])} in {sample.get('seg_map_path', 'a label map')} is outside the "
+                    f"label {label} in {sample.get('seg_map_path', 'a label map')} is outside the "
                     f"dataset's {classes} classes (0 to {classes - 1}; {self.ignore_index} is ignored): the label "
                     "maps were prepared for other classes"
                 )

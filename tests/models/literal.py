@@ -10,6 +10,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from direct import decode
 
 
 def window_attention(attention, x, guidance, height, width, window, shift):
@@ -83,20 +84,6 @@ def classes(module, x, text):
     maps = places.view(b, ph, pw, t, c).permute(0, 3, 4, 1, 2).reshape(b * t, c, ph, pw)
     maps = F.interpolate(maps, size=(h, w), mode="bilinear", align_corners=True)
     return x + maps.view(b, t, c, h, w).transpose(1, 2)
-
-
-def decode(module, x, guidance):
-    """x [B, C, T, H, W]; every class's map with the image's guidance concatenated."""
-    b, c, t, h, w = x.shape
-    maps = x.transpose(1, 2).reshape(b * t, c, h, w)
-    for index, step in enumerate(module.steps):
-        maps = step.up(maps)
-        if guidance:
-            projected = module.guidance_projections[index](guidance[index])
-            maps = torch.cat([maps, projected.repeat_interleave(t, dim=0)], dim=1)
-        maps = F.relu(step.norm1(step.conv1(maps)))
-        maps = F.relu(step.norm2(step.conv2(maps)))
-    return module.score(maps).view(b, t, 4 * h, 4 * w)
 
 
 def aggregate(module, dense, guidance, text):

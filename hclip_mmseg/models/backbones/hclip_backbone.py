@@ -142,10 +142,7 @@ class HCLIPBackbone(BaseModule):
 
     def attentions(self, tower: Tower) -> list[nn.MultiheadAttention]:
         """The attention modules of a tower's blocks, which hold the frozen weights."""
-        return [block.attn for block in self._blocks(tower)]
-
-    def _blocks(self, tower: Tower) -> nn.ModuleList:
-        return (self.image_tower if tower == "image" else self.text_tower).transformer.resblocks
+        return [block.attn for block in (self.image_tower if tower == "image" else self.text_tower).blocks]
 
     def fold(self) -> None:
         """Folds the adapters into copies of the projections' weights, unless that is done and current.
@@ -154,24 +151,27 @@ class HCLIPBackbone(BaseModule):
         """
         if self.adapter is None:
             return
+        attentions: dict[Tower, list[nn.MultiheadAttention]] = {
+            "image": self.attentions("image"),
+            "text": self.attentions("text"),
+        }
         sources = list(self.adapter.parameters())
-        for tower in ("image", "text"):
-            for attention in self.attentions(tower):
+        for of_tower in attentions.values():
+            for attention in of_tower:
                 sources += list(attention.parameters())
         if self._folded_versions is not None and self._folded_versions.current(sources):
             return
         self.unfold()
         device = sources[0].device.type
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
-            for tower in ("image", "text"):
+            for tower, of_tower in attentions.items():
                 self._folded[tower] = [
-                    self._fold_block(tower, index) for index in range(len(self._blocks(tower)))
+                    self._fold_block(tower, layer, attention) for layer, attention in enumerate(of_tower)
                 ]
         self.adapter.release()
         self._folded_versions = ParameterVersions(sources)
 
-    def _fold_block(self, tower: Tower, layer: int) -> PlainProjections:
-        attention = self.attentions(tower)[layer]
+    def _fold_block(self, tower: Tower, layer: int, attention: nn.MultiheadAttention) -> PlainProjections:
         adapted = [
             self.adapter.adapted_weight(tower, layer, projection, weight)
             for projection, weight in zip(("q", "k", "v"), attention.in_proj_weight.chunk(3), strict=True)

@@ -13,6 +13,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from hclip_mmseg.datasets.labels import label_outside
 from hclip_mmseg.models.segmentors.views import (
     ScoreCanvas,
     View,
@@ -158,11 +159,10 @@ class OpenVocabSegmentor(EncoderDecoder):
     def _check_labels(self, samples: Sequence[SegDataSample], ignore: int) -> None:
         classes = len(self.vocabulary)
         for sample in samples:
-            labels = sample.gt_sem_seg.data
-            outside = (labels != ignore) & ((labels >= classes) | (labels < 0))
-            if outside.any():
+            label = label_outside(sample.gt_sem_seg.data, classes, ignore)
+            if label is not None:
                 raise ValueError(
-                    f"label {int(labels[outside][0])} in {sample.metainfo.get('seg_map_path', 'a label map')} is "
+                    f"label {label} in {sample.metainfo.get('seg_map_path', 'a label map')} is "
                     f"outside the vocabulary of {classes} names (0 to {classes - 1}; {ignore} is ignored); the "
                     "dataset and the model's vocabulary do not belong together"
                 )
@@ -196,12 +196,11 @@ class OpenVocabSegmentor(EncoderDecoder):
         canvas = resized(image, size)
         views = views_of(*size, self.mode, self.window, max(int(self.window * (1 - self.overlap)), 1))
         text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
+        at_once = self._views_at_once(len(text))
         results = [
             result
-            for start in range(0, len(views), self._views_at_once(len(text)))
-            for result in self._score_views(
-                image, canvas, views[start : start + self._views_at_once(len(text))], text
-            )
+            for start in range(0, len(views), at_once)
+            for result in self._score_views(image, canvas, views[start : start + at_once], text)
         ]
         kept = [classes for _, classes in results if classes is not None]
         classes = torch.cat(kept).unique() if kept else torch.arange(len(text), device=image.device)

@@ -32,6 +32,7 @@ HELD_OUT_BACKGROUNDS = ("snow",)
 
 MAX_SIZE = 448  # the largest scene that a background tile can fill, in pixels
 MIN_VISIBLE_FRACTION = 0.6  # of an object's area, after what lies over it and the border have cut it
+MAX_TILT = np.radians(20)  # objects stand upright but for this tilt, as things in photographs do
 MIN_VISIBLE_PIXELS = 96  # what a name, also a background's, must cover to count as present
 
 _TILE = 512
@@ -222,7 +223,7 @@ def _lay_object(
     size = labels.shape[0]
     for _ in range(8):
         r = rng.uniform(*radius)
-        outline = _outlines()[shape] * r @ _rotation(rng.uniform(0, 2 * np.pi))
+        outline = _outlines()[shape] * r @ _rotation(rng.uniform(-MAX_TILT, MAX_TILT))
         reach = min(0.8 * r, size / 2)  # a part of it may lie beyond the border
         centre = rng.uniform(reach, size - reach, 2)
         pad = int(1.3 * r) + 2  # no outline reaches further from its centre
@@ -288,8 +289,8 @@ def _outlines() -> dict[str, NDArray[np.float64]]:
     cross = np.concatenate([arm @ _rotation(-turn * np.pi / 2).T for turn in range(4)])
     return {
         "circle": ring(48, (0.85,)),
-        "triangle": ring(3, (1.2,)),
-        "star": ring(10, (1.25, 0.5)),
+        "triangle": ring(3, (1.2,))[:, ::-1] * [1, -1],  # upright: its tip above
+        "star": ring(10, (1.25, 0.5))[:, ::-1] * [1, -1],
         "cross": cross,
     }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal, NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,17 +15,65 @@ Tower = Literal["image", "text"]
 PROJECTIONS: tuple[str, ...] = ("q", "k", "v", "out")
 """The projections of a block's attention, in the order in which adapters number them."""
 
+Norm = Literal["ln_1", "ln_2", "ln_pre", "ln_last"]
+"""A layer norm of a tower: the two of a block, that before the first block (image tower) and that after the
+last."""
+
+
+class TowerSize(NamedTuple):
+    """Number of blocks of a tower, and the width of its tokens."""
+
+    layers: int
+    width: int
+
+
+def tower_sizes(
+    *,
+    image_layers: int,
+    text_layers: int,
+    image_width: int,
+    text_width: int,
+    image: bool = True,
+    text: bool = True,
+) -> dict[Tower, TowerSize]:
+    """The sizes of the towers that are adapted.
+
+    Args:
+        image_layers, text_layers: number of blocks of the towers.
+        image_width, text_width: their widths.
+        image, text: whether each is adapted.
+
+    Raises:
+        ValueError: if neither is.
+    """
+    sizes: dict[Tower, TowerSize] = {}
+    if image:
+        sizes["image"] = TowerSize(image_layers, image_width)
+    if text:
+        sizes["text"] = TowerSize(text_layers, text_width)
+    if not sizes:
+        raise ValueError("an adapter needs at least one tower to adapt; both image and text are False")
+    return sizes
+
 
 class Adapter(nn.Module):
-    """Changes frozen projections of CLIP's attention by a small trainable module.
+    """Changes what frozen towers compute by a small trainable module.
 
-    A subclass writes :meth:`adapted_weight`; where there is a cheaper way to the projection's output
-    than through the adapted weight, it writes :meth:`linear` too. Subclasses that hold something
-    between calls write :meth:`refresh` and :meth:`release`.
+    A subclass that changes projections writes :meth:`adapted_weight`; where there is a cheaper way to the
+    projection's output than through the adapted weight, it writes :meth:`linear` too. One that changes
+    more writes :meth:`mlp`, :meth:`normed`, :meth:`prompts` or :meth:`side`, and either :meth:`folded_block` or,
+    where it is no change of weights, ``foldable = False``. Subclasses that hold something between calls
+    write :meth:`refresh` and :meth:`release`. By default each of these leaves the towers as they are.
+
+    Attributes:
+        foldable: whether :meth:`folded` gives a tower that computes the same without the adapter. Where it
+            does not, the adapter runs in inference too.
     """
 
+    foldable: ClassVar[bool] = True
+
     def adapted_weight(self, tower: Tower, layer: int, projection: str, weight: Tensor) -> Tensor:
-        """The weight that the projection is to be computed with, for folding.
+        """The weight that the projection is to be computed with.
 
         Args:
             tower: 'image' or 'text'.
@@ -35,7 +84,7 @@ class Adapter(nn.Module):
         Returns:
             [out, in], in the dtype of ``weight``.
         """
-        raise NotImplementedError
+        return weight
 
     def linear(
         self, tower: Tower, layer: int, projection: str, x: Tensor, weight: Tensor, bias: Tensor | None = None
@@ -51,6 +100,88 @@ class Adapter(nn.Module):
             [..., out].
         """
         return F.linear(x, self.adapted_weight(tower, layer, projection, weight), bias)
+
+    def normed(self, tower: Tower, layer: int | None, norm: Norm, x: Tensor) -> Tensor:
+        """What stands for the output of a layer norm; the default is the output itself.
+
+        Args:
+            tower: 'image' or 'text'.
+            layer: index of the block in its tower, from 0; None for the norms outside of the blocks.
+            norm: which norm it was.
+            x: its output, [..., width].
+
+        Returns:
+            [..., width].
+        """
+        return x
+
+    def mlp(self, tower: Tower, layer: int, mlp: nn.Module, x: Tensor) -> Tensor:
+        """Output of a block's MLP; the default is that of the frozen one.
+
+        Args:
+            tower, layer: see :meth:`adapted_weight`.
+            mlp: CLIP's own, ``c_fc``, ``gelu``, ``c_proj``.
+            x: [..., width].
+
+        Returns:
+            [..., width].
+        """
+        output: Tensor = mlp(x)
+        return output
+
+    def prompts(self, tower: Tower, layer: int) -> Tensor | None:
+        """Tokens [n, width] that a block's other tokens attend to, before all of them; the default is none.
+
+        They go into the block at this layer only: nothing is computed of them but keys and values.
+        """
+        return None
+
+    def side(self, tower: Tower, states: Sequence[Tensor]) -> Tensor:
+        """What stands for the last block's output; the default is the output itself.
+
+        Args:
+            tower: 'image' or 'text'.
+            states: [batch, length, width] after each block.
+
+        Returns:
+            [batch, length, width].
+        """
+        return states[-1]
+
+    def folded(self, tower: Tower, frozen: nn.Module) -> dict[str, Tensor]:
+        """The parameters that differ from a tower's own once the adapter is folded into them.
+
+        Args:
+            tower: 'image' or 'text'.
+            frozen: the tower, with open_clip's names of modules.
+
+        Returns:
+            open_clip's name in the tower -> the parameter.
+
+        Raises:
+            ValueError: if the adapter cannot be folded.
+        """
+        if not self.foldable:
+            raise ValueError(
+                f"{type(self).__name__} cannot be folded into CLIP's weights: what it computes is no change of "
+                "weights. It is used unfolded, with its own config"
+            )
+        return {
+            f"transformer.resblocks.{layer}.{name}": parameter
+            for layer, block in enumerate(frozen.get_submodule("transformer.resblocks").children())
+            for name, parameter in self.folded_block(tower, layer, block).items()
+        }
+
+    def folded_block(self, tower: Tower, layer: int, block: nn.Module) -> dict[str, Tensor]:
+        """The part of :meth:`folded` that lies in one block; the default is its four adapted projections."""
+        attention = block.get_submodule("attn")
+        rows = attention.get_parameter("in_proj_weight").chunk(3)
+        adapted = [
+            self.adapted_weight(tower, layer, projection, weight)
+            for projection, weight in zip(PROJECTIONS, rows, strict=False)
+        ]
+        out = self.adapted_weight(tower, layer, "out", attention.get_parameter("out_proj.weight"))
+        return {"attn.in_proj_weight": torch.cat(adapted), "attn.out_proj.weight": out}
 
     def start_from(self, attentions: Mapping[Tower, Sequence[nn.MultiheadAttention]]) -> None:
         """Take what is needed of CLIP's weights, once, when the model is built; the default is nothing.

@@ -3,6 +3,7 @@
 from hclip_mmseg.clip.attention import AdaptedProjections, PlainProjections, Projections
 from hclip_mmseg.clip.image_tower import ImageTower
 from hclip_mmseg.clip.loading import build_clip, clip_config, read_state_dict
+from hclip_mmseg.clip.replaced import with_parameters
 from hclip_mmseg.clip.templates import resolve_templates
 from hclip_mmseg.clip.text_tower import TextTower
 from hclip_mmseg.clip.tokens import prompt_name, tokenize
@@ -19,4 +20,5 @@ __all__ = [
     "read_state_dict",
     "resolve_templates",
     "tokenize",
+    "with_parameters",
 ]

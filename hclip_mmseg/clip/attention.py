@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter
-from hclip_mmseg.adapters.base import Tower
+from hclip_mmseg.adapters.base import Norm, Tower
 
 
 class Projections(Protocol):
-    """The four projections of one attention."""
+    """The four projections of one attention, and what an adapter does beside them in its block."""
 
     def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[..., width] -> q, k and v, each [..., width]."""
@@ -29,6 +30,15 @@ class Projections(Protocol):
     def out(self, x: Tensor) -> Tensor:
         """[..., width] -> the attention's output projection."""
 
+    def normed(self, norm: Norm, x: Tensor) -> Tensor:
+        """What stands for the output ``x`` of one of the block's norms (design: ``Adapter.normed``)."""
+
+    def mlp(self, mlp: nn.Module, x: Tensor) -> Tensor:
+        """Output of the block's MLP (design: ``Adapter.mlp``)."""
+
+    def prompts(self) -> Tensor | None:
+        """Tokens [n, width] to attend to beside the block's own (design: ``Adapter.prompts``)."""
+
 
 class Block(Protocol):
     """What is used of an ``open_clip`` ResidualAttentionBlock."""
@@ -37,7 +47,7 @@ class Block(Protocol):
     attn: nn.MultiheadAttention
     ls_1: Callable[[Tensor], Tensor]
     ln_2: Callable[[Tensor], Tensor]
-    mlp: Callable[[Tensor], Tensor]
+    mlp: nn.Module
     ls_2: Callable[[Tensor], Tensor]
 
 
@@ -82,6 +92,19 @@ class PlainProjections:
         """See :class:`Projections`."""
         return F.linear(x, self.out_weight, self.out_bias)
 
+    def normed(self, norm: Norm, x: Tensor) -> Tensor:
+        """``x``; see :class:`Projections`."""
+        return x
+
+    def mlp(self, mlp: nn.Module, x: Tensor) -> Tensor:
+        """``mlp(x)``; see :class:`Projections`."""
+        output: Tensor = mlp(x)
+        return output
+
+    def prompts(self) -> Tensor | None:
+        """None; see :class:`Projections`."""
+        return None
+
 
 class AdaptedProjections:
     """Projections whose frozen weights an adapter changes at this very step.
@@ -122,12 +145,25 @@ class AdaptedProjections:
         projection = self.attention.out_proj
         return self.adapter.linear(self.tower, self.layer, "out", x, projection.weight, projection.bias)
 
+    def normed(self, norm: Norm, x: Tensor) -> Tensor:
+        """See :class:`Projections`."""
+        return self.adapter.normed(self.tower, self.layer, norm, x)
+
+    def mlp(self, mlp: nn.Module, x: Tensor) -> Tensor:
+        """See :class:`Projections`."""
+        return self.adapter.mlp(self.tower, self.layer, mlp, x)
+
+    def prompts(self) -> Tensor | None:
+        """See :class:`Projections`."""
+        return self.adapter.prompts(self.tower, self.layer)
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) -> Tensor:
     """Multi-head scaled-dot-product attention.
 
     Args:
-        q, k, v: [batch, length, width].
+        q: [batch, length, width].
+        k, v: [batch, n + length, width]; the first n stand before all positions.
         heads: number of heads; divides the width.
         causal: whether a position sees only itself and those before it.
 
@@ -137,9 +173,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) ->
     batch, length, width = q.shape
 
     def split(x: Tensor) -> Tensor:
-        return x.view(batch, length, heads, width // heads).transpose(1, 2)
+        return x.view(batch, -1, heads, width // heads).transpose(1, 2)
 
-    mixed = F.scaled_dot_product_attention(split(q), split(k), split(v), is_causal=causal)
+    mask = None
+    if causal and k.shape[1] > length:
+        mask = torch.ones(length, k.shape[1], dtype=torch.bool, device=q.device).tril(k.shape[1] - length)
+    mixed = F.scaled_dot_product_attention(
+        split(q), split(k), split(v), attn_mask=mask, is_causal=causal and mask is None
+    )
     return mixed.transpose(1, 2).reshape(batch, length, width)
 
 
@@ -155,9 +196,16 @@ def run_block(block: Block, x: Tensor, projections: Projections, causal: bool = 
     Returns:
         [batch, length, width].
     """
-    q, k, v = projections.qkv(block.ln_1(x))
+    q, k, v = projections.qkv(projections.normed("ln_1", block.ln_1(x)))
+    prompts = projections.prompts()
+    if prompts is not None:
+        _, *of_prompts = projections.qkv(projections.normed("ln_1", block.ln_1(prompts)))
+        k, v = (
+            torch.cat([shared.expand(len(x), -1, -1), own], dim=1)
+            for shared, own in zip(of_prompts, (k, v), strict=True)
+        )
     x = x + block.ls_1(projections.out(attend(q, k, v, block.attn.num_heads, causal)))
-    return x + block.ls_2(block.mlp(block.ln_2(x)))
+    return x + block.ls_2(projections.mlp(block.mlp, projections.normed("ln_2", block.ln_2(x))))
 
 
 def run_dense_block(block: Block, x: Tensor, projections: Projections, residual: str = "cls") -> Tensor:
@@ -179,7 +227,7 @@ def run_dense_block(block: Block, x: Tensor, projections: Projections, residual:
     Raises:
         ValueError: on another ``residual``.
     """
-    tokens = block.ls_1(projections.out(projections.value(block.ln_1(x))))
+    tokens = block.ls_1(projections.out(projections.value(projections.normed("ln_1", block.ln_1(x)))))
     if residual == "cls":
         tokens = tokens + x[:, :1]
     elif residual == "own":
@@ -188,4 +236,4 @@ def run_dense_block(block: Block, x: Tensor, projections: Projections, residual:
         return tokens
     elif residual != "none":
         raise ValueError(f"residual must be 'cls', 'own', 'none' or 'value', not {residual!r}")
-    return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    return tokens + block.ls_2(projections.mlp(block.mlp, projections.normed("ln_2", block.ln_2(tokens))))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from open_clip.transformer import Transformer, VisionTransformer
 from torch import Tensor, nn
 
+from hclip_mmseg.adapters import Adapter
 from hclip_mmseg.clip.attention import Block, Projections, run_block, run_dense_block
 
 ProjectionsOf = Callable[[int], Projections]
@@ -84,18 +85,20 @@ class ImageTower(nn.Module):
         patches = F.interpolate(patches, size=grid, mode="bicubic", align_corners=False)
         return torch.cat([cls, patches[0].flatten(1).T])
 
-    def embed(self, images: Tensor) -> Tensor:
+    def embed(self, images: Tensor, adapter: Adapter | None = None) -> Tensor:
         """Normalised images [B, 3, H, W] -> tokens before the first block [B, 1 + patches, width], CLS first."""
         grid = self.grid_of(*images.shape[-2:])
         patches = self.conv1(images).flatten(2).transpose(1, 2)
         cls = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         tokens = torch.cat([cls, patches], dim=1) + self.positions(grid).to(patches.dtype)
         normed: Tensor = self.ln_pre(tokens)
-        return normed
+        return normed if adapter is None else adapter.normed("image", None, "ln_pre", normed)
 
-    def project(self, tokens: Tensor) -> Tensor:
+    def project(self, tokens: Tensor, adapter: Adapter | None = None) -> Tensor:
         """ln_post and the projection on every token: [..., width] -> [..., embed_dim]."""
         normed: Tensor = self.ln_post(tokens)
+        if adapter is not None:
+            normed = adapter.normed("image", None, "ln_last", normed)
         return normed @ self.proj
 
     def forward(
@@ -104,6 +107,7 @@ class ImageTower(nn.Module):
         projections: ProjectionsOf,
         collect: Sequence[int] = (),
         residual: str = "cls",
+        adapter: Adapter | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
         """Dense tokens and the outputs of inner blocks (design: section 4).
 
@@ -112,25 +116,41 @@ class ImageTower(nn.Module):
             projections: block index -> what computes its projections.
             collect: indices of blocks (from 0, the last excluded) whose outputs are wanted.
             residual: see :func:`~hclip_mmseg.clip.attention.run_dense_block`.
+            adapter: what works on the tokens outside of the blocks, where it is not folded.
 
         Returns:
             projected tokens [B, 1 + patches, embed_dim] and, in the order of ``collect``, block outputs
             [B, 1 + patches, width].
         """
-        collected: dict[int, Tensor] = {}
-        x = self.embed(images)
-        blocks = self.blocks
-        for index, block in enumerate(blocks[:-1]):
-            x = run_block(block, x, projections(index))
-            if index in collect:
-                collected[index] = x
-        last = len(blocks) - 1
-        tokens = run_dense_block(blocks[last], x, projections(last), residual)
-        return self.project(tokens), [collected[index] for index in collect]
+        last = self.layers - 1
+        x, states = self._run_blocks(images, projections, last, collect, adapter)
+        tokens = run_dense_block(self.blocks[last], x, projections(last), residual)
+        if adapter is not None:
+            tokens = adapter.side("image", [*states.values(), tokens])
+        return self.project(tokens, adapter), [states[index] for index in collect]
 
-    def encode_image(self, images: Tensor, projections: ProjectionsOf) -> Tensor:
+    def encode_image(
+        self, images: Tensor, projections: ProjectionsOf, adapter: Adapter | None = None
+    ) -> Tensor:
         """CLIP's own image embedding [B, embed_dim]: all blocks with attention, read at the CLS token."""
-        x = self.embed(images)
-        for index, block in enumerate(self.blocks):
+        x, states = self._run_blocks(images, projections, self.layers, (), adapter)
+        if adapter is not None:
+            x = adapter.side("image", list(states.values()))
+        return self.project(x[:, 0], adapter)
+
+    def _run_blocks(
+        self,
+        images: Tensor,
+        projections: ProjectionsOf,
+        count: int,
+        collect: Sequence[int],
+        adapter: Adapter | None,
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Tokens after the first ``count`` blocks, and after each in ``collect``, or after all for an adapter."""
+        states: dict[int, Tensor] = {}
+        x = self.embed(images, adapter)
+        for index, block in enumerate(self.blocks[:count]):
             x = run_block(block, x, projections(index))
-        return self.project(x[:, 0])
+            if adapter is not None or index in collect:
+                states[index] = x
+        return x, states

@@ -10,6 +10,7 @@ from open_clip.transformer import TextTransformer, Transformer
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hclip_mmseg.adapters import Adapter
 from hclip_mmseg.clip.attention import Block, Projections, run_block
 
 
@@ -54,7 +55,11 @@ class TextTower(nn.Module):
         return self.positional_embedding.shape[0]
 
     def forward(
-        self, tokens: Tensor, projections: Callable[[int], Projections], checkpoint_blocks: bool = False
+        self,
+        tokens: Tensor,
+        projections: Callable[[int], Projections],
+        checkpoint_blocks: bool = False,
+        adapter: Adapter | None = None,
     ) -> Tensor:
         """Texts -> embeddings.
 
@@ -70,12 +75,19 @@ class TextTower(nn.Module):
         ends = tokens.argmax(dim=-1)
         tokens = tokens[:, : int(ends.max()) + 1]
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
+        states = []
         for index, block in enumerate(self.blocks):
             if checkpoint_blocks and torch.is_grad_enabled():
                 x = checkpoint(run_block, block, x, projections(index), True, use_reentrant=False)
             else:
                 x = run_block(block, x, projections(index), causal=True)
+            if adapter is not None:
+                states.append(x)
+        if adapter is not None:
+            x = adapter.side("text", states)
         read: Tensor = self.ln_final(x[torch.arange(len(x), device=x.device), ends])
+        if adapter is not None:
+            read = adapter.normed("text", None, "ln_last", read)
         if isinstance(self.text_projection, nn.Linear):
             projected: Tensor = self.text_projection(read)
             return projected

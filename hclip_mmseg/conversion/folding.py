@@ -22,19 +22,15 @@ def folded_state_dict(model: nn.Module) -> dict[str, Tensor]:
         What the model of the same config with ``adapter=None`` loads without a missing or unexpected key.
 
     Raises:
-        ValueError: if the backbone has no adapters.
+        ValueError: if the backbone has no adapters, or such as cannot be folded.
     """
     backbone = model.backbone
     if not isinstance(backbone, HCLIPBackbone) or backbone.adapter is None:
         raise ValueError("the model's backbone has no adapters to fold")
     state = {name: value for name, value in model.state_dict().items() if not name.startswith(ADAPTER)}
     for tower in ("image", "text"):
-        projections = backbone.projections(tower)
-        for layer in range(len(backbone.attentions(tower))):
-            prefix = f"backbone.{tower}_tower.transformer.resblocks.{layer}.attn"
-            folded = projections(layer)
-            state[f"{prefix}.in_proj_weight"] = folded.in_weight.clone()
-            state[f"{prefix}.out_proj.weight"] = folded.out_weight.clone()
+        for name, parameter in backbone.folded_parameters(tower).items():
+            state[f"backbone.{tower}_tower.{name}"] = parameter.clone()
     return state
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from hclip_mmseg.adapters import ParameterVersions, build_adapter
+from hclip_mmseg.adapters import Adapter, ParameterVersions, build_adapter
 from hclip_mmseg.adapters.base import Tower
 from hclip_mmseg.clip import (
     AdaptedProjections,
@@ -19,6 +19,7 @@ from hclip_mmseg.clip import (
     Projections,
     TextTower,
     build_clip,
+    with_parameters,
 )
 
 
@@ -77,7 +78,7 @@ class HCLIPBackbone(BaseModule):
                 text_width=self.text_tower.width,
             )
             self.adapter.start_from({"image": self.attentions("image"), "text": self.attentions("text")})
-        self._folded: dict[Tower, list[Projections]] = {}
+        self._folded: dict[Tower, ImageTower | TextTower] = {}
         self._folded_versions: ParameterVersions | None = None
 
     def _check_guidance(self, channels: Sequence[int]) -> None:
@@ -103,8 +104,13 @@ class HCLIPBackbone(BaseModule):
             dense tokens [B, embed_dim, h, w], for h x w patches.
         """
         grid = self.image_tower.grid_of(*images.shape[-2:])
-        tokens, inner = self.image_tower(
-            images, self.projections("image"), collect=self.guidance_layers, residual=self.residual
+        tower, adapter = self._current("image")
+        tokens, inner = tower(
+            images,
+            self._projections_of("image", tower, adapter),
+            collect=self.guidance_layers,
+            residual=self.residual,
+            adapter=adapter,
         )
 
         def to_map(x: Tensor) -> Tensor:
@@ -115,71 +121,85 @@ class HCLIPBackbone(BaseModule):
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
-        return self.text_tower(tokens, self.projections("text"), self.checkpoint_text)
+        tower, adapter = self._current("text")
+        return tower(
+            tokens, self._projections_of("text", tower, adapter), self.checkpoint_text, adapter=adapter
+        )
 
     def encode_image(self, images: Tensor) -> Tensor:
         """CLIP's own embedding of images [B, 3, H, W] -> [B, embed_dim], not normalised."""
-        return self.image_tower.encode_image(images, self.projections("image"))
+        tower, adapter = self._current("image")
+        return tower.encode_image(images, self._projections_of("image", tower, adapter), adapter=adapter)
 
     def text_parameters(self) -> list[nn.Parameter]:
         """All parameters that :meth:`encode_text` computes with."""
         adapter = [] if self.adapter is None else list(self.adapter.parameters())
         return [*self.text_tower.parameters(), *adapter]
 
-    def projections(self, tower: Tower):
+    def projections(self, tower: Tower) -> Callable[[int], Projections]:
         """Block index -> what computes the projections of that block now.
 
         While gradients are recorded these are the adapters themselves; else weights with the adapters
         folded in, which cost what plain CLIP costs, folded anew whenever a parameter has changed.
+        Adapters that cannot be folded are used as they are.
         """
-        attentions = self.attentions(tower)
-        if self.adapter is None:
-            return lambda index: PlainProjections.of(attentions[index])
-        if torch.is_grad_enabled():
-            return lambda index: AdaptedProjections(attentions[index], self.adapter, tower, index)
+        return self._projections_of(tower, *self._current(tower))
+
+    def _tower(self, tower: Tower) -> ImageTower | TextTower:
+        return self.image_tower if tower == "image" else self.text_tower
+
+    def _current(self, tower: Tower) -> tuple[ImageTower | TextTower, Adapter | None]:
+        """What computes a tower now: the frozen one with its adapter, or the folded one alone."""
+        if self.adapter is None or torch.is_grad_enabled() or not self.adapter.foldable:
+            return self._tower(tower), self.adapter
         self.fold()
-        return self._folded[tower].__getitem__
+        return self._folded[tower], None
+
+    @staticmethod
+    def _projections_of(
+        name: Tower, tower: ImageTower | TextTower, adapter: Adapter | None
+    ) -> Callable[[int], Projections]:
+        attentions = [block.attn for block in tower.blocks]
+        if adapter is None:
+            return lambda index: PlainProjections.of(attentions[index])
+        return lambda index: AdaptedProjections(attentions[index], adapter, name, index)
 
     def attentions(self, tower: Tower) -> list[nn.MultiheadAttention]:
         """The attention modules of a tower's blocks, which hold the frozen weights."""
-        return [block.attn for block in (self.image_tower if tower == "image" else self.text_tower).blocks]
+        return [block.attn for block in self._tower(tower).blocks]
 
     def fold(self) -> None:
-        """Folds the adapters into copies of the projections' weights, unless that is done and current.
+        """Folds the adapters into copies of the weights that they change, unless that is done and current.
 
         The frozen weights themselves stay as they are, so that training goes on exactly where it was.
+        Adapters that cannot be folded stay unfolded.
         """
-        if self.adapter is None:
+        if self.adapter is None or not self.adapter.foldable:
             return
-        attentions: dict[Tower, list[nn.MultiheadAttention]] = {
-            "image": self.attentions("image"),
-            "text": self.attentions("text"),
-        }
+        towers: tuple[Tower, ...] = ("image", "text")
         sources = list(self.adapter.parameters())
-        for of_tower in attentions.values():
-            for attention in of_tower:
-                sources += list(attention.parameters())
+        for tower in towers:
+            sources += list(self._tower(tower).parameters())
         if self._folded_versions is not None and self._folded_versions.current(sources):
             return
         self.unfold()
-        device = sources[0].device.type
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device, enabled=False):
-            for tower, of_tower in attentions.items():
-                self._folded[tower] = [
-                    self._fold_block(tower, layer, attention) for layer, attention in enumerate(of_tower)
-                ]
+        with torch.inference_mode(False), torch.no_grad():
+            for tower in towers:
+                self._folded[tower] = with_parameters(self._tower(tower), self.folded_parameters(tower))
         self.adapter.release()
         self._folded_versions = ParameterVersions(sources)
 
-    def _fold_block(self, tower: Tower, layer: int, attention: nn.MultiheadAttention) -> PlainProjections:
-        adapted = [
-            self.adapter.adapted_weight(tower, layer, projection, weight)
-            for projection, weight in zip(("q", "k", "v"), attention.in_proj_weight.chunk(3), strict=True)
-        ]
-        out = self.adapter.adapted_weight(tower, layer, "out", attention.out_proj.weight)
-        return PlainProjections(
-            torch.cat(adapted), attention.in_proj_bias, out, attention.out_proj.bias
-        )
+    def folded_parameters(self, tower: Tower) -> dict[str, Tensor]:
+        """The parameters of a tower that differ from CLIP's own once the adapters are folded in, by name.
+
+        Raises:
+            ValueError: if there are no adapters, or they cannot be folded.
+        """
+        if self.adapter is None:
+            raise ValueError("the model's backbone has no adapters to fold")
+        device = next(self.adapter.parameters()).device.type
+        with torch.autocast(device, enabled=False):
+            return self.adapter.folded(tower, self._tower(tower))
 
     def unfold(self) -> None:
         """Forgets the folded weights; the next use without gradients folds again."""

@@ -127,9 +127,17 @@ class TestPretraining:
             torch.testing.assert_close(
                 model.encode_text(tokens), exported.encode_text(tokens, normalize=True), **close
             )
-            torch.testing.assert_close(
-                model.encode_image(images), exported.encode_image(images, normalize=True), **close
-            )
+            cls, patches = model.encode_image(images)
+            torch.testing.assert_close(cls, exported.encode_image(images, normalize=True), **close)
+            torch.testing.assert_close(patches, dense_features(exported, images)["value"], **close)
+
+    def test_soft_maximum_lies_between_mean_and_maximum_and_meets_them(self, script):
+        similarity = torch.rand(2, 9, 4)
+        mean, greatest = similarity.mean(1), similarity.amax(1)
+        between = script.soft_maximum(similarity)
+        assert (mean < between).all() and (between < greatest).all()
+        torch.testing.assert_close(script.soft_maximum(similarity, 1e-3), mean, atol=1e-3, rtol=0)
+        torch.testing.assert_close(script.soft_maximum(similarity, 1e4), greatest, atol=1e-3, rtol=0)
 
     def test_every_caption_is_made_of_trained_tokens(self, script):
         used = script.used_tokens()
@@ -156,7 +164,7 @@ class TestPretraining:
             return sum(rows) / len(rows)
 
         expected = (slow(logits, positive) + slow(logits.t(), positive.t())) / 2
-        loss = script.contrastive_loss(images, texts, positive, torch.tensor(7.0))
+        loss = script.contrastive_loss(logits, positive)
         torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
 
     @pytest.mark.parametrize("text", ["64", "65:8:1-1:5", "64:0:1-1:5", "64:8:1:5", "256:8:1-1:5"])

@@ -6,10 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from hclip_mmseg.adapters.base import Adapter
+from hclip_mmseg.adapters.dcrc import DCRC
+from hclip_mmseg.adapters.houlsby import HoulsbyAdapter
+from hclip_mmseg.adapters.lora import LoRA
+from hclip_mmseg.adapters.lst import LST
+from hclip_mmseg.adapters.oft import OFT
 from hclip_mmseg.adapters.pop import POP
+from hclip_mmseg.adapters.ssf import SSF
 from hclip_mmseg.adapters.trained_projections import TrainedProjections
+from hclip_mmseg.adapters.vpt import VPT
 
-ADAPTERS: Mapping[str, type[Adapter]] = {"POP": POP, "TrainedProjections": TrainedProjections}
+ADAPTERS: Mapping[str, type[Adapter]] = {
+    kind.__name__: kind for kind in (POP, DCRC, OFT, TrainedProjections, LoRA, VPT, HoulsbyAdapter, LST, SSF)
+}
 
 
 def build_adapter(

@@ -6,7 +6,7 @@ from statistics import fmean
 
 import torch
 
-from hclip_mmseg.adapters import hyperspherical_energy, orthogonality_error
+from hclip_mmseg.adapters import PROJECTIONS, SIDES, hyperspherical_energy, kept_axis, orthogonality_error
 from hclip_mmseg.models.backbones.hclip_backbone import HCLIPBackbone
 
 
@@ -18,18 +18,19 @@ def orthogonality_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
 
 @torch.no_grad()
 def energy_drift_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
-    """Mean relative change of the hyperspherical energy of the projections of each tower that POP adapts.
+    """Mean relative change of the hyperspherical energy of each tower's projections, whatever the adapter.
 
     Measured along the axis that an orthogonal turn leaves alone (design: section 2): rows of q, k and v,
-    columns of out.
+    columns of out; where POP turns a projection on another side, that side's axis.
     """
+    sides = getattr(backbone.adapter, "sides", SIDES)
     drift = {}
-    for tower in backbone.adapter.towers:
+    for tower in ("image", "text"):
         changes = []
         for layer, attention in enumerate(backbone.attentions(tower)):
             weights = [*attention.in_proj_weight.chunk(3), attention.out_proj.weight]
-            for projection, weight in zip(("q", "k", "v", "out"), weights, strict=True):
-                axis = 1 if projection == "out" else 0
+            for projection, weight in zip(PROJECTIONS, weights, strict=True):
+                axis = kept_axis(sides[projection])
                 before = hyperspherical_energy(weight, axis)
                 after = hyperspherical_energy(
                     backbone.adapter.adapted_weight(tower, layer, projection, weight), axis

@@ -1,0 +1,141 @@
+"""SSF: a scale and a shift behind every operation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, Norm, Tower, tower_sizes
+
+# operation of a block -> width of its output in widths of the tower
+OPERATIONS: Mapping[str, int] = {**dict.fromkeys(("ln_1", *PROJECTIONS, "ln_2"), 1), "fc_1": 4, "fc_2": 1}
+ENDS: Mapping[Tower, Mapping[Norm, str]] = {
+    "image": {"ln_pre": "ln_pre", "ln_last": "ln_post"},
+    "text": {"ln_last": "ln_final"},
+}
+"""The norms outside of the blocks, and open_clip's names of them."""
+
+
+class Affine(nn.Module):
+    """scale * x + shift, one number each for a channel; starts as the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+        self.shift = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., width] -> the same."""
+        return x * self.scale + self.shift
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """The weight [width, ...] of an operation with this folded behind it."""
+        return weight * self.scale.view(-1, *[1] * (weight.dim() - 1)).to(weight.dtype)
+
+    def fold(self, operation: nn.Module, name: str) -> dict[str, Tensor]:
+        """Weight and bias of a norm or a linear layer with this folded behind it, under ``name``."""
+        bias = operation.get_parameter("bias")
+        return {
+            f"{name}.weight": self.weight(operation.get_parameter("weight")),
+            f"{name}.bias": self(bias).to(bias.dtype),
+        }
+
+
+class SSF(Adapter):
+    """y <- scale * y + shift behind each operation (Lian et al., "Scaling & Shifting Your Features", 2022, Eq. 3).
+
+    Operations are the norms, q, k, v, out and both layers of the MLP of every block, and the norms outside of
+    the blocks. Both are linear, so all of it folds into weights and biases. Scales start at 1 and shifts at
+    0 (the published code draws them within 0.02 of that), so training starts as plain CLIP.
+
+    In ViT-B/16 this is 342,016 numbers in both towers, 0.33 M; the H-CLIP paper prints 0.6 M and does not say
+    of what.
+
+    Args:
+        sizes: see :func:`~hclip_mmseg.adapters.base.tower_sizes`.
+
+    Attributes:
+        blocks: tower -> layer -> operation -> :class:`Affine`.
+        ends: tower -> norm -> :class:`Affine`.
+    """
+
+    def __init__(self, **sizes: Any) -> None:
+        super().__init__()
+        adapted = tower_sizes(**sizes)
+        self.blocks = nn.ModuleDict(
+            {
+                tower: nn.ModuleList(
+                    nn.ModuleDict({name: Affine(times * size.width) for name, times in OPERATIONS.items()})
+                    for _ in range(size.layers)
+                )
+                for tower, size in adapted.items()
+            }
+        )
+        self.ends = nn.ModuleDict(
+            {
+                tower: nn.ModuleDict({norm: Affine(size.width) for norm in ENDS[tower]})
+                for tower, size in adapted.items()
+            }
+        )
+
+    def linear(
+        self, tower: Tower, layer: int, projection: str, x: Tensor, weight: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        """The frozen projection, scaled and shifted."""
+        output = F.linear(x, weight, bias)
+        if tower not in self.blocks:
+            return output
+        changed: Tensor = self._affine(tower, layer, projection)(output)
+        return changed
+
+    def adapted_weight(self, tower: Tower, layer: int, projection: str, weight: Tensor) -> Tensor:
+        """diag(scale) W; the shift goes into the bias."""
+        return weight if tower not in self.blocks else self._affine(tower, layer, projection).weight(weight)
+
+    def mlp(self, tower: Tower, layer: int, mlp: nn.Module, x: Tensor) -> Tensor:
+        """The frozen MLP, scaled and shifted behind each of its layers."""
+        if tower not in self.blocks:
+            return super().mlp(tower, layer, mlp, x)
+        behind = {"c_fc": "fc_1", "c_proj": "fc_2"}
+        for name, part in mlp.named_children():
+            x = part(x)
+            if name in behind:
+                x = self._affine(tower, layer, behind[name])(x)
+        return x
+
+    def normed(self, tower: Tower, layer: int | None, norm: Norm, x: Tensor) -> Tensor:
+        """The norm's output, scaled and shifted."""
+        if tower not in self.blocks:
+            return x
+        changed: Tensor = self._affine(tower, layer, norm)(x)
+        return changed
+
+    def folded(self, tower: Tower, frozen: nn.Module) -> dict[str, Tensor]:
+        """See :class:`~hclip_mmseg.adapters.base.Adapter`."""
+        if tower not in self.blocks:
+            return {}
+        folded = super().folded(tower, frozen)
+        for norm, name in ENDS[tower].items():
+            folded |= self._affine(tower, None, norm).fold(frozen.get_submodule(name), name)
+        return folded
+
+    def folded_block(self, tower: Tower, layer: int, block: nn.Module) -> dict[str, Tensor]:
+        """See :class:`~hclip_mmseg.adapters.base.Adapter`."""
+        folded = super().folded_block(tower, layer, block)
+        biases = block.get_parameter("attn.in_proj_bias").chunk(3)
+        shifted = [self._affine(tower, layer, p)(bias) for p, bias in zip(PROJECTIONS, biases, strict=False)]
+        folded["attn.in_proj_bias"] = torch.cat(shifted)
+        names = {"out": "attn.out_proj", "ln_1": "ln_1", "ln_2": "ln_2", "fc_1": "mlp.c_fc", "fc_2": "mlp.c_proj"}
+        for operation, name in names.items():
+            folded |= self._affine(tower, layer, operation).fold(block.get_submodule(name), name)
+        return folded
+
+    def _affine(self, tower: Tower, layer: int | None, operation: str) -> Affine:
+        path = f"ends.{tower}.{operation}" if layer is None else f"blocks.{tower}.{layer}.{operation}"
+        affine = self.get_submodule(path)
+        assert isinstance(affine, Affine)
+        return affine

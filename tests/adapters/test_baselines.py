@@ -232,9 +232,9 @@ def write_lst(clip: CLIP, adapter) -> None:
         states: list[Tensor] = []
         blocks = blocks_of(clip, tower)
 
-        def collect(module, inputs, output, tower=tower, states=states, last=len(blocks)):
+        def collect(module, inputs, output, tower=tower, states=states):
             states.append(output)
-            return side(tower, states) if len(states) == last else output
+            return side(tower, states) if len(states) == 4 else output
 
         for block in blocks:
             block.register_forward_hook(collect)

@@ -18,14 +18,15 @@ def orthogonality_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
 
 @torch.no_grad()
 def energy_drift_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
-    """Mean relative change of the hyperspherical energy of each tower's projections, whatever the adapter.
+    """Mean relative change of the hyperspherical energy of the projections of each tower, whatever the adapter.
 
+    Of POP's, only the towers that it adapts.
     Measured along the axis that an orthogonal turn leaves alone (design: section 2): rows of q, k and v,
     columns of out; where POP turns a projection on another side, that side's axis.
     """
     sides = getattr(backbone.adapter, "sides", SIDES)
     drift = {}
-    for tower in ("image", "text"):
+    for tower in getattr(backbone.adapter, "towers", ("image", "text")):
         changes = []
         for layer, attention in enumerate(backbone.attentions(tower)):
             weights = [*attention.in_proj_weight.chunk(3), attention.out_proj.weight]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ class CostAggregationHead(BaseDecodeHead):
         dim, layers, heads, window, appearance_dim, text_guidance_dim, class_length, class_pooling,
         decoder_channels, guidance_channels, guidance_projections, inference_chunk, training_chunk: see
             :class:`~hclip_mmseg.models.cost_aggregation.CostAggregator`.
+        prior: probability, in (0, 1), that the untrained head starts each class at (Lin et al., Focal Loss, section
+            3.3), which spares a short run from first learning that most classes are absent; None: as published.
         loss_decode, ignore_index, align_corners, init_cfg: as in every decode head of MMSegmentation.
     """
 
@@ -47,6 +50,7 @@ class CostAggregationHead(BaseDecodeHead):
         guidance_projections: Sequence[int] = (32, 16),
         inference_chunk: int = 32,
         training_chunk: int | None = None,
+        prior: float | None = None,
         loss_decode: dict[str, Any] | None = None,
         ignore_index: int = 255,
         align_corners: bool = False,
@@ -82,6 +86,10 @@ class CostAggregationHead(BaseDecodeHead):
             inference_chunk=inference_chunk,
             training_chunk=training_chunk,
         )
+        if prior is not None:
+            if not 0 < prior < 1:
+                raise ValueError(f"prior is a probability between 0 and 1, not {prior}")
+            torch.nn.init.constant_(self.aggregator.decoder.score.bias, math.log(prior / (1 - prior)))
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """(dense [B, C, H, W], guidance maps ..., text [T, P, C]) -> logits [B, T, 4 H, 4 W]."""

@@ -6,3 +6,9 @@ _base_ = [
     "../_base_/schedules/schedule_80k.py",
     "../_base_/default_runtime.py",
 ]
+
+paper = dict(
+    table="main results",
+    row="CAT-Seg, ViT-B/16",
+    mIoU={"A-847": 12.0, "PC-459": 19.0, "A-150": 31.8, "PC-59": 57.5, "PAS-20": 94.6, "PAS-20b": 77.3},
+)

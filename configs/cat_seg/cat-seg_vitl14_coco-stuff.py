@@ -10,3 +10,10 @@ model = dict(
     decode_head=dict(text_channels=768),
     test_cfg=dict(clip_resolution=336),
 )
+
+paper = dict(
+    _delete_=True,
+    table="main results",
+    row="CAT-Seg, ViT-L/14",
+    mIoU={"A-847": 16.0, "PC-459": 23.8, "A-150": 37.9, "PC-59": 63.3, "PAS-20": 97.0, "PAS-20b": 82.5},
+)

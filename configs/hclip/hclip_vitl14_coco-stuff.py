@@ -10,3 +10,10 @@ model = dict(
     decode_head=dict(text_channels=768),
     test_cfg=dict(clip_resolution=336),
 )
+
+paper = dict(
+    _delete_=True,
+    table="main results",
+    row="H-CLIP, ViT-L/14",
+    mIoU={"A-847": 16.5, "PC-459": 24.2, "A-150": 38.4, "PC-59": 64.1, "PAS-20": 97.7, "PAS-20b": 83.2},
+)

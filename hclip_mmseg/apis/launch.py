@@ -49,6 +49,18 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
 
+def read_config(path: str | Path) -> Config:
+    """The config in a file, looked for from the working directory, then from the project's folder.
+
+    Raises:
+        FileNotFoundError: if there is no such config.
+    """
+    found = locate(path)
+    if found is None:
+        raise FileNotFoundError(f"no config {path}: looked for at {looked_in(path)}")
+    return Config.fromfile(found)
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """The config that the arguments describe.
 
@@ -56,14 +68,11 @@ def load_config(args: argparse.Namespace) -> Config:
         FileNotFoundError: if there is no such config.
         KeyError: if an option goes into a part that the config does not have.
     """
-    path = locate(args.config)
-    if path is None:
-        raise FileNotFoundError(f"no config {args.config}: looked for at {looked_in(args.config)}")
-    cfg = Config.fromfile(path)
+    cfg = read_config(args.config)
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / path.stem)
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     return cfg
 

@@ -1,0 +1,152 @@
+"""Counts of every row's config, the printed figures beside them, and the table that lists both."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import pytest
+from miniature import REPOSITORY, run_script
+from mmengine.config import Config
+
+sys.path.insert(0, str(REPOSITORY / "tools"))
+from count_parameters import count, part_of  # noqa: E402
+
+CONFIGS = REPOSITORY / "configs"
+COLUMNS = ("A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b")
+TABLES = {
+    "main results": "hclip_main",
+    "methods of fine-tuning, ViT-B/16": "hclip_peft_ablation_vitb16",
+    "block size and orthogonality, ViT-B/16": "hclip_pop_ablation_vitb16",
+}
+# image and text tower, relations; POP's blocks of q: 4 projections x 12 layers x q x width
+HAND = {
+    "peft/freeze_vitb16": {},
+    "peft/lora_vitb16": dict(image=4 * 12 * 64 * 2 * 768, text=4 * 12 * 64 * 2 * 512),
+    "peft/oft_vitb16": dict(image=48 * 128 * 768, text=48 * 128 * 512),
+    "peft/vpt_vitb16": dict(image=12 * 150 * 768, text=12 * 150 * 512),
+    "peft/adapter_vitb16": dict(image=24 * (257 * 768 + 128), text=24 * (257 * 512 + 128)),
+    "peft/lst_vitb16": dict(
+        image=12 * (12 * 256**2 + 13 * 256 + 769 * 256) + 257 * 768 + 11,
+        text=12 * (12 * 224**2 + 13 * 224 + 513 * 224) + 225 * 512 + 11,
+    ),
+    "peft/ssf_vitb16": dict(image=(12 * 22 + 4) * 768, text=(12 * 22 + 2) * 512),
+    "hclip/pop_vitb16": dict(image=48 * 128 * 768, text=48 * 128 * 512),
+    "hclip/dcrc_vitb16": dict(relations=48**2 + 12 * 10**2),
+    "hclip/hclip_vitb16": dict(image=48 * 128 * 768, text=48 * 128 * 512, relations=48**2 + 12 * 10**2),
+    "hclip/hclip-mlp_vitb16": dict(
+        image=48 * 128 * 768, text=48 * 128 * 512, relations=2 * 48**2 + 2 * 10**2 + 12 * 10
+    ),
+    "hclip/hclip-q64_vitb16": dict(image=48 * 64 * 768, text=48 * 64 * 512, relations=48**2 + 12 * 20**2),
+    "hclip/hclip-q256_vitb16": dict(image=48 * 256 * 768, text=48 * 256 * 512, relations=48**2 + 12 * 5**2),
+    "hclip/hclip-orthogonal-none_vitb16": dict(
+        image=48 * 128 * 768, text=48 * 128 * 512, relations=48**2 + 12 * 10**2
+    ),
+    "hclip/hclip-orthogonal-both_vitb16": dict(
+        image=48 * 128 * 768, text=48 * 128 * 512, relations=48**2 + 12 * 10**2
+    ),
+    "cat_seg/cat-seg_vitb16": dict(image=2 * 12 * 768**2, text=2 * 12 * 512**2),
+    "hclip/hclip_vitl14": dict(image=96 * 128 * 1024, text=48 * 128 * 768, relations=48**2 + 12 * 22**2),
+    "cat_seg/cat-seg_vitl14": dict(image=2 * 24 * 1024**2, text=2 * 12 * 768**2),
+}
+# the printed figure where it follows: numbers of orthogonal blocks half, in Mi, to the digits that are printed
+FOLLOWS = ("peft/lora", "peft/oft", "peft/vpt", "peft/adapter", "peft/lst", "peft/freeze")
+
+
+@pytest.fixture(scope="module")
+def counts():
+    return {name: count(Config.fromfile(CONFIGS / f"{name}_coco-stuff.py")) for name in HAND}
+
+
+@pytest.mark.parametrize("name", HAND)
+def test_counts_by_hand(counts, name):
+    parts = {part.split(",")[-1].split()[0]: n for part, n in counts[name]["parts"].items() if "adapters" in part}
+    parts |= {part: n for part, n in counts[name]["parts"].items() if part == "relations"}
+    assert parts == HAND[name]
+    assert counts[name]["adapters"] == sum(HAND[name].values())
+    positions = counts[name]["parts"].get("positional embeddings", 0)
+    frozen = name in ("peft/freeze_vitb16", "peft/lst_vitb16")
+    large = 577 * 1024 + 77 * 768
+    assert positions == (0 if frozen else large if "vitl14" in name else 197 * 768 + 77 * 512)
+    assert counts[name]["parts"]["decoder"] > 4e6
+
+
+@pytest.mark.parametrize("name", [name for name in HAND if name.startswith(FOLLOWS)])
+def test_the_printed_count_follows(counts, name):
+    printed = counts[name]["paper"]["params"]
+    assert abs(counts[name]["free"] / 2**20 - printed) <= 0.05
+
+
+def test_pops_printed_counts_follow(counts):
+    free = {name: counts[f"hclip/{name}_vitb16"]["free"] / 2**20 for name in ("pop", "hclip-orthogonal-none")}
+    both = counts["hclip/hclip-orthogonal-both_vitb16"]
+    assert both["paper"]["params"] == pytest.approx(both["free"] / 2**20, abs=0.01)
+    assert free["pop"] == pytest.approx(6.0)
+    mean = (free["hclip-orthogonal-none"] + both["free"] / 2**20) / 2
+    assert counts["hclip/hclip_vitb16"]["paper"]["params"] == pytest.approx(mean, abs=0.01)
+
+
+def test_printed_figures_are_the_papers(counts, shared):
+    published = json.loads((shared / "facts/published.json").read_text())
+    for name, counted in counts.items():
+        paper = counted["paper"]
+        table = published[TABLES[paper["table"]]]
+        if paper["table"] == "main results":
+            method, clip = paper["row"].split(", ")
+            figures = table[clip][method]
+        else:
+            params, *figures = table[paper["row"]]
+            assert paper["params"] == params, name
+        assert [paper["mIoU"][column] for column in COLUMNS] == figures, name
+
+
+def test_the_table_of_all_rows(counts):
+    """configs/README.md names a file for every row, and repeats what configs and counts say."""
+    text = (CONFIGS / "README.md").read_text()
+    named = set()
+    for line in text.splitlines():
+        found = re.match(r"\| (.*?) \| \[(.*?)\]\((.*?)\) \| (.*) \|$", line)
+        if not found:
+            continue
+        row, _, path, rest = found.groups()
+        assert (CONFIGS / path).is_file(), path
+        name = path.removesuffix("_coco-stuff.py")
+        named.add(name)
+        printed, trained, half, *figures = (cell.strip() for cell in rest.split("|"))
+        counted, paper = counts[name], counts[name]["paper"]
+        for cell, number in ((trained, counted["adapters"]), (half, counted["free"])):
+            assert float(cell) == pytest.approx(number / 2**20, abs=0.0051 if number > 1e4 else 5.1e-5), row
+        assert [float(figure) for figure in figures] == [paper["mIoU"][column] for column in COLUMNS], row
+        if row in (paper["row"], "POP + DCRC") and printed:
+            assert float(printed) == paper["params"], row
+    assert named == set(HAND) - {"hclip/hclip-mlp_vitb16"}
+    for name in HAND:
+        assert f"{name}_coco-stuff.py" in text
+
+
+def test_as_a_script(repository, tmp_path):
+    ended = run_script(
+        repository / "tools/count_parameters.py", "configs/hclip/hclip_vitb16_coco-stuff.py", cwd=tmp_path
+    )
+    assert ended.returncode == 0, ended.stderr
+    for text in ("4,718,592", "3,145,728", "3,504", "190,720", "7,867,824", "6,294,960", "5.63 M"):
+        assert text in ended.stdout
+    missing = run_script(repository / "tools/count_parameters.py", "nowhere.py", cwd=tmp_path)
+    assert missing.returncode == 2 and "no config nowhere.py" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    "name, part",
+    [
+        ("backbone.image_tower.positional_embedding", "positional embeddings"),
+        ("backbone.text_tower.transformer.resblocks.0.attn.in_proj_weight", "text tower"),
+        ("backbone.adapter.layers.text.3.q.lora_up.weight", "adapters, text tower"),
+        ("backbone.adapter.relation.f3.inner", "relations"),
+        ("backbone.guidance_upsamples.0.weight", "decoder"),
+        ("decode_head.aggregator.embed_cost.weight", "decoder"),
+        ("panoptic_head.query.weight", "panoptic_head"),
+    ],
+)
+def test_parts(name, part):
+    assert part_of(name) == part

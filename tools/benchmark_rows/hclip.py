@@ -1,0 +1,152 @@
+"""H-CLIP ViT-B/16 with random weights against the equations written out, frozen CLIP and itself in fp32."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+import hclip_mmseg  # noqa: F401 (registers)
+from benchmark_rows.row import Row, Step
+from hclip_mmseg.clip import tokenize
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / "configs/hclip/hclip_vitb16_coco-stuff.py"
+
+
+def names(count: int) -> list[str]:
+    """The first ``count`` names of ADE20K's 847; those that stand there twice are numbered apart."""
+    found: dict[str, None] = {}
+    for name in load_vocabulary("ade20k_847").names:
+        found[name if name not in found else f"{name} {len(found)}"] = None
+    return list(found)[:count]
+
+
+def build(form: str, device: str):
+    """H-CLIP, or for the form 'frozen' the same model without adapters."""
+    config = Config.fromfile(CONFIG).model
+    config.backbone.clip.pretrained = None
+    if form == "frozen":
+        config.backbone.adapter = None
+    init_default_scope("mmseg")
+    torch.manual_seed(0)
+    return MODELS.build(config).to(device)
+
+
+def direct_of(model):
+    """The direct transcription on the model's weights; it lives in the tests."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from direct import Direct
+
+    return Direct(model)
+
+
+def tokens_of(count: int, device: str) -> torch.Tensor:
+    return tokenize(names(count), ("A photo of a {} in the scene",))[:, 0].to(device)
+
+
+def encode(form: str, device: str, size: int = 384) -> Step:
+    model = build(form, device).eval()
+    image = torch.randn(1, 3, size, size, device=device)
+    if form != "direct":
+        return lambda: model.backbone(image)
+    pop = direct_of(model).pop
+    from direct import encode_image
+
+    return lambda: encode_image(model.backbone, pop, image)
+
+
+def text(form: str, device: str, count: int) -> Step:
+    model = build(form, device).eval()
+    if form == "direct":
+        tokens, transcription = tokens_of(count, device), direct_of(model)
+        return lambda: transcription.text(tokens)
+    model.set_vocabulary(names(count))
+
+    def ours():
+        model.text_encoder.drop_cache()
+        return model.text_encoder(model.backbone.encode_text, model.backbone.text_parameters())
+
+    return ours
+
+
+def view(form: str, device: str, count: int, size: int = 384) -> Step:
+    """A whole view of ``size`` pixels a side, text cached."""
+    model = build(form, device).eval()
+    image = torch.randn(3, size, size, device=device)
+    if form == "direct":
+        transcription, embeddings = direct_of(model), embeddings_of(count, device)
+        return lambda: transcription.logits(image[None], embeddings)
+    model.set_vocabulary(names(count))
+    model.mode, model.clip_resolution, model.window = "whole", size, size
+    return lambda: model.score(image)
+
+
+def slide(form: str, device: str, count: int) -> Step:
+    """Windows and the whole view of a 480 x 640 image, text cached."""
+    model = build(form, device).eval()
+    image = torch.randn(3, 480, 640, device=device)
+    if form == "direct":
+        transcription, embeddings = direct_of(model), embeddings_of(count, device)
+        return lambda: transcription.slide(image, embeddings)
+    model.set_vocabulary(names(count))
+    return lambda: model.score(image)
+
+
+def embeddings_of(count: int, device: str) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.randn(count, 1, 512, device=device), dim=-1)
+
+
+def train(form: str, device: str, count: int = 171) -> Step:
+    """A training step of one 384 image: forward, backward, AdamW."""
+    model = build(form, device).train()
+    model.set_vocabulary(names(count))
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+    image = torch.randn(1, 3, 384, 384, device=device)
+    labels = torch.randint(0, count, (1, 384, 384), device=device)
+    sample = SegDataSample()
+    sample.gt_sem_seg = PixelData(data=labels)
+    if form == "direct":
+        transcription, tokens = direct_of(model), tokens_of(count, device)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        if form == "direct":
+            loss = transcription.loss(image, labels, tokens)
+        else:
+            loss = model.loss(image, [sample])["decode.loss_bce"]
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+WHOLE_TARGETS = {7: 1 / 6, 150: 1 / 3}
+ROWS = (
+    Row("encode-384", encode),
+    Row("text-171", partial(text, count=171), time_target=1 / 5),
+    Row("text-847", partial(text, count=847), time_target=1 / 5),
+    *(
+        Row(f"whole-{count}", partial(view, count=count), time_target=WHOLE_TARGETS.get(count), plot=("names", count))
+        for count in (7, 59, 150, 459, 847)
+    ),
+    *(
+        Row(f"whole-7-at-{size}", partial(view, count=7, size=size), plot=("image side, pixels", size))
+        for size in (384, 576, 768)
+    ),
+    Row("slide-7", partial(slide, count=7), time_target=1 / 8),
+    Row("train-171", train, training=True, time_target=1 / 5, memory_target=1 / 4),
+    Row("train-171-adapters", train, other="frozen", training=True, time_target=1.05),
+    Row("encode-384-folded", encode, other="frozen", time_target=1.0),
+    Row("encode-384-bf16", encode, other="fp32", time_target=1.0, memory_target=1.0),
+    Row("whole-150-bf16", partial(view, count=150), other="fp32", time_target=1.0, memory_target=1.0),
+    Row("train-171-bf16", train, other="fp32", training=True, time_target=1.0, memory_target=1.0),
+)

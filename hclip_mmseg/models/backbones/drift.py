@@ -20,8 +20,9 @@ def orthogonality_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
 def energy_drift_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
     """Mean relative change of the hyperspherical energy of the projections of each tower, whatever the adapter.
 
-    Towers that POP leaves out are left out. Measured along the axis that an orthogonal turn leaves alone (design: section 2): rows of q, k and v,
-    columns of out; where POP turns a projection on another side, that side's axis.
+    Towers that POP leaves out are left out. Measured along the axis that an orthogonal turn leaves alone
+    (design: section 2): rows of q, k and v, columns of out; where POP turns a projection on another side,
+    that side's axis.
     """
     sides = getattr(backbone.adapter, "sides", SIDES)
     drift = {}

@@ -1,0 +1,222 @@
+"""Tables and plots of tools/ablate.py."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from ablation_jobs import write_whole
+
+Result = Mapping[str, Any]
+TRAIN, HELD_OUT = "mIoU_seen", "mIoU_unseen"
+FIGURES: Mapping[str, Callable[[Result], float]] = {
+    "train": lambda result: result["metrics"].get(TRAIN, math.nan),
+    "held_out": lambda result: result["metrics"].get(HELD_OUT, math.nan),
+    "step_seconds": lambda result: result["step_seconds"],
+    "memory_gib": lambda result: result["peak_memory"] / 2**30,
+    "drift_image": lambda result: 100 * result["energy_drift"]["image"],
+    "drift_text": lambda result: 100 * result["energy_drift"]["text"],
+}
+"""What is averaged over seeds: mIoU in percent, seconds, GiB, energy drift in percent."""
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
+    """Mean and sample standard deviation; the latter is not a number for one value."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def row_figures(results: Sequence[Result]) -> dict[str, tuple[float, float]]:
+    """Figure -> mean and spread over the seeds of a row."""
+    return {name: mean_and_spread([read(result) for result in results]) for name, read in FIGURES.items()}
+
+
+def judge(claim: Sequence[str], results: Mapping[str, Sequence[Result]]) -> dict[str, Any] | None:
+    """Whether one row is above another on held-out names, seed by seed.
+
+    Returns:
+        None where no seed has both. Else the mean and spread of the differences, the seeds, and a verdict:
+        'holds' or 'does not hold' where the mean is more than two standard errors from 0, and with one seed
+        or less than that 'undecided'.
+    """
+    sentence, above, below = claim
+    of = [{r["seed"]: FIGURES["held_out"](r) for r in results.get(row, ())} for row in (above, below)]
+    seeds = sorted(of[0].keys() & of[1].keys())
+    if not seeds:
+        return None
+    mean, spread = mean_and_spread([of[0][seed] - of[1][seed] for seed in seeds])
+    clear = not math.isnan(spread) and abs(mean) > 2 * spread / math.sqrt(len(seeds))
+    verdict = ("holds" if mean > 0 else "does not hold") if clear else "undecided"
+    return dict(claim=sentence, difference=mean, spread=spread, seeds=len(seeds), verdict=verdict)
+
+
+def with_spread(figure: tuple[float, float], digits: int) -> str:
+    mean, spread = figure
+    return f"{mean:.{digits}f}" + ("" if math.isnan(spread) else f" ± {spread:.{digits}f}")
+
+
+def markdown(
+    rows: Mapping[str, Mapping[str, Any]],
+    figures: Mapping[str, Mapping[str, tuple[float, float]]],
+    seeds: Mapping[str, int],
+    verdicts: Sequence[Mapping[str, Any]],
+    search: Mapping[str, Mapping[str, float]],
+) -> str:
+    """The report as text; ``rows`` gives each row's ``title``, ``trained``, ``free``, ``paper``."""
+    lines = [
+        "mIoU in percent, mean ± standard deviation over the seeds. Trained: adapters and relations, positional",
+        "embeddings and decoder left out; half: numbers of orthogonal blocks counted half. The step is the median",
+        "with its data, the memory the process's peak, the drift the mean relative change of the hyperspherical",
+        "energy. The last column is the H-CLIP paper's, ViT-B/16 on A-150: not measured here.",
+        "",
+        "| row | seeds | trained | half | train names | held-out names | s a step | GiB | drift image (%) "
+        "| drift text (%) | paper, A-150 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, own in figures.items():
+        row = rows[name]
+        cells = [
+            row["title"],
+            str(seeds[name]),
+            f"{row['trained']:,}",
+            f"{row['free']:,}",
+            with_spread(own["train"], 1),
+            with_spread(own["held_out"], 1),
+            f"{own['step_seconds'][0]:.2f}",
+            f"{own['memory_gib'][0]:.2f}",
+            with_spread(own["drift_image"], 2),
+            with_spread(own["drift_text"], 2),
+            str(row["paper"].get("mIoU", {}).get("A-150", "")),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    if verdicts:
+        lines += ["", "| the paper's order, on held-out names | difference | seeds | here |", "|---|---|---|---|"]
+    for verdict in verdicts:
+        difference = with_spread((verdict["difference"], verdict["spread"]), 1)
+        lines.append(f"| {verdict['claim']} | {difference} | {verdict['seeds']} | {verdict['verdict']} |")
+    if search:
+        factors = sorted({float(factor) for found in search.values() for factor in found})
+        lines += [
+            "",
+            "Search for the adapters' learning rate, as a multiple of the base config's: mIoU on training names, on",
+            "scenes of their own; the best is taken.",
+            "",
+            "| row | " + " | ".join(f"x {factor:g}" for factor in factors) + " |",
+            "|---|" + "---|" * len(factors),
+        ]
+        for name, found in search.items():
+            shown = {float(factor): f"{value:.1f}" for factor, value in found.items()}
+            lines.append(f"| {rows[name]['title']} | " + " | ".join(shown.get(f, "") for f in factors) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _colours(names: Sequence[str]) -> dict[str, Any]:
+    return {name: plt.get_cmap("tab20")(index % 20) for index, name in enumerate(names)}
+
+
+def _scatter(axes: Any, figures: Mapping[str, Any], x: str, y: str, titles: Mapping[str, str]) -> None:
+    colours = _colours(list(figures))
+    for name, own in figures.items():
+        errors = [0 if math.isnan(own[axis][1]) else own[axis][1] for axis in (x, y)]
+        at = own[x][0], own[y][0]
+        axes.errorbar(*at, xerr=errors[0], yerr=errors[1], fmt="o", color=colours[name], capsize=2, markersize=5)
+        axes.annotate(titles[name], at, textcoords="offset points", xytext=(5, 4), fontsize=7)
+    axes.grid(alpha=0.3)
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def plot(
+    out: Path,
+    figures: Mapping[str, Mapping[str, tuple[float, float]]],
+    results: Mapping[str, Sequence[Result]],
+    titles: Mapping[str, str],
+) -> None:
+    """Writes held_out_against_train.png, drift_against_held_out.png and curves.png."""
+    figure, axes = plt.subplots(figsize=(7, 5.5))
+    _scatter(axes, figures, "train", "held_out", titles)
+    axes.set(xlabel="mIoU of training names (%)", ylabel="mIoU of held-out names (%)")
+    _save(figure, out / "held_out_against_train.png")
+
+    figure, both = plt.subplots(1, 2, figsize=(12, 5), sharey=True)
+    for axes, tower in zip(both, ("image", "text"), strict=True):
+        _scatter(axes, figures, f"drift_{tower}", "held_out", titles)
+        axes.set(xlabel=f"drift of the {tower} tower's hyperspherical energy (%)")
+    both[0].set_ylabel("mIoU of held-out names (%)")
+    _save(figure, out / "drift_against_held_out.png")
+
+    colours = _colours(list(figures))
+    figure, panels = plt.subplots(1, 3, figsize=(16, 5))
+    for name in figures:
+        runs = results[name]
+        curves = [run["loss"]["value"] for run in runs]
+        length = min(map(len, curves))
+        losses = [statistics.fmean(curve[i] for curve in curves) for i in range(length)]
+        panels[0].plot(runs[0]["loss"]["iteration"][:length], losses, color=colours[name], lw=1)
+        for axes, metric in zip(panels[1:], (TRAIN, HELD_OUT), strict=True):
+            times = zip(*(run["validations"] for run in runs), strict=False)
+            points = [
+                (step[0]["iteration"], statistics.fmean(v["metrics"].get(metric, math.nan) for v in step))
+                for step in times
+            ]
+            axes.plot(*zip(*points, strict=True), "o-", color=colours[name], ms=3, lw=1, label=titles[name])
+    panels[0].set(xlabel="iteration", ylabel="loss", yscale="log")
+    for axes, which in zip(panels[1:], ("training", "held-out"), strict=True):
+        axes.set(xlabel="iteration", ylabel=f"mIoU of {which} names (%)")
+    for axes in panels:
+        axes.grid(alpha=0.3)
+    panels[2].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    _save(figure, out / "curves.png")
+
+
+def write_report(
+    out: Path,
+    rows: Mapping[str, Mapping[str, Any]],
+    claims: Sequence[Sequence[str]],
+    results: Mapping[str, Sequence[Result]],
+    search: Mapping[str, Mapping[str, float]],
+) -> str:
+    """Writes results.json, results.md and the plots of what there is.
+
+    Args:
+        out: folder.
+        rows: row -> ``title``, ``trained`` and ``free`` parameters, ``paper`` (its config's entry).
+        claims: (sentence, row above, row below).
+        results: row -> its results, one a seed; rows without any are left out.
+        search: row -> learning rate's factor -> mIoU on training names.
+
+    Returns:
+        The text of results.md.
+    """
+    results = {name: results[name] for name in rows if results.get(name)}
+    figures = {name: row_figures(own) for name, own in results.items()}
+    verdicts = [verdict for claim in claims if (verdict := judge(claim, results)) is not None]
+    text = markdown(rows, figures, {name: len(own) for name, own in results.items()}, verdicts, search)
+    numbers = dict(
+        rows={
+            name: dict(
+                {key: rows[name][key] for key in ("title", "trained", "free", "paper")},
+                **{figure: dict(mean=mean, spread=spread) for figure, (mean, spread) in figures[name].items()},
+                runs=results[name],
+            )
+            for name in results
+        },
+        claims=verdicts,
+        search=search,
+    )
+    write_whole(out / "results.json", json.dumps(numbers, indent=1) + "\n")
+    write_whole(out / "results.md", text)
+    if figures:
+        plot(out, figures, results, {name: rows[name]["title"] for name in results})
+    return text

@@ -7,11 +7,9 @@ import re
 import sys
 
 import pytest
-from miniature import REPOSITORY, run_script
+from count_parameters import count, main, part_of
+from miniature import REPOSITORY
 from mmengine.config import Config
-
-sys.path.insert(0, str(REPOSITORY / "tools"))
-from count_parameters import count, part_of  # noqa: E402
 
 CONFIGS = REPOSITORY / "configs"
 COLUMNS = ("A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b")
@@ -125,15 +123,22 @@ def test_the_table_of_all_rows(counts):
         assert f"{name}_coco-stuff.py" in text
 
 
-def test_as_a_script(repository, tmp_path):
-    ended = run_script(
-        repository / "tools/count_parameters.py", "configs/hclip/hclip_vitb16_coco-stuff.py", cwd=tmp_path
-    )
-    assert ended.returncode == 0, ended.stderr
+def test_the_printed_table(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["count_parameters.py", "configs/hclip/hclip_vitb16_coco-stuff.py"])
+    main()
+    printed = capsys.readouterr().out
     for text in ("4,718,592", "3,145,728", "3,504", "190,720", "7,867,824", "6,294,960", "5.63 M"):
-        assert text in ended.stdout
-    missing = run_script(repository / "tools/count_parameters.py", "nowhere.py", cwd=tmp_path)
-    assert missing.returncode == 2 and "no config nowhere.py" in missing.stderr
+        assert text in printed
+
+
+@pytest.mark.parametrize(
+    "config, message", [("nowhere.py", "no config nowhere.py"), ("configs/_base_/default_runtime.py", "no model to")]
+)
+def test_what_cannot_be_counted(config, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["count_parameters.py", config])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

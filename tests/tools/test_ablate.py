@@ -1,0 +1,289 @@
+"""The ablation: configs of its rows, results that are trusted or not, going on after interruption, the report."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+
+import ablation_jobs
+import ablation_report
+import pytest
+from ablate import Ablation, best_factors, chosen_rows, core_shares, main, search_jobs
+from ablation_jobs import Job, Settings, fingerprint, job_config, trusted_result
+from count_parameters import count
+from miniature import REPOSITORY
+from mmengine.config import Config
+
+TABLE = REPOSITORY / "configs/ablation/tiny_scenes.py"
+BASE = f"""
+_base_ = ["{REPOSITORY / "configs/hclip/hclip_tiny_scenes.py"}"]
+geometry = dict(
+    embed_dim=32,
+    vision_cfg=dict(image_size=64, layers=4, width=48, patch_size=8, head_width=16),
+    text_cfg=dict(context_length=77, vocab_size=49408, width=32, heads=2, layers=4))
+model = dict(
+    data_preprocessor=dict(size=(64, 64)),
+    backbone=dict(clip=dict(_delete_=True, model=geometry), guidance_layers=(0, 1), guidance_channels=(16, 8)),
+    decode_head=dict(text_channels=32, dim=16, layers=1, window=4, appearance_dim=16, text_guidance_dim=16,
+                     class_length=16, guidance_channels=(16, 8)),
+    train_cfg=dict(sampled_names=6), test_cfg=dict(window=64, clip_resolution=64, class_maps=1024))
+scenes = dict(image_size=64, num_objects=(1, 2), radius=(8.0, 14.0))
+train_dataloader = dict(batch_size=1, num_workers=0, persistent_workers=False, dataset=scenes)
+val_dataloader = dict(batch_size=1, num_workers=0, dataset=scenes)
+"""
+PLOT = ablation_report.plot
+ROWS = """
+base = "base.py"
+rows = {
+    "freeze": dict(title="Frozen", backbone=dict(adapter=None, train_positions=False)),
+    "lora": dict(title="Low rank", backbone=dict(adapter=dict(type="LoRA", rank=2)), config="paper.py"),
+    "hclip": dict(title="H", backbone=dict(adapter=dict(type="POP", block_size=16))),
+}
+claims = [("H-CLIP above LoRA", "hclip", "lora"), ("LoRA above Freeze", "lora", "freeze")]
+"""
+# stands for tools/train.py: the held-out mIoU is 10 for row lora, 20 for hclip, plus the seed
+TRAINER = """
+import json, os, pathlib, sys
+folder = pathlib.Path(sys.argv[sys.argv.index("--work-dir") + 1])
+text = (folder / "config.py").read_text()
+log = folder.parents[1] / "started"
+log.write_text((log.read_text() if log.exists() else "") + str(folder.relative_to(folder.parents[1])) + "\\n")
+if (folder.parents[1] / "broken").exists() and "LoRA" in text:
+    sys.exit("it broke")
+seed = int(text.split("randomness = dict(seed=")[1].split(")")[0])
+held_out = (10 if "LoRA" in text else 20 if "POP" in text else 5) + seed
+metrics = dict(mIoU=50.0, mIoU_seen=40.0 - seed, mIoU_unseen=held_out)
+(folder / "summary.json").write_text(json.dumps(dict(
+    metrics=metrics, validations=[dict(iteration=2, metrics=metrics)], step_seconds=0.5, peak_memory=2**30,
+    loss=dict(iteration=[1, 2], value=[2.0, 1.0]), energy_drift=dict(image=0.01, text=-0.02),
+    cores=len(os.sched_getaffinity(0)), threads=os.environ["OMP_NUM_THREADS"])))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A small table and a trainer that takes no time."""
+    (tmp_path / "base.py").write_text(BASE)
+    (tmp_path / "table.py").write_text(ROWS.replace("base.py", str(tmp_path / "base.py")))
+    (tmp_path / "paper.py").write_text("paper = dict(mIoU={'A-150': 28.6})\n")
+    (tmp_path / "trainer.py").write_text(TRAINER)
+    monkeypatch.setattr(ablation_jobs, "TRAIN", tmp_path / "trainer.py")
+    monkeypatch.setattr(ablation_report, "plot", lambda *arguments: None)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def ablate(monkeypatch, *arguments: object) -> int:
+    command = ["ablate.py", "--table", "table.py", "--out", "out", "--max-iters", "2", *map(str, arguments)]
+    monkeypatch.setattr(sys, "argv", command)
+    try:
+        main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def started(folder) -> list[str]:
+    file = folder / "out/started"
+    runs = sorted(file.read_text().split()) if file.exists() else []
+    file.unlink(missing_ok=True)
+    return runs
+
+
+def test_every_row_of_the_papers_tables_is_there():
+    table = Config.fromfile(TABLE)
+    for row, own in table.rows.items():
+        full = Config.fromfile(REPOSITORY / own.config)
+        tiny = job_config(table, Job(row, 0), Settings(REPOSITORY))
+        adapters = [cfg.model.backbone.adapter for cfg in (full, tiny)]
+        if adapters[0] is None:
+            assert adapters[1] is None
+            continue
+        assert adapters[0].type == adapters[1].type
+        for key in ("rank", "length", "bottleneck", "block_size"):
+            if key in adapters[0]:
+                assert math.ceil(adapters[0][key] / 4) == adapters[1][key], (row, key)
+        for key in ("orthogonal", "relation", "projections"):
+            if key in adapters[0]:
+                assert adapters[0][key] == adapters[1].get(key), (row, key)
+        assert full.model.backbone.get("train_positions", True) == tiny.model.backbone.get("train_positions", True)
+    titles = {Config.fromfile(REPOSITORY / own.config).paper.row for own in table.rows.values()}
+    assert {"Freeze", "LoRA", "OFT", "VPT", "Adapter", "LST", "SSF", "POP only", "DCRC only", "q=64", "q=256"} < titles
+    assert {"no orthogonality", "orthogonal in both towers", "H-CLIP, ViT-B/16", "CAT-Seg, ViT-B/16"} < titles
+    assert all(row in table.rows for _, *pair in table.claims for row in pair)
+
+
+def test_rows_train_the_same_part_of_the_tiny_clip():
+    """A projection of the tiny CLIP is 1/16 of ViT-B/16's, there are 6 blocks for 12: adapters are 1/32."""
+    table = Config.fromfile(TABLE)
+    for row in ("lora", "vpt", "adapter", "pop"):
+        full = count(Config.fromfile(REPOSITORY / table.rows[row].config))["adapters"]
+        tiny = count(job_config(table, Job(row, 0), Settings(REPOSITORY)))["adapters"]
+        assert tiny * 32 == pytest.approx(full, rel=0.02), row
+
+
+def test_the_config_of_a_run(folder):
+    table = Config.fromfile("table.py")
+    settings = Settings(folder, max_iters=90, scenes=5, options={"log_level": "ERROR"})
+    cfg = job_config(table, Job("lora", 7, 0.3), settings)
+    assert cfg.model.backbone.adapter == dict(type="LoRA", rank=2)
+    assert cfg.train_cfg.max_iters == 90 and cfg.train_cfg.val_interval == 30
+    base = Config.fromfile("base.py")
+    cosine, shrunk = base.param_scheduler[-1], cfg.param_scheduler[-1]
+    assert shrunk.end == 90 and shrunk.T_max == round(cosine.T_max * 90 / base.train_cfg.max_iters)
+    keys = (c.optim_wrapper.paramwise_cfg.custom_keys["backbone.adapter"].lr_mult for c in (base, cfg))
+    assert next(keys) * 0.3 == pytest.approx(next(keys))
+    assert cfg.val_dataloader.dataset.length == 5 and cfg.log_level == "ERROR" and cfg.randomness.seed == 7
+    kinds = [hook["type"] for hook in cfg.custom_hooks]
+    assert "SummaryHook" in kinds and "ComparisonHook" not in kinds
+    found = job_config(table, Job("lora", 7, search=True), Settings(folder))
+    assert found.val_dataloader.dataset.get("seed", 0) != cfg.val_dataloader.dataset.get("seed", 0)
+
+
+def test_only_whole_results_of_that_config_are_trusted(folder, monkeypatch):
+    table = Config.fromfile("table.py")
+    one, other = (fingerprint(job_config(table, Job("lora", seed), Settings(folder))) for seed in (0, 1))
+    assert one != other
+    result = folder / "result.json"
+    assert trusted_result(folder, one) is None
+    for text in ("", '{"fingerprint": "', "[1]", json.dumps({"fingerprint": other})):
+        result.write_text(text)
+        assert trusted_result(folder, one) is None
+    result.write_text(json.dumps({"fingerprint": one, "row": "lora"}))
+    assert trusted_result(folder, one)["row"] == "lora"
+    monkeypatch.setattr(ablation_jobs.record, "versions", lambda: {"torch": "0.1"})
+    assert fingerprint(job_config(table, Job("lora", 0), Settings(folder))) != one
+
+
+def test_weights_belong_to_the_fingerprint(folder):
+    (folder / "clip.pt").write_bytes(b"one")
+    cfg = job_config(Config.fromfile("table.py"), Job("lora", 0), Settings(folder))
+    cfg.model.backbone.clip.pretrained = str(folder / "clip.pt")
+    before = fingerprint(cfg)
+    (folder / "clip.pt").write_bytes(b"two")
+    assert fingerprint(cfg) != before
+
+
+def test_runs_are_not_repeated_and_failures_do_not_stop_the_rest(folder, monkeypatch):
+    (folder / "out").mkdir()
+    (folder / "out/broken").touch()
+    assert ablate(monkeypatch, "--seeds", 1) == 1
+    assert started(folder) == ["freeze/seed_0", "hclip/seed_0", "lora/seed_0"]
+    assert "| Low rank |" not in (folder / "out/results.md").read_text()
+    (folder / "out/broken").unlink()
+    assert ablate(monkeypatch, "--seeds", 1) == 0
+    assert started(folder) == ["lora/seed_0"]
+    assert ablate(monkeypatch, "--seeds", 1) == 0 and started(folder) == []
+    assert ablate(monkeypatch, "--seeds", 2, "--rows", "hclip") == 0
+    assert started(folder) == ["hclip/seed_1"]
+    assert ablate(monkeypatch, "--seeds", 1, "--rows", "hclip", "--cfg-options", "log_level=ERROR") == 0
+    assert started(folder) == ["hclip/seed_0"], "another config, so what was there may not be trusted"
+
+
+def test_an_interrupted_ablation_goes_on(folder, monkeypatch):
+    original = ablation_jobs.Runs.run
+    calls = []
+
+    def interrupted(self, job, *arguments):
+        calls.append(job)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return original(self, job, *arguments)
+
+    monkeypatch.setattr(ablation_jobs.Runs, "run", interrupted)
+    assert ablate(monkeypatch, "--seeds", 2) == 1
+    done = started(folder)
+    assert len(done) == 2
+    assert json.loads((folder / "out/results.json").read_text())["rows"], "what was done is reported"
+    monkeypatch.setattr(ablation_jobs.Runs, "run", original)
+    assert ablate(monkeypatch, "--seeds", 2) == 0
+    assert len(started(folder)) == 6 - len(done)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cores cannot be set on this system")
+def test_several_at_a_time_are_pinned(folder, monkeypatch):
+    cores = sorted(os.sched_getaffinity(0))
+    shares = [cores[:1]] * 2  # two workers even where there is one core
+    ablation = Ablation(Config.fromfile("table.py"), Settings(folder / "out", max_iters=2), shares, None)
+    found = ablation.results([Job("lora", seed) for seed in range(3)])
+    assert [result["cores"] for result in found.values()] == [1, 1, 1]
+    assert {result["threads"] for result in found.values()} == {"1"}
+    with pytest.raises(ValueError, match="more than the .* cores"):
+        core_shares(len(cores) + 1)
+
+
+def test_the_search_is_the_same_for_all_and_sets_the_rate(folder, monkeypatch):
+    jobs = search_jobs(Config.fromfile("table.py"), ["freeze", "lora", "hclip"], (0.1, 1.0))
+    assert [(job.row, job.factor) for job in jobs] == [
+        ("lora", 0.1), ("lora", 1.0), ("hclip", 0.1), ("hclip", 1.0),
+    ]  # fmt: skip
+    scores = dict(zip(jobs, (3.0, 2.0, 1.0, math.nan), strict=True))
+    found = {job: dict(metrics={"mIoU_seen": score}) for job, score in scores.items()}
+    assert best_factors(found)[0] == {"lora": 0.1, "hclip": 0.1}
+    assert ablate(monkeypatch, "--seeds", 1, "--search", "--factors", 0.5, 2) == 0
+    runs = json.loads((folder / "out/results.json").read_text())
+    assert set(runs["search"]["lora"]) == {"0.5", "2"}
+    assert runs["rows"]["lora"]["runs"][0]["factor"] == 0.5
+    assert "x 0.5" in (folder / "out/results.md").read_text()
+
+
+def test_the_report(folder, monkeypatch):
+    monkeypatch.setattr(ablation_report, "plot", PLOT)
+    assert ablate(monkeypatch, "--seeds", 3) == 0
+    text = (folder / "out/results.md").read_text()
+    # seeds 0, 1, 2: mean + 1, standard deviation 1
+    assert "| Low rank | 3 |" in text and "| 39.0 ± 1.0 | 11.0 ± 1.0 | 0.50 | 1.00 |" in text
+    assert "| 28.6 |" in text, "the paper's figure stands in its column"
+    assert "| H-CLIP above LoRA | 10.0 ± 0.0 | 3 | holds |" in text
+    assert "| LoRA above Freeze | 5.0 ± 0.0 | 3 | holds |" in text
+    rows = json.loads((folder / "out/results.json").read_text())["rows"]
+    assert rows["lora"]["held_out"] == {"mean": 11.0, "spread": 1.0}
+    assert rows["lora"]["trained"] == 4 * 4 * 2 * 2 * (48 + 32)  # layers, projections, A and B, rank, widths
+    for name in ("held_out_against_train", "drift_against_held_out", "curves"):
+        assert (folder / f"out/{name}.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    "above, below, verdict",
+    [
+        ([5.0, 6.0, 7.0], [1.0, 2.0, 3.0], "holds"),
+        ([1.0, 2.0, 3.0], [5.0, 6.1, 7.0], "does not hold"),
+        ([1.0, 9.0, 3.0], [2.0, 5.0, 5.0], "undecided"),
+        ([9.0], [1.0], "undecided"),
+    ],
+)
+def test_verdicts(above, below, verdict):
+    def of(values):
+        return [dict(seed=seed, metrics={"mIoU_unseen": value}) for seed, value in enumerate(values)]
+
+    judged = ablation_report.judge(("?", "a", "b"), {"a": of(above), "b": of(below)})
+    assert judged["verdict"] == verdict
+    assert judged["difference"] == pytest.approx(sum(above) / len(above) - sum(below) / len(below))
+    assert ablation_report.judge(("?", "a", "c"), {"a": of(above)}) is None
+
+
+def test_bad_input(folder, monkeypatch, capsys):
+    for arguments, message in (
+        (("--rows", "lorra"), "no rows ['lorra'] in"),
+        (("--seeds", 0), "--seeds must be at least 1"),
+        (("--jobs", 1000), "more than the"),
+        (("--max-iters", 0), "at least 1 iteration"),
+    ):
+        assert ablate(monkeypatch, *arguments) == 2
+        assert message in capsys.readouterr().err
+    assert started(folder) == []
+    assert chosen_rows(Config.fromfile("table.py"), ["hclip", "freeze"]) == ["freeze", "hclip"]
+
+
+def test_a_real_run(folder, monkeypatch, capsys):
+    monkeypatch.setattr(ablation_jobs, "TRAIN", REPOSITORY / "tools/train.py")
+    assert ablate(monkeypatch, "--seeds", 1, "--rows", "lora", "--scenes", 1, "--threads", 1) == 0
+    result = json.loads((folder / "out/lora/seed_0/result.json").read_text())
+    assert result["iterations"] == 2 and len(result["loss"]["value"]) == 2
+    assert [validation["iteration"] for validation in result["validations"]] == [1, 2]
+    assert result["metrics"] == result["validations"][-1]["metrics"] and "mIoU_unseen" in result["metrics"]
+    assert result["step_seconds"] > 0 and result["peak_memory"] > 2**27
+    assert result["energy_drift"]["text"] != 0
+    assert "| Low rank | 1 |" in capsys.readouterr().out

@@ -1,9 +1,19 @@
-"""Registered hooks and optimizer wrappers."""
+"""Registered hooks, optimizer wrappers and model wrappers."""
 
 from hclip_mmseg.engine.bf16_optim_wrapper import BF16OptimWrapper
 from hclip_mmseg.engine.comparison_hook import ComparisonHook
 from hclip_mmseg.engine.dcrc_hook import DCRCHook
+from hclip_mmseg.engine.sharded_model import ShardedModel
+from hclip_mmseg.engine.sharded_strategy import ShardedStrategy
 from hclip_mmseg.engine.summary_hook import SummaryHook
 from hclip_mmseg.engine.vocabulary_hook import VocabularyHook
 
-__all__ = ["BF16OptimWrapper", "ComparisonHook", "DCRCHook", "SummaryHook", "VocabularyHook"]
+__all__ = [
+    "BF16OptimWrapper",
+    "ComparisonHook",
+    "DCRCHook",
+    "ShardedModel",
+    "ShardedStrategy",
+    "SummaryHook",
+    "VocabularyHook",
+]

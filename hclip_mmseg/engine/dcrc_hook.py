@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from hclip_mmseg.adapters import POP
 from hclip_mmseg.models.backbones import HCLIPBackbone
@@ -24,13 +26,26 @@ def adapted_backbones(model: nn.Module) -> Iterator[HCLIPBackbone]:
             yield module
 
 
+def is_sharded(model: nn.Module) -> bool:
+    """Whether FSDP holds the model's parameters."""
+    return isinstance(model, FullyShardedDataParallel)
+
+
+def whole_parameters(model: nn.Module) -> AbstractContextManager[None]:
+    """A context in which every process can read all parameters, also of a sharded model."""
+    if is_sharded(model):
+        return FullyShardedDataParallel.summon_full_params(model, writeback=False)
+    return nullcontext()
+
+
 @HOOKS.register_module()
 class DCRCHook(Hook):
     """Runs DCRC once a step and keeps folded weights fresh (design: section 3).
 
     Before each training iteration the relations are computed once, for both towers. Before validation and
     test the adapters are folded into the weights; the frozen weights are never overwritten, so training
-    goes on exactly where it was. A model used without this hook computes the same when it needs it.
+    goes on exactly where it was. A model used without this hook computes the same when it needs it; so does one
+    that FSDP shards, where weights are whole only inside of the forward pass: the hook then only forgets.
 
     Args:
         interval: training iterations between logs of the orthogonality error per tower (the largest
@@ -45,15 +60,15 @@ class DCRCHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """The relations update the adapter tensor for both towers."""
+        sharded = is_sharded(runner.model)
         for backbone in adapted_backbones(runner.model):
-            backbone.adapter.refresh()
+            backbone.adapter.release() if sharded else backbone.adapter.refresh()
 
-    def after_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Logs what the adapters have become."""
         if self.interval and self.every_n_train_iters(runner, self.interval):
-            self.log(runner)
+            with whole_parameters(runner.model):
+                self.log(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Folds the adapters."""
@@ -73,8 +88,9 @@ class DCRCHook(Hook):
 
     def _fold(self, runner: Runner) -> None:
         self._forget(runner)
-        for backbone in adapted_backbones(runner.model):
-            backbone.fold()
+        if not is_sharded(runner.model):
+            for backbone in adapted_backbones(runner.model):
+                backbone.fold()
 
     @staticmethod
     def _forget(runner: Runner) -> None:

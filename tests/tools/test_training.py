@@ -40,6 +40,12 @@ def test_bf16_trains_on_the_cpu(tiny_config, tmp_path):
     assert any(not torch.equal(mixed[name], exact[name]) for name in moved), "autocast had no effect"
 
 
+def assert_same_weights(found, expected):
+    for name, tensor in expected.items():
+        message = f"{name} differs by {(found[name] - tensor).abs().max():.2e}"
+        torch.testing.assert_close(found[name], tensor, atol=2e-5, rtol=1e-4, msg=message)
+
+
 @pytest.fixture
 def port():
     with socket.socket() as probe:
@@ -59,13 +65,44 @@ def test_two_processes_train_as_one(tiny_config, coco_stuff, repository, tmp_pat
     two = weights_of(tmp_path / "two/iter_3.pth")
     start = train(tiny_config, tmp_path / "start", 1, **{"optim_wrapper.optimizer.lr": 0.0})
     assert any((one[name] - start[name]).abs().max() > 1e-3 for name in one), "nothing was learned"
-    for name, tensor in one.items():
-        message = f"{name} differs by {(two[name] - tensor).abs().max():.2e}"
-        torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4, msg=message)
+    assert_same_weights(two, one)
 
     tested = run_script(
         repository / "tools/test.py", half, tmp_path / "two/iter_3.pth", "--launcher", "pytorch",
         "--work-dir", tmp_path / "tested", cwd=tmp_path, script=launcher,
     )  # fmt: skip
+    assert tested.returncode == 0, tested.stderr[-3000:]
+    assert "mIoU" in tested.stdout + tested.stderr
+
+
+SHARDED = """
+_base_ = ["./half.py"]
+runner_type = "FlexibleRunner"
+strategy = dict(type="ShardedStrategy")
+custom_hooks = [dict(type="DCRCHook", interval=2), dict(type="VocabularyHook")]
+"""
+
+
+def test_fsdp_trains_as_one_process_and_its_checkpoints_are_whole(tiny_config, coco_stuff, repository, tmp_path, port):
+    one = train(tiny_config, tmp_path / "one", 3)
+    write_tiny_config(tmp_path / "half.py", coco_stuff, batch=2)
+    sharded = tmp_path / "sharded.py"
+    sharded.write_text(SHARDED)
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}")
+
+    def run(*arguments):
+        ended = run_script(
+            repository / "tools/train.py", sharded, "--work-dir", tmp_path / "fsdp", "--launcher", "pytorch",
+            *arguments, cwd=tmp_path, script=launcher,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr[-3000:]
+
+    run("--cfg-options", "train_cfg.max_iters=2")
+    run("--resume")
+    checkpoint = tmp_path / "fsdp/iter_3.pth"
+    assert_same_weights(weights_of(checkpoint), one)
+    tested = run_script(
+        repository / "tools/test.py", sharded, checkpoint, "--work-dir", tmp_path / "tested", cwd=tmp_path
+    )
     assert tested.returncode == 0, tested.stderr[-3000:]
     assert "mIoU" in tested.stdout + tested.stderr

@@ -1,0 +1,11 @@
+"""H-CLIP, ViT-L/14, with gradients, optimizer states and, between steps, weights sharded over the processes (FSDP).
+
+    tools/dist_train.sh configs/hclip/hclip_vitl14_coco-stuff_fsdp.py 4
+
+Checkpoints hold the whole model: tools/test.py takes them with this config or the one that it inherits.
+"""
+
+_base_ = ["./hclip_vitl14_coco-stuff.py"]
+
+runner_type = "FlexibleRunner"
+strategy = dict(type="ShardedStrategy")

@@ -1,0 +1,53 @@
+"""FSDP for models whose towers are called by several doors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmengine.model import MMFullyShardedDataParallel
+from mmseg.registry import MODEL_WRAPPERS
+from torch import nn
+
+
+@MODEL_WRAPPERS.register_module()
+class ShardedModel(MMFullyShardedDataParallel):
+    """MMEngine's wrapper for FSDP, with the model as one unit.
+
+    Image tower, text tower and head are entered by several methods besides ``forward`` (CLIP's blocks lend their
+    weights to adapted projections), and FSDP gathers a unit's weights only around its ``forward``. So the unit is
+    the whole model: gradients and optimizer states are sharded all through a step, weights between steps. Trained
+    and frozen parameters lie side by side, hence ``use_orig_params``.
+
+    Scalar parameters, which FSDP cannot shard, stay whole on every process; CLIP's temperature, the only one, is
+    frozen. Without a GPU the wrapper works on CPUs (gloo).
+
+    Args:
+        module: the model.
+        device_id: index of the GPU; ignored where there is none.
+        sharding_strategy: 'SHARD_GRAD_OP' (default) keeps the weights from forward to backward, 'FULL_SHARD' does not.
+        kwargs: of ``MMFullyShardedDataParallel``.
+
+    Raises:
+        ValueError: if a scalar parameter is trained, as its gradients would differ between processes.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        device_id: int | None = None,
+        sharding_strategy: str = "SHARD_GRAD_OP",
+        **kwargs: Any,
+    ) -> None:
+        scalars = {name: p for name, p in module.named_parameters() if p.dim() == 0}
+        trained = [name for name, p in scalars.items() if p.requires_grad]
+        if trained:
+            raise ValueError(f"FSDP cannot shard scalar parameters, and these are trained: {', '.join(trained)}")
+        super().__init__(
+            module,
+            device_id=device_id if torch.cuda.is_available() else torch.device("cpu"),
+            sharding_strategy=sharding_strategy,
+            use_orig_params=True,
+            ignored_states=list(scalars.values()),
+            **kwargs,
+        )

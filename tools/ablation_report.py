@@ -117,18 +117,25 @@ def markdown(
     return "\n".join(lines) + "\n"
 
 
-def _colours(names: Sequence[str]) -> dict[str, Any]:
-    return {name: plt.get_cmap("tab20")(index % 20) for index, name in enumerate(names)}
+def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    colours = plt.get_cmap("tab20").colors
+    return {
+        name: dict(color=colours[index % len(colours)], marker="osD^v"[index % 5]) for index, name in enumerate(names)
+    }
 
 
 def _scatter(axes: Any, figures: Mapping[str, Any], x: str, y: str, titles: Mapping[str, str]) -> None:
-    colours = _colours(list(figures))
-    for name, own in figures.items():
-        errors = [0 if math.isnan(own[axis][1]) else own[axis][1] for axis in (x, y)]
-        at = own[x][0], own[y][0]
-        axes.errorbar(*at, xerr=errors[0], yerr=errors[1], fmt="o", color=colours[name], capsize=2, markersize=5)
-        axes.annotate(titles[name], at, textcoords="offset points", xytext=(5, 4), fontsize=7)
+    for name, style in _styles(list(figures)).items():
+        (across, width), (up, height) = figures[name][x], figures[name][y]
+        errors = [0 if math.isnan(spread) else spread for spread in (width, height)]
+        axes.errorbar(
+            across, up, xerr=errors[0], yerr=errors[1], ls="", capsize=2, markersize=6, label=titles[name], **style
+        )
     axes.grid(alpha=0.3)
+
+
+def _legend(axes: Any) -> None:
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def _save(figure: Any, path: Path) -> None:
@@ -144,39 +151,40 @@ def plot(
     titles: Mapping[str, str],
 ) -> None:
     """Writes held_out_against_train.png, drift_against_held_out.png and curves.png."""
-    figure, axes = plt.subplots(figsize=(7, 5.5))
+    figure, axes = plt.subplots(figsize=(9, 5.5))
     _scatter(axes, figures, "train", "held_out", titles)
     axes.set(xlabel="mIoU of training names (%)", ylabel="mIoU of held-out names (%)")
+    _legend(axes)
     _save(figure, out / "held_out_against_train.png")
 
-    figure, both = plt.subplots(1, 2, figsize=(12, 5), sharey=True)
+    figure, both = plt.subplots(1, 2, figsize=(14, 5), sharey=True)
     for axes, tower in zip(both, ("image", "text"), strict=True):
         _scatter(axes, figures, f"drift_{tower}", "held_out", titles)
         axes.set(xlabel=f"drift of the {tower} tower's hyperspherical energy (%)")
     both[0].set_ylabel("mIoU of held-out names (%)")
+    _legend(both[1])
     _save(figure, out / "drift_against_held_out.png")
 
-    colours = _colours(list(figures))
     figure, panels = plt.subplots(1, 3, figsize=(16, 5))
-    for name in figures:
-        runs = results[name]
+    for name, style in _styles(list(figures)).items():
+        runs, colour = results[name], style["color"]
         curves = [run["loss"]["value"] for run in runs]
         length = min(map(len, curves))
         losses = [statistics.fmean(curve[i] for curve in curves) for i in range(length)]
-        panels[0].plot(runs[0]["loss"]["iteration"][:length], losses, color=colours[name], lw=1)
+        panels[0].plot(runs[0]["loss"]["iteration"][:length], losses, color=colour, lw=1)
         for axes, metric in zip(panels[1:], (TRAIN, HELD_OUT), strict=True):
             times = zip(*(run["validations"] for run in runs), strict=False)
             points = [
                 (step[0]["iteration"], statistics.fmean(v["metrics"].get(metric, math.nan) for v in step))
                 for step in times
             ]
-            axes.plot(*zip(*points, strict=True), "o-", color=colours[name], ms=3, lw=1, label=titles[name])
+            axes.plot(*zip(*points, strict=True), lw=1, markersize=4, label=titles[name], **style)
     panels[0].set(xlabel="iteration", ylabel="loss", yscale="log")
     for axes, which in zip(panels[1:], ("training", "held-out"), strict=True):
         axes.set(xlabel="iteration", ylabel=f"mIoU of {which} names (%)")
     for axes in panels:
         axes.grid(alpha=0.3)
-    panels[2].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    _legend(panels[2])
     _save(figure, out / "curves.png")
 
 

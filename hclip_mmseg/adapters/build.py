@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from hclip_mmseg.adapters.base import Adapter
 from hclip_mmseg.adapters.dcrc import DCRC
 from hclip_mmseg.adapters.houlsby import HoulsbyAdapter
@@ -26,6 +28,8 @@ def build_adapter(
 ) -> Adapter:
     """An adapter for a CLIP of the given size.
 
+    Its random numbers are drawn aside: what is built after it starts alike with every adapter and with none.
+
     Args:
         config: ``dict(type='POP', ...)`` with the adapter's own arguments.
         image_layers: number of blocks of the image tower.
@@ -44,6 +48,7 @@ def build_adapter(
         image_layers=image_layers, text_layers=text_layers, image_width=image_width, text_width=text_width
     )
     try:
-        return ADAPTERS[kind](**{**sizes, **arguments})
+        with torch.random.fork_rng(devices=()):
+            return ADAPTERS[kind](**{**sizes, **arguments})
     except TypeError as error:
         raise ValueError(f"the adapter {kind!r} cannot be built with {arguments}: {error}") from error

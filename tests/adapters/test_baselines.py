@@ -410,6 +410,19 @@ def test_one_tower_alone(kind):
             assert (backbone(images())[-1] - plain(images())[-1]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_what_is_built_after_starts_alike(kind):
+    torch.manual_seed(4)
+    expected = torch.rand(3)
+    torch.manual_seed(4)
+    sizes = dict(image_layers=4, text_layers=4, image_width=48, text_width=32)
+    one = build_adapter(CONFIGS[kind], **sizes)
+    assert torch.equal(torch.rand(3), expected)
+    other = build_adapter(CONFIGS[kind], **sizes)
+    random = [name for name, p in one.named_parameters() if not torch.equal(p, other.get_parameter(name))]
+    assert bool(random) == (kind in ("LoRA", "VPT", "HoulsbyAdapter", "LST")), "its own start follows the seed"
+
+
 def test_dropout_of_lora_is_for_training_alone():
     adapter = build_adapter(
         dict(type="LoRA", rank=2, drop_rate=0.5), image_layers=1, text_layers=1, image_width=8, text_width=8

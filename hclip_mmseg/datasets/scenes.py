@@ -76,8 +76,8 @@ class SceneDataset(BaseSegDataset):
         length: int,
         image_size: int = 192,
         seed: int = 0,
-        num_objects: tuple[int, int] = (3, 6),
-        radius: tuple[float, float] = (20.0, 40.0),
+        num_objects: tuple[int, int] = (2, 4),
+        radius: tuple[float, float] = (24.0, 42.0),
         **kwargs: Any,
     ) -> None:
         if split not in SERIES:

@@ -31,7 +31,7 @@ BACKGROUNDS = ("grass", "brick wall", "water", "sand", "wooden floor", "snow")
 HELD_OUT_BACKGROUNDS = ("snow",)
 
 MAX_SIZE = 448  # the largest scene that a background tile can fill, in pixels
-MIN_VISIBLE_FRACTION = 0.6  # of an object's area, after what lies over it and the border have cut it
+MIN_VISIBLE_FRACTION = 0.85  # of an object's area, after what lies over it and the border have cut it
 MAX_TILT = np.radians(20)  # objects stand upright but for this tilt, as things in photographs do
 MIN_VISIBLE_PIXELS = 96  # what a name, also a background's, must cover to count as present
 
@@ -84,9 +84,9 @@ def render_scene(
     size: int,
     *,
     names: Sequence[str] = SCENE_CLASSES,
-    num_objects: tuple[int, int] = (3, 6),
+    num_objects: tuple[int, int] = (2, 4),
     num_backgrounds: tuple[int, int] = (1, 2),
-    radius: tuple[float, float] = (20.0, 40.0),
+    radius: tuple[float, float] = (24.0, 42.0),
 ) -> Scene:
     """Render scene ``index`` of the series ``seed``.
 

@@ -49,6 +49,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--factors", nargs="+", type=float, default=FACTORS, help="of the search (%(default)s times the base's rate)"
     )
+    parser.add_argument("--search-iters", type=int, help="length of a run of the search (that of all runs)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on its share of the cores (1)")
     parser.add_argument("--threads", type=int, help="threads of a run (its share of the cores)")
     parser.add_argument("--max-iters", type=int, help="length of a run (the base config's)")
@@ -211,8 +212,11 @@ def main() -> None:
         rows = chosen_rows(table, args.rows)
         if args.seeds < 1:
             raise ValueError(f"--seeds must be at least 1, not {args.seeds}")
-        settings = Settings(Path(args.out), args.max_iters, args.scenes, args.validations, args.cfg_options)
-        checks.check_run(job_config(table, Job(rows[0], 0), settings), ["train", "val"])
+        settings = Settings(
+            Path(args.out), args.max_iters, args.scenes, args.search_iters, args.validations, args.cfg_options
+        )
+        for job in (Job(rows[0], 0), Job(rows[0], 0, search=True)):
+            checks.check_run(job_config(table, job, settings), ["train", "val"])
         facts = row_facts(table, list(table.rows), settings)
         ablation = Ablation(table, settings, core_shares(args.jobs), args.threads)
 

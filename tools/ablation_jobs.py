@@ -29,6 +29,7 @@ class Settings:
         out: folder of the ablation.
         max_iters: length of every run; None for the base config's.
         scenes: validation scenes; None for the base config's.
+        search_iters: length of a run of the search; None for that of all runs.
         validations: how often a run is evaluated, its end included.
         options: settings of the config to replace.
     """
@@ -36,6 +37,7 @@ class Settings:
     out: Path
     max_iters: int | None = None
     scenes: int | None = None
+    search_iters: int | None = None
     validations: int = 3
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -94,10 +96,13 @@ def job_config(table: Config, job: Job, settings: Settings) -> Config:
         cfg.model.backbone[key] = value  # update() would merge the rows' adapter into the base's
     if settings.options:
         cfg.merge_from_dict(dict(settings.options))
-    if settings.max_iters is not None:
-        if settings.max_iters < 1:
-            raise ValueError(f"a run needs at least 1 iteration, not {settings.max_iters}")
-        shorten(cfg, settings.max_iters)
+    iterations = settings.max_iters
+    if job.search and settings.search_iters is not None:
+        iterations = settings.search_iters
+    if iterations is not None:
+        if iterations < 1:
+            raise ValueError(f"a run needs at least 1 iteration, not {iterations}")
+        shorten(cfg, iterations)
     whole = cfg.train_cfg.max_iters
     times = next(n for n in range(max(settings.validations, 1), 0, -1) if whole % n == 0)
     cfg.train_cfg.val_interval = whole // times

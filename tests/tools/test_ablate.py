@@ -138,7 +138,8 @@ def test_the_config_of_a_run(folder):
     assert cfg.val_dataloader.dataset.length == 5 and cfg.log_level == "ERROR" and cfg.randomness.seed == 7
     kinds = [hook["type"] for hook in cfg.custom_hooks]
     assert "SummaryHook" in kinds and "ComparisonHook" not in kinds
-    found = job_config(table, Job("lora", 7, search=True), Settings(folder))
+    found = job_config(table, Job("lora", 7, search=True), Settings(folder, max_iters=90, search_iters=30))
+    assert found.train_cfg.max_iters == 30
     assert found.val_dataloader.dataset.get("seed", 0) != cfg.val_dataloader.dataset.get("seed", 0)
 
 
@@ -270,6 +271,7 @@ def test_bad_input(folder, monkeypatch, capsys):
         (("--seeds", 0), "--seeds must be at least 1"),
         (("--jobs", 1000), "more than the"),
         (("--max-iters", 0), "at least 1 iteration"),
+        (("--search-iters", -1), "at least 1 iteration"),
     ):
         assert ablate(monkeypatch, *arguments) == 2
         assert message in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """CLIP for dense prediction: loading through open_clip, the two towers, prompts. Plain torch."""
 
 from hclip_mmseg.clip.attention import AdaptedProjections, PlainProjections, Projections
+from hclip_mmseg.clip.eva_tower import EvaTower
 from hclip_mmseg.clip.image_tower import ImageTower
 from hclip_mmseg.clip.loading import build_clip, clip_config, read_state_dict
 from hclip_mmseg.clip.replaced import with_parameters
@@ -10,6 +11,7 @@ from hclip_mmseg.clip.tokens import prompt_name, tokenize
 
 __all__ = [
     "AdaptedProjections",
+    "EvaTower",
     "ImageTower",
     "PlainProjections",
     "Projections",

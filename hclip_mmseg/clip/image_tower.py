@@ -15,6 +15,27 @@ from hclip_mmseg.clip.attention import Block, Projections, run_block, run_dense_
 ProjectionsOf = Callable[[int], Projections]
 
 
+def resized_positions(
+    positions: Tensor, grid: tuple[int, int], to: tuple[int, int], interpolation: str = "bicubic"
+) -> Tensor:
+    """Positional embeddings of another grid of patches.
+
+    Args:
+        positions: [1 + rows * columns, width], the CLS token's first.
+        grid: their rows and columns.
+        to: the rows and columns that are wanted.
+        interpolation: 'bicubic' or 'bilinear'.
+
+    Returns:
+        [1 + rows * columns, width] of the new grid; the CLS token's stays as it is.
+    """
+    if grid == to:
+        return positions
+    patches = positions[1:].reshape(1, *grid, -1).permute(0, 3, 1, 2)
+    patches = F.interpolate(patches, size=to, mode=interpolation, align_corners=False)
+    return torch.cat([positions[:1], patches[0].flatten(1).T])
+
+
 class ImageTower(nn.Module):
     """A vision transformer of open_clip that gives tokens instead of one embedding.
 
@@ -23,10 +44,12 @@ class ImageTower(nn.Module):
 
     Args:
         visual: open_clip's vision transformer, with a CLS token and without attentional pooling.
+        interpolation: how positional embeddings are resized, 'bicubic' or 'bilinear'.
     """
 
-    def __init__(self, visual: VisionTransformer) -> None:
+    def __init__(self, visual: VisionTransformer, interpolation: str = "bicubic") -> None:
         super().__init__()
+        self.interpolation = interpolation
         self.conv1: nn.Conv2d = visual.conv1
         self.class_embedding: nn.Parameter = visual.class_embedding
         self.positional_embedding: nn.Parameter = visual.positional_embedding
@@ -77,13 +100,8 @@ class ImageTower(nn.Module):
         return height // patch, width // patch
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
-        """Positional embeddings [1 + rows * columns, width], the patches' resized bicubically to ``grid``."""
-        if grid == self.grid_size:
-            return self.positional_embedding
-        cls, patches = self.positional_embedding[:1], self.positional_embedding[1:]
-        patches = patches.reshape(1, *self.grid_size, -1).permute(0, 3, 1, 2)
-        patches = F.interpolate(patches, size=grid, mode="bicubic", align_corners=False)
-        return torch.cat([cls, patches[0].flatten(1).T])
+        """Positional embeddings [1 + rows * columns, width], the patches' resized to ``grid``."""
+        return resized_positions(self.positional_embedding, self.grid_size, grid, self.interpolation)
 
     def embed(self, images: Tensor, adapter: Adapter | None = None) -> Tensor:
         """Normalised images [B, 3, H, W] -> tokens before the first block [B, 1 + patches, width], CLS first."""

@@ -13,6 +13,7 @@ import torch
 from open_clip import factory
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
+from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -148,10 +149,11 @@ def _check_shapes(clip: nn.Module, state: Mapping[str, Tensor], source: str) -> 
         )
 
 
-def _check_towers(clip: nn.Module, model: str | Mapping[str, Any]) -> None:
+def _check_towers(clip: nn.Module, model: str | Mapping[str, Any], timm_trunk: bool) -> None:
     visual = getattr(clip, "visual", None)
     text = getattr(clip, "text", clip)
-    if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None or visual.pool_type != "tok":
+    plain = isinstance(visual, VisionTransformer) and visual.attn_pool is None and visual.pool_type == "tok"
+    if not plain and not (timm_trunk and isinstance(visual, TimmModel)):
         raise ValueError(
             f"the image tower of {model!r} is no plain vision transformer read at a CLS token; dense tokens "
             "need one, such as ViT-B-16 or ViT-L-14-336"
@@ -168,6 +170,7 @@ def build_clip(
     model: str | Mapping[str, Any],
     pretrained: str | None = None,
     quick_gelu: bool | None = None,
+    timm_trunk: bool = False,
 ) -> CLIP | CustomTextCLIP:
     """An open_clip CLIP in fp32 with vision-transformer towers.
 
@@ -177,6 +180,8 @@ def build_clip(
             'openai' or 'laion2b_s34b_b88k' (downloaded), or None for random weights.
         quick_gelu: whether the MLPs use QuickGELU, as OpenAI's weights need. None: as the model name and
             the tag say, and for weights given as a file, True where they are an OpenAI archive.
+        timm_trunk: whether the image tower may also be one that open_clip takes from timm, such as
+            EVA's or ConvNeXt's; what is built on it has to know which.
 
     Returns:
         The model, in evaluation mode.
@@ -195,7 +200,7 @@ def build_clip(
         config["quick_gelu"] = quick_gelu
     custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
     clip = (CustomTextCLIP if custom else CLIP)(**config)
-    _check_towers(clip, model)
+    _check_towers(clip, model, timm_trunk)
     if state:
         state = {name: value.float() for name, value in state.items() if name not in OPENAI_EXTRAS}
         if custom:

@@ -1,0 +1,104 @@
+"""The EVA image tower against timm's and open_clip's own forward pass."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from open_clip.timm_model import TimmModel
+from timm.models import register_model
+from timm.models.eva import Eva
+
+from hclip_mmseg.clip import EvaTower, PlainProjections, build_clip
+from hclip_mmseg.clip.attention import run_block
+
+GEOMETRY = dict(
+    embed_dim=32,
+    vision_cfg=dict(
+        image_size=32, timm_model_name="eva_of_tests", timm_model_pretrained=False, timm_pool="token", timm_proj=None
+    ),
+    text_cfg=dict(context_length=77, vocab_size=49408, width=32, heads=2, layers=2),
+    custom_text=True,
+)  # EVA01-g-14-plus's entries, with a small trunk of the same class
+
+
+@register_model
+def eva_of_tests(pretrained: bool = False, **kwargs) -> Eva:
+    changes = {name: value for name, value in kwargs.items() if name in ("num_classes", "global_pool", "init_values")}
+    return Eva(img_size=32, patch_size=8, embed_dim=48, depth=3, num_heads=4, mlp_ratio=6144 / 1408, **changes)
+
+
+@register_model
+def eva_of_tests_scaled(pretrained: bool = False, **kwargs) -> Eva:
+    return eva_of_tests(init_values=0.3, **kwargs)
+
+
+def tiny_eva_clip(seed: int = 0, name: str = "eva_of_tests"):
+    torch.manual_seed(seed)
+    geometry = {**GEOMETRY, "vision_cfg": {**GEOMETRY["vision_cfg"], "timm_model_name": name}}
+    clip = build_clip(geometry, timm_trunk=True)
+    with torch.no_grad():
+        for parameter in clip.parameters():
+            parameter.add_(0.02 * torch.randn_like(parameter))
+    return clip
+
+
+def run(tower: EvaTower, images: torch.Tensor) -> torch.Tensor:
+    x = tower.embed(images)
+    for block in tower.blocks:
+        x = run_block(block, x, PlainProjections.of(block.attn))
+    return x
+
+
+@pytest.mark.parametrize("name", ["eva_of_tests", "eva_of_tests_scaled"])
+def test_tokens_and_embedding_are_timms(name):
+    clip = tiny_eva_clip(name=name)
+    tower = EvaTower(clip.visual)
+    images = torch.randn(2, 3, 32, 32)
+    tokens = run(tower, images)
+    expected = clip.visual.trunk.norm(tokens)
+    torch.testing.assert_close(clip.visual.trunk.forward_features(images), expected)
+    torch.testing.assert_close(tower.project(tokens[:, 0]), clip.encode_image(images))
+    assert (tower.layers, tower.width, tower.patch_size, tower.embed_dim, tower.grid_size) == (3, 48, 8, 32, (4, 4))
+
+
+def test_names_stay_open_clips():
+    clip = tiny_eva_clip()
+    assert dict(EvaTower(clip.visual).named_parameters()).keys() == dict(clip.visual.named_parameters()).keys()
+
+
+def test_a_larger_image_gets_positions_resized_bilinearly():
+    tower = EvaTower(tiny_eva_clip().visual, interpolation="bilinear")
+    images = torch.randn(1, 3, 48, 64)
+    tokens = tower.embed(images)
+    positions = tower.trunk.pos_embed[0]
+    grid = F.interpolate(positions[1:].T.reshape(1, 48, 4, 4), size=(6, 8), mode="bilinear", align_corners=False)
+    patch = tower.trunk.patch_embed.proj(images[:, :, 8:16, 16:24])[0, :, 0, 0]
+    torch.testing.assert_close(tokens[0, 1 + 8 + 2], patch + grid[0, :, 1, 2])
+    torch.testing.assert_close(tokens[0, 0], tower.trunk.cls_token[0, 0] + positions[0])
+
+
+def test_other_trunks_are_refused():
+    def trunk(**changes):
+        visual = tiny_eva_clip().visual
+        visual.trunk = Eva(img_size=32, patch_size=8, embed_dim=48, depth=1, num_heads=4, **changes)
+        return visual
+
+    with pytest.raises(ValueError, match="rotary"):
+        EvaTower(trunk(global_pool="token", use_rot_pos_emb=True))
+    with pytest.raises(ValueError, match="pooling by 'avg'"):
+        EvaTower(trunk())
+    with pytest.raises(ValueError, match="inside the attention"):
+        EvaTower(trunk(global_pool="token", scale_attn_inner=True))
+    with pytest.raises(ValueError, match="no learned position"):
+        EvaTower(trunk(global_pool="token", num_reg_tokens=2))
+    resnet = TimmModel("resnet18", 32, pool="avg")
+    with pytest.raises(ValueError, match="ResNet"):
+        EvaTower(resnet)
+    with pytest.raises(ValueError, match="multiples of its patch"):
+        EvaTower(tiny_eva_clip().visual).embed(torch.zeros(1, 3, 30, 32))
+
+
+def test_a_timm_trunk_has_to_be_asked_for():
+    with pytest.raises(ValueError, match="no plain vision transformer"):
+        build_clip(GEOMETRY)

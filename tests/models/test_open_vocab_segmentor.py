@@ -221,13 +221,20 @@ def test_a_deep_copy_is_apart():
 @pytest.mark.parametrize(
     "settings, message",
     [
-        (dict(moed="slide"), "unknown entries in test_cfg: moed"),
-        (dict(mode="tiles"), "test_cfg.mode must be 'whole', 'slide' or 'slide_whole', not 'tiles'"),
+        (dict(test_cfg=dict(moed="slide")), "unknown entries in the model's test_cfg: moed; it takes mode, canvas"),
+        (
+            dict(test_cfg=dict(mode="tiles")),
+            "test_cfg.mode must be 'whole', 'slide' or 'slide_whole', not 'tiles'",
+        ),
+        (
+            dict(train_cfg=dict(sampled_names=6, max_iters=9)),
+            "unknown entries in the model's train_cfg: max_iters; it takes sampled_names",
+        ),
     ],
 )
 def test_unknown_settings_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        tiny_segmentor(test_cfg=settings)
+        tiny_segmentor(**settings)
 
 
 # ---- training

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce, all_reduce_dict
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -27,10 +28,11 @@ from hclip_mmseg.models.segmentors.views import (
 def sample_names(labels: Tensor, names: int, count: int, ignore_index: int) -> Tensor:
     """Names that a training step scores: all that the labels hold, and others at random.
 
-    The draw depends on the labels alone, so that a resumed run repeats it.
+    The draw depends on the labels alone, so that a resumed run repeats it, and on those of all processes, so that
+    several draw what one would from the same global batch.
 
     Args:
-        labels: label maps of the batch, any shape.
+        labels: label maps of this process's part of the batch, any shape.
         names: size of the vocabulary.
         count: how many names; more where the labels hold more.
         ignore_index: label that stands for no name.
@@ -38,9 +40,12 @@ def sample_names(labels: Tensor, names: int, count: int, ignore_index: int) -> T
     Returns:
         Ascending indices of the names.
     """
-    present = labels.unique()
-    present = present[present != ignore_index].cpu()
-    generator = torch.Generator().manual_seed(int(labels.sum()))
+    pixels = torch.bincount(labels.flatten(), minlength=max(names, ignore_index + 1))
+    all_reduce(pixels)
+    pixels = pixels.cpu()
+    generator = torch.Generator().manual_seed(int((pixels * torch.arange(len(pixels))).sum()))
+    pixels[ignore_index] = 0
+    present = pixels.nonzero().flatten()
     others = torch.randperm(names, generator=generator)
     others = others[~torch.isin(others, present)][: max(count - len(present), 0)]
     return torch.cat([present, others]).sort().values.to(labels.device)
@@ -91,7 +96,13 @@ class OpenVocabSegmentor(EncoderDecoder):
             init_cfg=init_cfg,
         )
         self.text_encoder = MODELS.build(text_encoder)
-        self.sampled_names: int | None = (train_cfg or {}).get("sampled_names")
+        training = dict(train_cfg or {})
+        self.sampled_names: int | None = training.pop("sampled_names", None)
+        if training:
+            raise ValueError(
+                f"unknown entries in the model's train_cfg: {', '.join(map(str, training))}; it takes sampled_names. "
+                "How long to train stands in the config's own train_cfg, beside model"
+            )
         settings = dict(test_cfg or {})
         self.mode = settings.pop("mode", "slide_whole")
         self.canvas = settings.pop("canvas", 640)
@@ -102,7 +113,10 @@ class OpenVocabSegmentor(EncoderDecoder):
         self.score_memory = settings.pop("score_memory", 2 << 30)
         self.score_threshold = settings.pop("score_threshold", None)
         if settings:
-            raise ValueError(f"unknown entries in test_cfg: {', '.join(map(str, settings))}")
+            raise ValueError(
+                f"unknown entries in the model's test_cfg: {', '.join(map(str, settings))}; it takes mode, canvas, "
+                "window, overlap, clip_resolution, class_maps, score_memory and score_threshold"
+            )
         views_of(1, 1, self.mode, self.window, 1)
 
     @property
@@ -156,6 +170,16 @@ class OpenVocabSegmentor(EncoderDecoder):
         losses = self.decode_head.loss(features, data_samples, self.train_cfg)
         return {f"decode.{name}": value for name, value in losses.items()}
 
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """This process's loss, to be differentiated, and what is logged: means over all processes.
+
+        So several processes log the curve that one would with the same global batch.
+        """
+        loss, logged = super().parse_losses(losses)
+        means = {name: value.detach().clone() for name, value in logged.items()}
+        all_reduce_dict(means, op="mean")
+        return loss, means
+
     def _check_labels(self, samples: Sequence[SegDataSample], ignore: int) -> None:
         classes = len(self.vocabulary)
         for sample in samples:
@@ -177,9 +201,7 @@ class OpenVocabSegmentor(EncoderDecoder):
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Normalised images [B, 3, H, W] -> logits [B, T, H, W], in one view of any size."""
         logits = self._forward(inputs)
-        return F.interpolate(
-            logits, size=inputs.shape[-2:], mode="bilinear", align_corners=self.align_corners
-        )
+        return F.interpolate(logits, size=inputs.shape[-2:], mode="bilinear", align_corners=self.align_corners)
 
     @torch.no_grad()
     def score(self, image: Tensor) -> ScoreCanvas:
@@ -242,9 +264,7 @@ class OpenVocabSegmentor(EncoderDecoder):
             pixels = canvas[:, view.top : view.top + view.height, view.left : view.left + view.width]
         return self._at_clip_resolution(pixels[None])
 
-    def predict(
-        self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None
-    ) -> list[SegDataSample]:
+    def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
         """Segments images.
 
         Args:

@@ -158,14 +158,17 @@ class AdaptedProjections:
         return self.adapter.prompts(self.tower, self.layer)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False, bias: Tensor | None = None
+) -> Tensor:
     """Multi-head scaled-dot-product attention.
 
     Args:
         q: [batch, length, width].
-        k, v: [batch, n + length, width]; the first n stand before all positions.
+        k, v: [batch, keys, width]; where causal, keys = n + length, and the first n stand before all positions.
         heads: number of heads; divides the width.
         causal: whether a position sees only itself and those before it.
+        bias: [batch, length, keys] added to the scores of every head, or None; not with ``causal``.
 
     Returns:
         [batch, length, width].
@@ -175,7 +178,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False) ->
     def split(x: Tensor) -> Tensor:
         return x.view(batch, -1, heads, width // heads).transpose(1, 2)
 
-    mask = None
+    mask = None if bias is None else bias[:, None].to(q.dtype)
     if causal and k.shape[1] > length:
         mask = torch.ones(length, k.shape[1], dtype=torch.bool, device=q.device).tril(k.shape[1] - length)
     mixed = F.scaled_dot_product_attention(
@@ -204,7 +207,22 @@ def run_block(block: Block, x: Tensor, projections: Projections, causal: bool = 
             torch.cat([shared.expand(len(x), -1, -1), own], dim=1)
             for shared, own in zip(of_prompts, (k, v), strict=True)
         )
-    x = x + block.ls_1(projections.out(attend(q, k, v, block.attn.num_heads, causal)))
+    return finish_block(block, x, attend(q, k, v, block.attn.num_heads, causal), projections)
+
+
+def finish_block(block: Block, x: Tensor, mixed: Tensor, projections: Projections) -> Tensor:
+    """What a block does behind its attention: y = x + out(mixed), then y + mlp(ln_2(y)).
+
+    Args:
+        block: an ``open_clip`` ResidualAttentionBlock.
+        x: what went into the block, [..., width].
+        mixed: what its attention made of the values, [..., width].
+        projections: what computes out.
+
+    Returns:
+        [..., width].
+    """
+    x = x + block.ls_1(projections.out(mixed))
     return x + block.ls_2(projections.mlp(block.mlp, projections.normed("ln_2", block.ln_2(x))))
 
 

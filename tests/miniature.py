@@ -50,7 +50,8 @@ test_evaluator = dict(type="OpenVocabIoUMetric", iou_metrics=["mIoU"])
 test_cfg = dict(type="TestLoop")
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=3)
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1, momentum=0.9))
-default_hooks = dict(checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=1),
+default_hooks = dict(checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=1,
+                                     backend_args=dict(backend="atomic")),
                      logger=dict(type="LoggerHook", interval=1, log_metric_by_epoch=False))
 custom_hooks = [dict(type="DCRCHook", interval=0), dict(type="VocabularyHook")]
 visualizer = dict(type="OpenVocabVisualizer", vis_backends=[dict(type="LocalVisBackend")])

@@ -7,7 +7,10 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=10000, max_keep_ckpts=2),
+    # MMEngine removes the oldest checkpoint before it saves the next: keep two, and one is whole at any time
+    checkpoint=dict(
+        type="CheckpointHook", by_epoch=False, interval=10000, max_keep_ckpts=2, backend_args=dict(backend="atomic")
+    ),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     visualization=dict(type="OpenVocabVisualizationHook"),
 )

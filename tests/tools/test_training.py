@@ -28,6 +28,51 @@ def test_resuming_is_no_interruption(tiny_config, tmp_path):
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+KILLED = """
+_base_ = ["./tiny.py"]
+custom_imports = dict(imports=["hclip_mmseg", "killer"], allow_failed_imports=False)
+"""
+KILLER = """
+import os, signal
+
+replace, calls = os.replace, []
+
+def killed_while_saving(source, target):
+    calls.append(target)
+    if str(target).endswith("iter_3.pth"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+os.replace = killed_while_saving
+"""
+
+
+def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(coco_stuff, repository, tmp_path):
+    config = write_tiny_config(tmp_path / "tiny.py", coco_stuff)
+    (tmp_path / "killed.py").write_text(KILLED)
+    (tmp_path / "killer.py").write_text(KILLER)
+    work = tmp_path / "work"
+    script, options = repository / "tools/train.py", ("--work-dir", work, "--cfg-options", "train_cfg.max_iters=4")
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+    program += f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
+    ended = run_script(tmp_path / "killed.py", *options, cwd=tmp_path, script=("-c", program))
+    assert ended.returncode == -9, ended.stderr[-2000:]
+    assert not (work / "iter_3.pth").exists()
+    weights_of(work / "iter_2.pth")
+    ended = run_script(script, config, "--resume", *options, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    whole = train(config, tmp_path / "whole", 4)
+    resumed = weights_of(work / "iter_4.pth")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_accumulated_gradients_equal_a_larger_batch(tiny_config, coco_stuff, tmp_path):
+    whole = train(tiny_config, tmp_path / "whole", 3)
+    half = write_tiny_config(tmp_path / "half.py", coco_stuff, batch=2)
+    parts = train(half, tmp_path / "parts", 6, **{"optim_wrapper.accumulative_counts": 2})
+    assert_same_weights(parts, whole)
+
+
 def test_bf16_trains_on_the_cpu(tiny_config, tmp_path):
     exact = train(tiny_config, tmp_path / "fp32", 2)
     mixed = train(tiny_config, tmp_path / "bf16", 2, **{"optim_wrapper.type": "BF16OptimWrapper"})
@@ -53,15 +98,19 @@ def port():
         return probe.getsockname()[1]
 
 
-def test_two_processes_train_as_one(tiny_config, coco_stuff, repository, tmp_path, port):
+@pytest.mark.parametrize("processes", [2, 4])
+def test_several_processes_train_as_one(tiny_config, coco_stuff, repository, tmp_path, port, processes):
     one = train(tiny_config, tmp_path / "one", 3)
-    half = write_tiny_config(tmp_path / "half.py", coco_stuff, batch=2)
-    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}")
+    half = write_tiny_config(tmp_path / "half.py", coco_stuff, batch=4 // processes)
+    launcher = ("-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={port}")
     ended = run_script(
         repository / "tools/train.py", half, "--work-dir", tmp_path / "two", "--launcher", "pytorch",
         cwd=tmp_path, script=launcher,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
+    for iteration in (1, 2):
+        name = f"iter_{iteration}.pth"
+        assert_same_weights(weights_of(tmp_path / "two" / name), weights_of(tmp_path / "one" / name))
     two = weights_of(tmp_path / "two/iter_3.pth")
     start = train(tiny_config, tmp_path / "start", 1, **{"optim_wrapper.optimizer.lr": 0.0})
     assert any((one[name] - start[name]).abs().max() > 1e-3 for name in one), "nothing was learned"

@@ -14,6 +14,7 @@ def frozen_clip_config(model: Mapping[str, Any]) -> dict[str, Any]:
         model: config of an ``OpenVocabSegmentor``; only its CLIP, vocabulary and views are kept.
     """
     frozen = copy.deepcopy(dict(model))
+    frozen.pop("auxiliary_head", None)
     frozen["backbone"] = {
         **frozen["backbone"],
         "adapter": None,

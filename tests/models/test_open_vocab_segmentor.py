@@ -285,6 +285,25 @@ def test_loss_over_sampled_names_is_that_of_a_model_of_these_names():
     torch.testing.assert_close(sampling.backbone.adapter.tensor.grad, small.backbone.adapter.tensor.grad)
 
 
+def test_an_auxiliary_head_adds_the_cross_entropy_of_its_cosines():
+    head = dict(
+        type="CosineHead", text_channels=32, scale=20, loss_decode=dict(type="CrossEntropyLoss", loss_weight=0.5)
+    )
+    model = tiny_segmentor(names=MANY, auxiliary_head=head).train()
+    plain = tiny_segmentor(names=MANY).train()
+    plain.load_state_dict(model.state_dict())
+    labels = some_labels([2, 9, 15, 255])
+    images = torch.stack([picture(64, 64, seed) for seed in (1, 2)])
+    losses = model.loss(images, labelled(labels))
+    expected = plain.loss(images, labelled(labels))["decode.loss_bce"]
+    torch.testing.assert_close(losses["decode.loss_bce"], expected)
+    dense, *_, text = model.extract_feat(images)
+    cosine = torch.nn.functional.cosine_similarity(dense[:, None], text[None, :, 0, :, None, None], dim=2)
+    logits = torch.nn.functional.interpolate(20 * cosine, size=labels.shape[-2:], mode="bilinear")
+    entropy = torch.nn.functional.cross_entropy(logits, labels.squeeze(1).long(), ignore_index=255, reduction="sum")
+    torch.testing.assert_close(losses["aux.loss_ce"], 0.5 * entropy / labels.numel(), rtol=1e-4, atol=1e-5)
+
+
 def test_the_loss_leaves_the_samples_as_they_were():
     model = tiny_segmentor(names=MANY, train_cfg=dict(sampled_names=6)).train()
     labels = some_labels([2, 9, 15, 255])

@@ -13,15 +13,23 @@ from torch import Tensor
 
 @MODELS.register_module()
 class CosineHead(BaseDecodeHead):
-    """Cosine of dense tokens and text embeddings; nothing is trained.
+    """Cosine of dense tokens and text embeddings; the head itself has nothing to train.
 
     Args:
         text_channels: width C of dense tokens and text embeddings.
         scale: factor on the cosine; at CLIP's own 100 the segmentor's sigmoid would tie at 1 in fp32.
-        align_corners: as in every decode head of MMSegmentation.
+        loss_decode: loss for training what gives the tokens and embeddings, as an auxiliary head does; None for none.
+        ignore_index, align_corners: as in every decode head of MMSegmentation.
     """
 
-    def __init__(self, text_channels: int = 512, scale: float = 1.0, align_corners: bool = False) -> None:
+    def __init__(
+        self,
+        text_channels: int = 512,
+        scale: float = 1.0,
+        loss_decode: dict[str, Any] | None = None,
+        ignore_index: int = 255,
+        align_corners: bool = False,
+    ) -> None:
         super().__init__(
             in_channels=text_channels,
             channels=1,
@@ -29,9 +37,13 @@ class CosineHead(BaseDecodeHead):
             out_channels=1,
             threshold=0.5,
             dropout_ratio=0,
+            loss_decode=loss_decode or dict(type="CrossEntropyLoss"),
+            ignore_index=ignore_index,
             align_corners=align_corners,
+            init_cfg=None,
         )
         del self.conv_seg
+        self.trains = loss_decode is not None
         self.scale = scale
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
@@ -45,5 +57,15 @@ class CosineHead(BaseDecodeHead):
         return self.forward(inputs), None
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Sequence[Any]) -> dict[str, Tensor]:
-        """Refused: there is nothing to train."""
-        raise NotImplementedError("CosineHead has nothing to train; use it with tools/test.py or tools/predict.py")
+        """The loss at the labels' resolution.
+
+        Raises:
+            NotImplementedError: without a ``loss_decode``.
+        """
+        if not self.trains:
+            raise NotImplementedError(
+                "CosineHead has nothing to train; use it with tools/test.py or tools/predict.py, or give it a "
+                "loss_decode"
+            )
+        losses: dict[str, Tensor] = super().loss_by_feat(seg_logits, batch_data_samples)
+        return losses

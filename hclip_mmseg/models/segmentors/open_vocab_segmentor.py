@@ -59,6 +59,9 @@ class OpenVocabSegmentor(EncoderDecoder):
         backbone: gives (guidance maps ..., dense tokens) and has ``encode_text``, ``text_parameters``.
         text_encoder: the neck that owns the vocabulary.
         decode_head: scores (dense, guidance ..., text).
+        auxiliary_head: a head, or a list of them, whose losses on the same maps are added in training; such as
+            ``CosineHead`` with a ``loss_decode``, which draws dense tokens to their names' embeddings. None: as
+            published.
         data_preprocessor: MMSegmentation's.
         train_cfg: ``sampled_names``: how many names a training step scores, those in the batch's labels and
             others drawn at random; None for the whole vocabulary, as published.
@@ -82,6 +85,7 @@ class OpenVocabSegmentor(EncoderDecoder):
         backbone: dict[str, Any],
         text_encoder: dict[str, Any],
         decode_head: dict[str, Any],
+        auxiliary_head: dict[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         train_cfg: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
@@ -90,6 +94,7 @@ class OpenVocabSegmentor(EncoderDecoder):
         super().__init__(
             backbone=backbone,
             decode_head=decode_head,
+            auxiliary_head=auxiliary_head,
             data_preprocessor=data_preprocessor,
             train_cfg=train_cfg,
             test_cfg=test_cfg,
@@ -168,7 +173,10 @@ class OpenVocabSegmentor(EncoderDecoder):
                 for sample, own in zip(data_samples, table[labels], strict=True)
             ]
         losses = self.decode_head.loss(features, data_samples, self.train_cfg)
-        return {f"decode.{name}": value for name, value in losses.items()}
+        losses = {f"decode.{name}": value for name, value in losses.items()}
+        if self.with_auxiliary_head:
+            losses |= self._auxiliary_head_forward_train(features, data_samples)
+        return losses
 
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """This process's loss, to be differentiated, and what is logged: means over all processes.

@@ -1,0 +1,148 @@
+"""CLIP as FISA uses it: a text tower, and an image tower that embeds mask proposals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from hclip_mmseg.adapters import Adapter, build_adapter
+from hclip_mmseg.clip import EvaTower, ImageTower, PlainProjections, TextTower, build_clip
+from hclip_mmseg.mask_classification.fisa.distribution_adapter import DistributionAdapter
+from hclip_mmseg.mask_classification.fisa.mask_bias import BiasGradient
+from hclip_mmseg.mask_classification.fisa.mask_token_tower import MaskTokenTower
+from hclip_mmseg.mask_classification.fisa.seve import SEVE
+from hclip_mmseg.mask_classification.fisa.tuned_queries import TunedQueries
+
+
+@MODELS.register_module()
+class FISACLIP(BaseModule):
+    """Mask embeddings from CLIP with SEVE and the Distribution Adapter, trained as SIMO says (FISA, Eqs. 1 to 5).
+
+    The equations are those of :class:`~hclip_mmseg.mask_classification.fisa.mask_token_tower.MaskTokenTower`.
+
+    Args:
+        clip: arguments of :func:`~hclip_mmseg.clip.build_clip`: ``model``, ``pretrained``, ``quick_gelu``. The image
+            tower is a vision transformer of open_clip or an EVA01 of timm, as in EVA01-g-14-plus.
+        resolution: side of the square that CLIP sees, a multiple of the patch; positions are resized bilinearly.
+        seve: arguments of :class:`~hclip_mmseg.mask_classification.fisa.seve.SEVE` (widths and layers are filled in),
+            or None for mask tokens that know nothing of the names.
+        distribution_adapter: arguments of
+            :class:`~hclip_mmseg.mask_classification.fisa.distribution_adapter.DistributionAdapter`, or None.
+        tuning: what of the image tower is trained: 'queries' (SIMO: f_q of mask tokens), 'none', 'full' (all of the
+            tower, for image tokens too), or an adapter of its projections, such as ``dict(type='LoRA', rank=64)``.
+        train_text: whether the text tower is trained too.
+        bias_gradient: see :func:`~hclip_mmseg.mask_classification.fisa.mask_bias.mask_bias`.
+        checkpoint_blocks: compute blocks again in the backward pass where image or text tokens are trained, for
+            less memory.
+
+    Raises:
+        ValueError: on another ``tuning``, a resolution that is no multiple of the patch, or as the parts raise.
+    """
+
+    def __init__(
+        self,
+        clip: Mapping[str, Any],
+        resolution: int = 896,
+        seve: Mapping[str, Any] | None = None,
+        distribution_adapter: Mapping[str, Any] | None = None,
+        tuning: str | Mapping[str, Any] = "queries",
+        train_text: bool = False,
+        bias_gradient: BiasGradient = "none",
+        checkpoint_blocks: bool = False,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        model = build_clip(**clip, timm_trunk=True)
+        kind = EvaTower if hasattr(model.visual, "trunk") else ImageTower
+        tower = kind(model.visual, interpolation="bilinear").requires_grad_(tuning == "full")
+        if resolution < 1 or resolution % tower.patch_size:
+            raise ValueError(f"resolution must be a multiple of the patch of {tower.patch_size}, not {resolution}")
+        self.resolution = resolution
+        self.checkpoint_blocks = checkpoint_blocks
+        self.text_tower = TextTower(getattr(model, "text", model)).requires_grad_(train_text)
+        self.logit_scale = nn.Parameter(model.logit_scale.detach().clone(), requires_grad=False)
+        sizes = dict(width=tower.width, class_width=tower.embed_dim, layers=tower.layers)
+        self.mask_tokens = MaskTokenTower(
+            tower,
+            None if seve is None else SEVE(**{**sizes, **seve}),
+            TunedQueries(tower) if tuning == "queries" else None,
+            self._adapter(tuning, tower),
+            bias_gradient,
+            checkpoint_blocks,
+        )
+        self.distribution_adapter = (
+            nn.Identity() if distribution_adapter is None else DistributionAdapter(**distribution_adapter)
+        )
+
+    def _adapter(self, tuning: str | Mapping[str, Any], tower: ImageTower | EvaTower) -> Adapter | None:
+        if isinstance(tuning, str):
+            if tuning not in ("none", "queries", "full"):
+                raise ValueError(f"tuning must be 'none', 'queries', 'full' or an adapter's config, not {tuning!r}")
+            return None
+        adapter = build_adapter(
+            {**tuning, "text": False},
+            image_layers=tower.layers,
+            text_layers=self.text_tower.layers,
+            image_width=tower.width,
+            text_width=self.text_tower.width,
+        )
+        adapter.start_from({"image": [block.attn for block in tower.blocks]})
+        return adapter
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of mask and text embeddings."""
+        return self.mask_tokens.tower.embed_dim
+
+    def adapt(self, mask_logits: Tensor) -> Tensor:
+        """The Distribution Adapter: mask logits [B, Q, h, w] -> those that are predicted and attended by."""
+        adapted: Tensor = self.distribution_adapter(mask_logits)
+        return adapted
+
+    def forward(self, images: Tensor, mask_logits: Tensor, class_tokens: Tensor | None = None) -> Tensor:
+        """Embeddings of proposals.
+
+        Args:
+            images: normalised as CLIP takes them, [B, 3, H, W] of any size; resized to a square.
+            mask_logits: adapted mask logits [B, Q, h, w] of the same part of the image.
+            class_tokens: text embeddings [T, embed_dim] of the vocabulary, for SEVE.
+
+        Returns:
+            [B, Q, embed_dim], not normalised.
+        """
+        size = (self.resolution, self.resolution)
+        if tuple(images.shape[-2:]) != size:
+            images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+        embeddings: Tensor = self.mask_tokens(images, mask_logits, class_tokens)
+        return embeddings
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
+        blocks = self.text_tower.blocks
+        return self.text_tower(tokens, lambda layer: PlainProjections.of(blocks[layer].attn), self.checkpoint_blocks)
+
+    def text_parameters(self) -> list[nn.Parameter]:
+        """All parameters that :meth:`encode_text` computes with."""
+        return list(self.text_tower.parameters())
+
+    def trained_parts(self) -> dict[str, int]:
+        """How many numbers each part of FISA trains; parts that train nothing are left out."""
+        parts = {
+            "SEVE": self.mask_tokens.seve,
+            "Distribution Adapter": self.distribution_adapter,
+            "query projections (SIMO)": self.mask_tokens.queries,
+            "adapters, image tower": self.mask_tokens.adapter,
+            "image tower": self.mask_tokens.tower,
+            "text tower": self.text_tower,
+        }
+        counts = {
+            name: sum(p.numel() for p in module.parameters() if p.requires_grad)
+            for name, module in parts.items()
+            if module is not None
+        }
+        return {name: number for name, number in counts.items() if number}

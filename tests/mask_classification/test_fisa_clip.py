@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import direct_fisa
 import pytest
 import torch
 import torch.nn.functional as F
@@ -130,3 +131,21 @@ def test_bad_settings_are_named():
         fisa_clip(tuning="keys")
     with pytest.raises(ValueError, match="more than change weights"):
         fisa_clip(tuning=dict(type="VPT"))
+
+
+@pytest.mark.parametrize("model", [clip_geometry(), EVA], ids=["vit", "eva"])
+def test_embeddings_and_gradients_are_those_of_one_sequence_written_out(model):
+    clip = fisa_clip(model=model)
+    images, masks = torch.randn(2, 3, 96, 96), torch.randn(2, 4, 24, 24) - 1
+    masks[1, 2] = -5.0
+    text = class_tokens(clip)
+    gradients = []
+    for form in (clip, lambda *inputs: direct_fisa.embeddings(clip, *inputs)):
+        clip.zero_grad()
+        found = form(images, masks, text)
+        found.square().sum().backward()
+        gradients.append({name: p.grad for name, p in clip.named_parameters() if p.grad is not None})
+        gradients[-1][""] = found.detach()
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, value in gradients[1].items():
+        torch.testing.assert_close(gradients[0][name], value, rtol=1e-3, atol=1e-4 * float(value.abs().max()), msg=name)

@@ -1,0 +1,79 @@
+"""FISA's image tower with random weights against one sequence of image and mask tokens under one attention mask."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from benchmark_rows.row import Row, Step
+from hclip_mmseg.mask_classification.fisa import FISACLIP
+
+TESTS = Path(__file__).resolve().parents[2] / "tests"
+WIDTHS = {"ViT-B-16": 512, "ViT-L-14-336": 768}
+
+
+def build(device: str, model: str, size: int) -> FISACLIP:
+    """FISA's CLIP, the text tower left at random since only its embeddings' width matters here."""
+    torch.manual_seed(0)
+    return FISACLIP(clip=dict(model=model), resolution=size, seve=dict(), distribution_adapter=dict()).to(device)
+
+
+def inputs(device: str, model: str, size: int, names: int, proposals: int) -> tuple[torch.Tensor, ...]:
+    """An image, mask logits at a quarter of its size, and text embeddings."""
+    images = torch.randn(1, 3, size, size, device=device)
+    masks = torch.randn(1, proposals, size // 4, size // 4, device=device) - 1
+    return images, masks, F.normalize(torch.randn(names, WIDTHS[model], device=device), dim=-1)
+
+
+def embed(form: str, device: str, names: int = 150, proposals: int = 100, model: str = "ViT-B-16", size: int = 448):
+    """Mask embeddings of one image, text cached."""
+    clip = build(device, model, size).eval()
+    images, masks, text = inputs(device, model, size, names, proposals)
+    return lambda: _embeddings(clip, form, images, masks, text)
+
+
+def train(
+    form: str, device: str, names: int = 133, proposals: int = 100, model: str = "ViT-B-16", size: int = 448
+) -> Step:
+    """A training step of one image: embeddings, cross-entropy over names, AdamW."""
+    clip = build(device, model, size).train()
+    images, masks, text = inputs(device, model, size, names, proposals)
+    labels = torch.randint(0, names, (proposals,), device=device)
+    optimizer = torch.optim.AdamW([p for p in clip.parameters() if p.requires_grad], lr=1e-6)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        found = F.normalize(_embeddings(clip, form, images, masks, text)[0], dim=-1)
+        F.cross_entropy(100 * found @ text.T, labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def _embeddings(clip, form, images, masks, text):
+    adapted = clip.adapt(masks)
+    if form == "ours":
+        return clip(images, adapted, text)
+    if str(TESTS) not in sys.path:
+        sys.path.insert(0, str(TESTS))
+    import direct_fisa
+
+    return direct_fisa.embeddings(clip, images, adapted, text)
+
+
+ROWS = (
+    *(
+        Row(f"fisa-names-{names}", partial(embed, names=names), plot=("FISA: names", names))
+        for names in (7, 59, 150, 459, 847)
+    ),
+    *(
+        Row(f"fisa-proposals-{proposals}", partial(embed, proposals=proposals), plot=("FISA: proposals", proposals))
+        for proposals in (25, 100, 200, 400)
+    ),
+    Row("fisa-vitl14-896", partial(embed, model="ViT-L-14-336", size=896)),
+    Row("fisa-train-133", train, training=True),
+)

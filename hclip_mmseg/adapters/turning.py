@@ -6,7 +6,7 @@ its input side, W' = W D, or on its output side, W' = D W.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -131,9 +131,35 @@ def turning_cost(
 
 
 def _turn(x: Tensor, blocks: Tensor) -> Tensor:
-    """x D^T for x of [..., b q]."""
-    split = x.reshape(*x.shape[:-1], *blocks.shape[:2])
-    return torch.einsum("...bj,bij->...bi", split, blocks.to(x.dtype)).flatten(-2)
+    """x D^T for x of [..., b q]; under autocast in its dtype."""
+    device = x.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    split = x.to(dtype).reshape(-1, *blocks.shape[:2])
+    turned: Tensor = _Turn.apply(split, blocks.to(dtype))
+    return turned.view(x.shape)
+
+
+class _Turn(torch.autograd.Function):
+    """x_i R_i^T for x of [n, b, q] and R of [b, q, q], written to where it belongs in [n, b, q].
+
+    As a batched product alone it would come out as [b, n, q], and be copied into place here and once more in the
+    backward pass, which together costs about half as much as the product.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, blocks: Tensor) -> Tensor:
+        ctx.save_for_backward(x, blocks)
+        turned = torch.empty_like(x, memory_format=torch.contiguous_format)
+        torch.bmm(x.transpose(0, 1), blocks.mT, out=turned.transpose(0, 1))
+        return turned
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        (grad,) = grads
+        x, blocks = ctx.saved_tensors
+        of_x: Tensor | None = _Turn.apply(grad, blocks.mT) if ctx.needs_input_grad[0] else None
+        of_blocks = torch.bmm(grad.permute(1, 2, 0), x.transpose(0, 1)) if ctx.needs_input_grad[1] else None
+        return of_x, of_blocks
 
 
 def _check(weight: Tensor, blocks: Tensor, side: Side) -> None:

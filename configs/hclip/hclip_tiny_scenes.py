@@ -30,16 +30,25 @@ model = dict(
         window=8,
         appearance_dim=32,
         text_guidance_dim=32,
-        decoder_channels=(32, 16),
+        decoder_channels=(16, 8),
         guidance_channels=(64, 32),
         guidance_projections=(8, 8),
+        prior=0.02,
     ),
-    train_cfg=dict(sampled_names=24),
+    # a head that learns from nothing in minutes says little to CLIP at first; this says which name a token is of
+    auxiliary_head=dict(
+        type="CosineHead",
+        text_channels=128,
+        scale=30.0,
+        loss_decode=dict(type="CrossEntropyLoss", loss_weight=0.1, avg_non_ignore=True),
+    ),
     test_cfg=dict(_delete_=True, mode="whole", window=192, clip_resolution=192),
 )
 
+train_dataloader = dict(batch_size=2)
+
 # a short run from random head weights wants larger steps than 80k iterations, and CLIP's share of them
-max_iters = 360
+max_iters = 480
 optim_wrapper = dict(
     optimizer=dict(lr=2e-3),
     clip_grad=dict(max_norm=1.0),

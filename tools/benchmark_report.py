@@ -1,59 +1,95 @@
-"""The table and the plot of tools/benchmark.py."""
+"""Tables and the plot of tools/benchmark.py."""
 
 from __future__ import annotations
 
-from benchmark_rows import ROWS, Row
+from collections.abc import Mapping
+from typing import Any
+
+from benchmark_rows import ROWS
 from rich.table import Table
 
+Results = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""Row -> form -> figures."""
 
-def table_of(record: dict) -> Table:
-    """One line a row: both forms, their ratios beside the targets, and ours' distance from its floor."""
-    table = Table(title="ours against another form of the same work")
-    for heading in ("row", "ours s (spread)", "other s (spread)", "time ratio", "target", "floor s"):
-        table.add_column(heading, justify="left" if heading == "row" else "right")
-    for heading in ("ours MiB", "other MiB", "memory ratio", "target"):
-        table.add_column(heading, justify="right")
-    for name, forms in record["results"].items():
+HEADINGS = (
+    "row", "against", "ours, s", "other, s", "ratio", "target", "floor, s", "reached",
+    "ours, MiB", "other, MiB", "ratio", "target",
+)  # fmt: skip
+
+
+def lines_of(results: Results) -> list[tuple[str, ...]]:
+    """The cells of the table, as in ``HEADINGS``: medians (least-most) and ratios beside their targets.
+
+    The floor is the time that ours would take if all its operations ran at the rate of a large matrix product;
+    'reached' is its part of the time that ours does take.
+    """
+    lines = []
+    for name, forms in results.items():
         row = ROWS[name]
         ours, other = forms["ours"], forms[row.other]
-        rate = record["operations_a_second"]["bfloat16" if row.bf16("ours") else "float32"]
-        table.add_row(
-            f"{name} / {row.other}",
-            *(f"{f['median_s']:.3f} ({f['least_s']:.3f}-{f['most_s']:.3f})" for f in (ours, other)),
-            *_against(ours["median_s"] / other["median_s"], row.time_target),
-            f"{ours['flop'] / rate:.3f}",
-            *(f"{f['peak_mib']:.0f}" for f in (ours, other)),
-            *_against(ours["peak_mib"] / other["peak_mib"], row.memory_target),
+        floor = ours["flop"] / ours["rate"]
+        lines.append(
+            (
+                name,
+                row.other,
+                *(f"{f['median_s']:.3f} ({f['least_s']:.3f}-{f['most_s']:.3f})" for f in (ours, other)),
+                *_against(ours["median_s"] / other["median_s"], row.time_target),
+                f"{floor:.3f}",
+                f"{floor / ours['median_s']:.0%}",
+                *(f"{f['peak_mib']:.0f}" for f in (ours, other)),
+                *_against(ours["peak_mib"] / other["peak_mib"], row.memory_target),
+            )
         )
-    return table
+    return lines
 
 
 def _against(ratio: float, target: float | None) -> tuple[str, str]:
     if target is None:
         return f"{ratio:.3f}", ""
-    return f"{ratio:.3f}", f"{target:.3f} {'met' if ratio <= target else 'missed'}"
+    return f"{ratio:.3f}", f"{target:.3g} {'met' if ratio <= target else 'missed'}"
 
 
-def plot(results: dict, path: str) -> None:
-    """Time and memory of a whole view against the number of names and against the image's size."""
+def table_of(results: Results) -> Table:
+    """The table for a terminal."""
+    table = Table()
+    for number, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="left" if number < 2 else "right")
+    for line in lines_of(results):
+        table.add_row(*line)
+    return table
+
+
+def markdown_of(record: Mapping[str, Any]) -> str:
+    """The table for a page, with the machine that it was measured on and the rows that failed."""
+    lines = [HEADINGS, ("---", "---", *["---:"] * (len(HEADINGS) - 2)), *lines_of(record["results"])]
+    text = f"Python {record['python']}, torch {record['torch']}, {record['device']}.\n\n"
+    text += "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    if record["failed"]:
+        text += "\nNot measured:\n" + "".join(f"- {why}\n" for why in record["failed"].values())
+    return text
+
+
+def plot(results: Results, path: str) -> None:
+    """Time and memory against what the rows' panels name, a line of two plots each; nothing without such rows."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    panels: dict[str, list[Row]] = {}
+    panels: dict[str, list[tuple[int, str]]] = {}
     for name in results:
-        row = ROWS[name]
-        if row.plot:
-            panels.setdefault(row.plot[0], []).append(row)
+        for label, place in ROWS[name].plot:
+            panels.setdefault(label, []).append((place, name))
     if not panels:
-        raise SystemExit("error: none of these rows belongs to the plot; measure whole-7, whole-59 ... too")
+        return
     figure, axes = pyplot.subplots(len(panels), 2, figsize=(9, 3.2 * len(panels)), layout="constrained", squeeze=False)
-    for (label, rows), line in zip(panels.items(), axes, strict=True):
+    for (label, points), line in zip(panels.items(), axes, strict=True):
         for axis, key, unit in zip(line, ("median_s", "peak_mib"), ("seconds", "peak memory, MiB"), strict=True):
+            highest = max(results[name][form][key] for _, name in points for form in ("direct", "ours"))
             for form in ("direct", "ours"):
-                places = [row.plot[1] for row in rows]
-                axis.plot(places, [results[row.name][form][key] for row in rows], marker="o", label=form)
-            axis.set(xlabel=label, ylabel=unit, ylim=(0, None))
+                values = [(place, results[name][form][key]) for place, name in sorted(points)]
+                axis.plot(*zip(*values, strict=True), marker="o", label=form)
+            axis.set(xlabel=label, ylabel=unit, ylim=(0, 1.1 * highest))
             axis.legend()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)

@@ -1,4 +1,10 @@
-"""What tools/benchmark.py measures: a file for each system, whose ``ROWS`` are collected here."""
+"""What tools/benchmark.py measures.
+
+A system is a file here with a tuple ``ROWS`` of :class:`Row`, and stands in the list below. A row's ``prepare(form,
+device)`` builds what its form needs, with random weights, and returns the function that is timed. It is called in a
+new process for every form; gradients and autocast are as the row says when the function runs, not before. Nothing
+may be computed at import: the processes are forked from one that has imported all rows.
+"""
 
 from benchmark_rows import fisa, hclip
 from benchmark_rows.row import Row, Step

@@ -67,11 +67,11 @@ def _embeddings(clip, form, images, masks, text):
 
 ROWS = (
     *(
-        Row(f"fisa-names-{names}", partial(embed, names=names), plot=("FISA: names", names))
+        Row(f"fisa-names-{names}", partial(embed, names=names), plot=(("FISA: names", names),))
         for names in (7, 59, 150, 459, 847)
     ),
     *(
-        Row(f"fisa-proposals-{proposals}", partial(embed, proposals=proposals), plot=("FISA: proposals", proposals))
+        Row(f"fisa-proposals-{proposals}", partial(embed, proposals=proposals), plot=(("FISA: proposals", proposals),))
         for proposals in (25, 100, 200, 400)
     ),
     Row("fisa-vitl14-896", partial(embed, model="ViT-L-14-336", size=896)),

@@ -19,7 +19,7 @@ class Row:
             ours without bfloat16.
         training: whether gradients are wanted.
         time_target, memory_target: what ours may cost at most, as a part of the other form; None for no target.
-        plot: (panel, place on its x axis) of the plot, such as ('names', 150).
+        plot: (panel, place on its x axis) for each panel of the plot that it stands in, such as ('names', 150).
     """
 
     name: str
@@ -28,7 +28,7 @@ class Row:
     training: bool = False
     time_target: float | None = None
     memory_target: float | None = None
-    plot: tuple[str, int] | None = None
+    plot: tuple[tuple[str, int], ...] = ()
 
     def bf16(self, form: str) -> bool:
         """Whether a form runs under bfloat16 autocast: ours does where the other one is 'fp32'."""

@@ -1,0 +1,144 @@
+"""The benchmark itself: processes in turn, one that dies, tables, the plot."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+
+import benchmark
+import benchmark_measure
+import pytest
+import torch
+from benchmark_measure import MeasurementError, measure
+from benchmark_report import lines_of, markdown_of, plot
+from benchmark_rows import ROWS, Row
+
+A_MATRIX = torch.ones(8, 8)
+
+
+@pytest.fixture
+def steps(tmp_path, monkeypatch):
+    """Toy rows, whose steps write down what they see."""
+    monkeypatch.setattr(benchmark_measure, "PROCESSES", multiprocessing.get_context("fork"))
+    notes = tmp_path / "steps.txt"
+    notes.touch()
+
+    def prepare(form, device):
+        torch.set_num_threads(1)  # a forked process has not the threads of the one before
+        held = torch.ones(64 << 18) if form == "direct" else None
+
+        def step():
+            kind = (A_MATRIX @ A_MATRIX).dtype
+            with notes.open("a") as file:
+                file.write(f"{form} {str(kind)[6:]} {torch.is_grad_enabled()} {os.getpid()}\n")
+            return held
+
+        return step
+
+    def dies(form, device):
+        torch.set_num_threads(1)
+        count = iter(range(3))
+        return lambda: os._exit(7) if next(count) == 2 else None
+
+    for row in (
+        Row("toy", prepare, time_target=0.5),
+        Row("toy-pair", prepare, other="frozen", training=True),
+        Row("toy-bf16", prepare, other="fp32"),
+        Row("toy-dead", dies),
+    ):
+        monkeypatch.setitem(ROWS, row.name, row)
+    return lambda: [line.split() for line in notes.read_text().splitlines()]
+
+
+def test_direct_forms_run_alone_and_others_in_turn(steps):
+    found = measure(ROWS["toy"], "cpu", repeat=3, seconds=60)
+    assert [line[0] for line in steps()] == ["ours"] * 4 + ["direct"] * 4, "one step more than is timed"
+    assert found["ours"]["count"] == found["direct"]["count"] == 3
+    assert found["ours"]["flop"] == 2 * 8**3 and found["ours"]["rate"] > 1e9
+    assert found["direct"]["peak_mib"] > found["ours"]["peak_mib"] + 60
+    assert len({line[3] for line in steps()}) == 2
+    before = len(steps())
+    measure(ROWS["toy-pair"], "cpu", repeat=3, seconds=0)
+    assert [line[0] for line in steps()[before:]] == ["ours", "frozen"] + ["ours", "frozen"] * 3
+    assert all(line[2] == "True" for line in steps()[before:]) and steps()[0][2] == "False"
+
+
+def test_slow_steps_are_repeated_less_and_bf16_is_ours_alone(steps):
+    assert measure(ROWS["toy"], "cpu", repeat=3, seconds=0)["direct"]["count"] == 1
+    before = len(steps())
+    measure(ROWS["toy-bf16"], "cpu", repeat=1, seconds=0)
+    assert {tuple(line[:2]) for line in steps()[before:]} == {("ours", "bfloat16"), ("fp32", "float32")}
+
+
+def test_a_process_that_dies_costs_its_row_alone(steps, tmp_path, monkeypatch, capsys):
+    with pytest.raises(MeasurementError, match=r"toy-dead \(ours\) ended with exit code 7"):
+        measure(ROWS["toy-dead"], "cpu", repeat=5, seconds=60)
+    files = {name: tmp_path / f"b.{name}" for name in ("json", "markdown")}
+    options = [part for name, file in files.items() for part in (f"--{name}", str(file))]
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", "toy-dead", "toy", *options, "--device", "cpu"])
+    monkeypatch.setattr(benchmark, "preload", lambda: None)
+    assert benchmark.main() == 1
+    record = json.loads(files["json"].read_text())
+    assert list(record["results"]) == ["toy"] and "exit code 7" in record["failed"]["toy-dead"]
+    text = files["markdown"].read_text()
+    assert "| toy | direct |" in text and "toy-dead (ours) ended" in text
+    assert "toy-dead" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["whole-8"], "no rows ['whole-8']; choose from encode-384"),
+        (["--repeat", "0"], "--repeat must be at least 1"),
+        (["--json", "absent/b.json"], "absent to write b.json into"),
+    ],
+)
+def test_bad_arguments(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main()
+    assert message in capsys.readouterr().err
+
+
+def figures(median: float, peak: float) -> dict[str, float]:
+    return dict(median_s=median, least_s=median - 1, most_s=median + 1, count=3, peak_mib=peak, flop=1e9, rate=1e9)
+
+
+def test_the_table_and_the_plot(tmp_path):
+    results = {
+        "train-171": {"ours": figures(4, 500), "direct": figures(40, 1000)},
+        "train-171-adapters": {"ours": figures(4.4, 500), "frozen": figures(4, 450)},
+        "whole-150": {"ours": figures(2, 500), "direct": figures(4, 1000)},
+        "whole-7": {"ours": figures(1, 500), "direct": figures(3, 1000)},
+    }
+    lines = {line[0]: line for line in lines_of(results)}
+    assert lines["train-171"][2:8] == (
+        "4.000 (3.000-5.000)",
+        "40.000 (39.000-41.000)",
+        "0.100",
+        "0.2 met",
+        "1.000",
+        "25%",
+    )
+    assert lines["train-171"][8:] == ("500", "1000", "0.500", "0.25 missed")
+    assert lines["train-171-adapters"][4:6] == ("1.100", "1.05 missed")
+    machine = dict(python="3", torch="2", device="cpu", failed={})
+    assert markdown_of(dict(machine, results=results)).count("\n| ") == 2 + len(results)
+    plot(results, str(tmp_path / "plot.png"))
+    assert (tmp_path / "plot.png").stat().st_size > 5000
+    plot({"train-171": results["train-171"]}, str(tmp_path / "none.png"))
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_all_that_was_promised_is_measured():
+    assert {f"whole-{names}" for names in (7, 59, 150, 459, 847)} < set(ROWS)
+    targets = {
+        "train-171": (1 / 5, 1 / 4), "whole-7": (1 / 6, None), "whole-150": (1 / 3, None), "slide-7": (1 / 8, None),
+        "text-171": (1 / 5, None), "text-847": (1 / 5, None), "train-171-adapters": (1.05, None),
+        "train-171-bf16": (1.0, 1.0),
+    }  # fmt: skip
+    assert {name: (ROWS[name].time_target, ROWS[name].memory_target) for name in targets} == targets
+    panels = {label for row in ROWS.values() for label, _ in row.plot}
+    assert {"names", "image side, pixels, 7 names"} <= panels

@@ -1,0 +1,181 @@
+"""Timing the forms of a row, each in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+import torch
+from benchmark_rows import ROWS, Row
+from torch.utils.flop_counter import FlopCounterMode
+
+from hclip_mmseg.apis.memory import keep_freed_memory
+
+PROCESSES = multiprocessing.get_context("forkserver")
+"""New processes are forked from one that has imported all and done nothing, which spares each the imports."""
+
+
+class MeasurementError(RuntimeError):
+    """A process that measures ended before it was done."""
+
+
+class Measured:
+    """One form of a row in its process, run step by step.
+
+    Made after a first step, which is not timed. Where that costs another one nothing, two of them can
+    be alive and run in turn.
+
+    Args:
+        row: name of the row.
+        form: 'ours' or the row's other form.
+        device: 'cpu' or 'cuda'.
+
+    Raises:
+        MeasurementError: here or later, if the process ends by itself.
+    """
+
+    def __init__(self, row: str, form: str, device: str) -> None:
+        self.what = f"{row} ({form})"
+        self.seconds: list[float] = []
+        self._pipe, theirs = PROCESSES.Pipe()
+        self._process = PROCESSES.Process(target=serve, args=(theirs, row, form, device), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._answer()
+
+    def step(self) -> None:
+        """Times one more step."""
+        self._pipe.send("step")
+        self.seconds.append(self._answer())
+
+    def end(self) -> dict[str, float]:
+        """Ends the process.
+
+        Returns:
+            ``median_s``, ``least_s``, ``most_s`` of ``count`` steps, ``peak_mib``, ``flop`` (operations of a step's
+            matrix products and convolutions), ``rate`` (operations a second of a large matrix product, measured
+            in between).
+        """
+        self._pipe.send("end")
+        found = self._answer()
+        self._process.join()
+        return {
+            "median_s": statistics.median(self.seconds),
+            "least_s": min(self.seconds),
+            "most_s": max(self.seconds),
+            "count": len(self.seconds),
+            **found,
+        }
+
+    def kill(self) -> None:
+        """Ends the process at once, if it is not at its end."""
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+
+    def _answer(self):
+        try:
+            return self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            code = self._process.exitcode
+            why = " (killed: too little memory?)" if code == -9 else ""
+            raise MeasurementError(f"{self.what} ended with exit code {code}{why}") from None
+
+
+def preload() -> None:
+    """Lets the processes to come share the imports; to be called before the first of them."""
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    PROCESSES.set_forkserver_preload(["benchmark_rows"])
+
+
+def measure(row: Row, device: str, repeat: int, seconds: float) -> dict[str, dict[str, float]]:
+    """Both forms of a row.
+
+    Direct forms need much memory and are far away in time, so they have the machine alone, for up to ``seconds``
+    (at least one step, at most ``repeat``). Others are compared with ours step by step, ``repeat`` times, so that
+    both meet the same machine.
+
+    Returns:
+        'ours' and the other form -> see :meth:`Measured.end`.
+
+    Raises:
+        MeasurementError: if a process ends by itself.
+    """
+    if row.other == "direct":
+        found = {}
+        for form in ("ours", row.other):
+            found |= _in_turn([form], row, device, repeat, seconds)
+        return found
+    return _in_turn(["ours", row.other], row, device, repeat, float("inf"))
+
+
+def _in_turn(forms: list[str], row: Row, device: str, repeat: int, seconds: float) -> dict[str, dict[str, float]]:
+    measured: dict[str, Measured] = {}
+    try:
+        for form in forms:
+            measured[form] = Measured(row.name, form, device)
+        start, steps = time.perf_counter(), 0
+        while steps < repeat and (steps == 0 or time.perf_counter() - start < seconds):
+            for one in measured.values():
+                one.step()
+            steps += 1
+        return {form: one.end() for form, one in measured.items()}
+    finally:
+        for one in measured.values():
+            one.kill()
+
+
+def serve(pipe: Connection, name: str, form: str, device: str) -> None:
+    """The process of a :class:`Measured`."""
+    keep_freed_memory()
+    row = ROWS[name]
+    run = row.prepare(form, device)
+    dtype = torch.bfloat16 if row.bf16(form) else torch.float32
+    with (
+        torch.set_grad_enabled(row.training),
+        torch.autocast(device, torch.bfloat16, enabled=row.bf16(form)),
+    ):
+        with FlopCounterMode(display=False) as counter:
+            timed(run, device)
+        pipe.send("ready")
+        while pipe.recv() == "step":
+            pipe.send(timed(run, device))
+    peak = peak_mib(device)
+    pipe.send({"peak_mib": peak, "flop": counter.get_total_flops(), "rate": matrix_product_rate(device, dtype)})
+
+
+def timed(step: Callable[[], object], device: str) -> float:
+    """Seconds of a step: by device events on a GPU."""
+    if device == "cpu":
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    begin.record()
+    step()
+    end.record()
+    torch.cuda.synchronize()
+    return begin.elapsed_time(end) / 1000
+
+
+def peak_mib(device: str) -> float:
+    """The most memory that this process has held; the device's on a GPU."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**20
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+def matrix_product_rate(device: str, dtype: torch.dtype) -> float:
+    """Operations a second of the best of five products of two large matrices."""
+    side = 2048 if device == "cpu" else 8192
+    a, b = torch.randn(2, side, side, device=device).to(dtype)
+    return 2 * side**3 / min(timed(lambda: a @ b, device) for _ in range(5))

@@ -34,6 +34,7 @@ model = dict(
         guidance_channels=(64, 32),
         guidance_projections=(8, 8),
         prior=0.02,
+        training_chunk=None,  # maps so small need not be computed again for the memory's sake
     ),
     # a head that learns from nothing in minutes says little to CLIP at first; this says which name a token is of
     auxiliary_head=dict(

@@ -11,7 +11,7 @@ from open_clip.timm_model import TimmModel
 from timm.models.eva import Eva, EvaAttention, EvaBlock
 from torch import Tensor, nn
 
-from hclip_mmseg.clip.image_tower import resized_positions
+from hclip_mmseg.clip.positions import resized_positions
 
 
 class EvaTower(nn.Module):

@@ -5,35 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from open_clip.transformer import Transformer, VisionTransformer
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter
 from hclip_mmseg.clip.attention import Block, Projections, run_block, run_dense_block
+from hclip_mmseg.clip.positions import HeldPositions
 
 ProjectionsOf = Callable[[int], Projections]
-
-
-def resized_positions(
-    positions: Tensor, grid: tuple[int, int], to: tuple[int, int], interpolation: str = "bicubic"
-) -> Tensor:
-    """Positional embeddings of another grid of patches.
-
-    Args:
-        positions: [1 + rows * columns, width], the CLS token's first.
-        grid: their rows and columns.
-        to: the rows and columns that are wanted.
-        interpolation: 'bicubic' or 'bilinear'.
-
-    Returns:
-        [1 + rows * columns, width] of the new grid; the CLS token's stays as it is.
-    """
-    if grid == to:
-        return positions
-    patches = positions[1:].reshape(1, *grid, -1).permute(0, 3, 1, 2)
-    patches = F.interpolate(patches, size=to, mode=interpolation, align_corners=False)
-    return torch.cat([positions[:1], patches[0].flatten(1).T])
 
 
 class ImageTower(nn.Module):
@@ -58,6 +37,7 @@ class ImageTower(nn.Module):
         self.ln_post: nn.Module = visual.ln_post
         self.proj: nn.Parameter = visual.proj
         self.grid_size: tuple[int, int] = tuple(visual.grid_size)
+        self.held_positions = HeldPositions()
 
     @property
     def blocks(self) -> Sequence[Block]:
@@ -101,7 +81,7 @@ class ImageTower(nn.Module):
 
     def positions(self, grid: tuple[int, int]) -> Tensor:
         """Positional embeddings [1 + rows * columns, width], the patches' resized to ``grid``."""
-        return resized_positions(self.positional_embedding, self.grid_size, grid, self.interpolation)
+        return self.held_positions.resized(self.positional_embedding, self.grid_size, grid, self.interpolation)
 
     def embed(self, images: Tensor, adapter: Adapter | None = None) -> Tensor:
         """Normalised images [B, 3, H, W] -> tokens before the first block [B, 1 + patches, width], CLS first."""
@@ -132,7 +112,8 @@ class ImageTower(nn.Module):
         Args:
             images: normalised images [B, 3, H, W], sides multiples of the patch.
             projections: block index -> what computes its projections.
-            collect: indices of blocks (from 0, the last excluded) whose outputs are wanted.
+            collect: indices of blocks (from 0) whose outputs are wanted; of the last, the dense tokens before
+                their projection.
             residual: see :func:`~hclip_mmseg.clip.attention.run_dense_block`.
             adapter: what works on the tokens outside of the blocks, where it is not folded.
 
@@ -145,6 +126,7 @@ class ImageTower(nn.Module):
         tokens = run_dense_block(self.blocks[last], x, projections(last), residual)
         if adapter is not None:
             tokens = adapter.side("image", [*states.values(), tokens])
+        states[last] = tokens
         return self.project(tokens, adapter), [states[index] for index in collect]
 
     def encode_image(

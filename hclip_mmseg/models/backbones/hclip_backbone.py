@@ -35,6 +35,8 @@ class HCLIPBackbone(BaseModule):
         adapter: ``dict(type='POP', ...)`` (layers and widths are filled in), or None for plain CLIP.
         guidance_layers: blocks whose outputs guide the head, counted from 0; () for none.
         guidance_channels: channels of their maps, upsampled 2 and 4 times.
+        out_layers: blocks whose outputs are given as they are, counted from 0; the last one's are the dense
+            tokens before their projection.
         train_positions: whether both positional embeddings are trained.
         residual: of the last block, see :func:`~hclip_mmseg.clip.attention.run_dense_block`.
         checkpoint_text: compute the text tower's blocks again in the backward pass, for less memory.
@@ -49,6 +51,7 @@ class HCLIPBackbone(BaseModule):
         train_positions: bool = True,
         residual: str = "cls",
         checkpoint_text: bool = False,
+        out_layers: Sequence[int] = (),
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -63,7 +66,8 @@ class HCLIPBackbone(BaseModule):
         self.residual = residual
         self.checkpoint_text = checkpoint_text
         self.guidance_layers = tuple(guidance_layers)
-        self._check_guidance(guidance_channels)
+        self.out_layers = tuple(out_layers)
+        self._check_layers(guidance_channels)
         self.guidance_upsamples = nn.ModuleList(
             nn.ConvTranspose2d(self.image_tower.width, channels, kernel_size=scale, stride=scale)
             for channels, scale in zip(guidance_channels, (2, 4), strict=False)
@@ -81,7 +85,7 @@ class HCLIPBackbone(BaseModule):
         self._folded: dict[Tower, ImageTower | TextTower] = {}
         self._folded_versions: ParameterVersions | None = None
 
-    def _check_guidance(self, channels: Sequence[int]) -> None:
+    def _check_layers(self, channels: Sequence[int]) -> None:
         last = self.image_tower.layers - 1
         if len(channels) != len(self.guidance_layers) or len(channels) not in (0, 2):
             raise ValueError(
@@ -92,6 +96,8 @@ class HCLIPBackbone(BaseModule):
             raise ValueError(
                 f"guidance_layers {self.guidance_layers} must be blocks 0 to {last - 1} of the image tower's {last + 1}"
             )
+        if any(not 0 <= layer <= last for layer in self.out_layers):
+            raise ValueError(f"out_layers {self.out_layers} must be blocks 0 to {last} of the image tower's {last + 1}")
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Dense features of images.
@@ -100,15 +106,15 @@ class HCLIPBackbone(BaseModule):
             images: normalised [B, 3, H, W]; sides are multiples of the patch.
 
         Returns:
-            guidance maps [B, channels, 2 h, 2 w] and [B, channels, 4 h, 4 w] (if any), then the projected
-            dense tokens [B, embed_dim, h, w], for h x w patches.
+            guidance maps [B, channels, 2 h, 2 w] and [B, channels, 4 h, 4 w] (if any), outputs of ``out_layers``
+            [B, width, h, w] (if any), then the projected dense tokens [B, embed_dim, h, w], for h x w patches.
         """
         grid = self.image_tower.grid_of(*images.shape[-2:])
         tower, adapter = self._current("image")
         tokens, inner = tower(
             images,
             self._projections_of("image", tower, adapter),
-            collect=self.guidance_layers,
+            collect=(*self.guidance_layers, *self.out_layers),
             residual=self.residual,
             adapter=adapter,
         )
@@ -116,8 +122,9 @@ class HCLIPBackbone(BaseModule):
         def to_map(x: Tensor) -> Tensor:
             return x[:, 1:].transpose(1, 2).unflatten(2, grid)
 
-        guidance = [upsample(to_map(x)) for upsample, x in zip(self.guidance_upsamples, inner, strict=True)]
-        return (*guidance, to_map(tokens))
+        guides = len(self.guidance_layers)
+        guidance = [upsample(to_map(x)) for upsample, x in zip(self.guidance_upsamples, inner[:guides], strict=True)]
+        return (*guidance, *map(to_map, inner[guides:]), to_map(tokens))
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
@@ -202,7 +209,8 @@ class HCLIPBackbone(BaseModule):
             return self.adapter.folded(tower, self._tower(tower))
 
     def unfold(self) -> None:
-        """Forgets the folded weights; the next use without gradients folds again."""
+        """Forgets all that was computed from weights; the next use without gradients computes it again."""
+        self.image_tower.held_positions.forget()
         self._folded = {}
         self._folded_versions = None
 

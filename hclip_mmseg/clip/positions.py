@@ -1,0 +1,70 @@
+"""Learned positional embeddings on other grids of patches than their own."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hclip_mmseg.adapters import ParameterVersions
+
+
+def resized_positions(
+    positions: Tensor, grid: tuple[int, int], to: tuple[int, int], interpolation: str = "bicubic"
+) -> Tensor:
+    """Positional embeddings of another grid of patches.
+
+    Args:
+        positions: [1 + rows * columns, width], the CLS token's first.
+        grid: their rows and columns.
+        to: the rows and columns that are wanted.
+        interpolation: 'bicubic' or 'bilinear'.
+
+    Returns:
+        [1 + rows * columns, width] of the new grid; the CLS token's stays as it is.
+    """
+    if grid == to:
+        return positions
+    patches = positions[1:].reshape(1, *grid, -1).permute(0, 3, 1, 2)
+    patches = F.interpolate(patches, size=to, mode=interpolation, align_corners=False)
+    return torch.cat([positions[:1], patches[0].flatten(1).T])
+
+
+class HeldPositions:
+    """Positional embeddings resized before, for as long as they need no gradient and have not changed.
+
+    Pictures come in many shapes, of which the last few are held.
+
+    Args:
+        most: how many grids are held at once.
+    """
+
+    def __init__(self, most: int = 16) -> None:
+        self.most = most
+        self._versions: ParameterVersions | None = None
+        self._held: dict[tuple[int, int], Tensor] = {}
+
+    def resized(self, positions: Tensor, grid: tuple[int, int], to: tuple[int, int], interpolation: str) -> Tensor:
+        """See :func:`resized_positions`."""
+        if grid == to or (positions.requires_grad and torch.is_grad_enabled()):
+            return resized_positions(positions, grid, to, interpolation)
+        if self._versions is None or not self._versions.current([positions]):
+            self._held.clear()
+            self._versions = ParameterVersions([positions])
+        if to not in self._held:
+            with torch.inference_mode(False), torch.no_grad():
+                made = resized_positions(positions, grid, to, interpolation)
+            if len(self._held) == self.most:
+                del self._held[next(iter(self._held))]
+            self._held[to] = made
+        return self._held[to]
+
+    def forget(self) -> None:
+        """Drops what is held: after writes that leave no trace in the parameter, as through its ``.data``."""
+        self._versions = None
+
+    def __deepcopy__(self, memo: dict[int, object]) -> HeldPositions:
+        return HeldPositions(self.most)
+
+    def __reduce__(self) -> tuple[type[HeldPositions], tuple[int]]:
+        return HeldPositions, (self.most,)

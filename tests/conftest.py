@@ -1,6 +1,7 @@
 """What tests of several folders share."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,14 @@ keep_freed_memory()
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))  # for miniature.py
+
+
+@pytest.fixture(scope="session", autouse=True)
+def configs_as_they_come() -> Iterator[None]:
+    """MMEngine lays out a run's config with yapf whenever it prints or saves it, for longer than a tiny run takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **options: (text, True))
+        yield
 
 
 @pytest.fixture(scope="session")

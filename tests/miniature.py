@@ -50,8 +50,7 @@ test_evaluator = dict(type="OpenVocabIoUMetric", iou_metrics=["mIoU"])
 test_cfg = dict(type="TestLoop")
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=3)
 optim_wrapper = dict(type="OptimWrapper", optimizer=dict(type="SGD", lr=0.1, momentum=0.9))
-default_hooks = dict(checkpoint=dict(type="CheckpointHook", by_epoch=False, interval=1,
-                                     backend_args=dict(backend="atomic")),
+default_hooks = dict(checkpoint=dict(type="AtomicCheckpointHook", by_epoch=False, interval=1),
                      logger=dict(type="LoggerHook", interval=1, log_metric_by_epoch=False))
 custom_hooks = [dict(type="DCRCHook", interval=0), dict(type="VocabularyHook")]
 visualizer = dict(type="OpenVocabVisualizer", vis_backends=[dict(type="LocalVisBackend")])
@@ -99,9 +98,7 @@ def write_tiny_config(path: Path, data_root: Path, batch: int = 4) -> Path:
     return path
 
 
-def run_script(
-    *arguments: object, cwd: Path, script: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
+def run_script(*arguments: object, cwd: Path, script: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run a script of the repository as a person would, from any folder; `script` goes before its path."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, *script, *map(str, arguments)]

@@ -7,18 +7,13 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    # MMEngine removes the oldest checkpoint before it saves the next: keep two, and one is whole at any time
-    checkpoint=dict(
-        type="CheckpointHook", by_epoch=False, interval=10000, max_keep_ckpts=2, backend_args=dict(backend="atomic")
-    ),
+    checkpoint=dict(type="AtomicCheckpointHook", by_epoch=False, interval=10000, max_keep_ckpts=2),
     sampler_seed=dict(type="DistSamplerSeedHook"),
     visualization=dict(type="OpenVocabVisualizationHook"),
 )
 custom_hooks = [dict(type="DCRCHook"), dict(type="VocabularyHook")]
 
-visualizer = dict(
-    type="OpenVocabVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer"
-)
+visualizer = dict(type="OpenVocabVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer")
 log_processor = dict(by_epoch=False)
 log_level = "INFO"
 

@@ -1,6 +1,6 @@
-"""Registered hooks, optimizer wrappers, model wrappers and a file backend."""
+"""Registered hooks, optimizer wrappers and model wrappers."""
 
-from hclip_mmseg.engine.atomic_backend import AtomicLocalBackend
+from hclip_mmseg.engine.atomic_checkpoint_hook import AtomicCheckpointHook
 from hclip_mmseg.engine.bf16_optim_wrapper import BF16OptimWrapper
 from hclip_mmseg.engine.comparison_hook import ComparisonHook
 from hclip_mmseg.engine.dcrc_hook import DCRCHook
@@ -10,7 +10,7 @@ from hclip_mmseg.engine.summary_hook import SummaryHook
 from hclip_mmseg.engine.vocabulary_hook import VocabularyHook
 
 __all__ = [
-    "AtomicLocalBackend",
+    "AtomicCheckpointHook",
     "BF16OptimWrapper",
     "ComparisonHook",
     "DCRCHook",

@@ -35,15 +35,17 @@ custom_imports = dict(imports=["hclip_mmseg", "killer"], allow_failed_imports=Fa
 KILLER = """
 import os, signal
 
-replace, calls = os.replace, []
+from mmengine.fileio import LocalBackend
 
-def killed_while_saving(source, target):
-    calls.append(target)
-    if str(target).endswith("iter_3.pth"):
+put = LocalBackend.put
+
+def killed_while_writing(self, obj, filepath):
+    if "iter_3.pth" in str(filepath):
+        put(self, obj[: len(obj) // 2], filepath)
         os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
+    put(self, obj, filepath)
 
-os.replace = killed_while_saving
+LocalBackend.put = killed_while_writing
 """
 
 
@@ -52,17 +54,26 @@ def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(coco_stu
     (tmp_path / "killed.py").write_text(KILLED)
     (tmp_path / "killer.py").write_text(KILLER)
     work = tmp_path / "work"
-    script, options = repository / "tools/train.py", ("--work-dir", work, "--cfg-options", "train_cfg.max_iters=4")
+    script = repository / "tools/train.py"
+    options = (
+        "--work-dir",
+        work,
+        "--cfg-options",
+        "train_cfg.max_iters=4",
+        "default_hooks.checkpoint.max_keep_ckpts=1",
+    )
     program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
     program += f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
     ended = run_script(tmp_path / "killed.py", *options, cwd=tmp_path, script=("-c", program))
     assert ended.returncode == -9, ended.stderr[-2000:]
     assert not (work / "iter_3.pth").exists()
     weights_of(work / "iter_2.pth")
+    assert (work / "last_checkpoint").read_text() == str(work / "iter_2.pth")
     ended = run_script(script, config, "--resume", *options, cwd=tmp_path)
     assert ended.returncode == 0, ended.stderr[-2000:]
     whole = train(config, tmp_path / "whole", 4)
     resumed = weights_of(work / "iter_4.pth")
+    assert {path.name for path in work.glob("iter_*")} == {"iter_4.pth"}
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 

@@ -1,10 +1,10 @@
 """Training in parts, and by several processes, is the same training."""
 
-import socket
+import json
 
 import pytest
 import torch
-from miniature import run_script, write_tiny_config
+from miniature import run_script, torchrun, write_tiny_config
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -77,11 +77,20 @@ def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(coco_stu
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
-def test_accumulated_gradients_equal_a_larger_batch(tiny_config, coco_stuff, tmp_path):
-    whole = train(tiny_config, tmp_path / "whole", 3)
+@pytest.mark.parametrize("wrapper, tolerance", [("OptimWrapper", 1e-4), ("BF16OptimWrapper", 0.02)])
+def test_accumulated_gradients_equal_a_larger_batch(tiny_config, coco_stuff, tmp_path, wrapper, tolerance):
+    changes = {"optim_wrapper.type": wrapper}
+    start = train(tiny_config, tmp_path / "start", 1, **{"optim_wrapper.optimizer.lr": 0.0})
+    whole = train(tiny_config, tmp_path / "whole", 3, **changes)
     half = write_tiny_config(tmp_path / "half.py", coco_stuff, batch=2)
-    parts = train(half, tmp_path / "parts", 6, **{"optim_wrapper.accumulative_counts": 2})
-    assert_same_weights(parts, whole)
+    parts = train(half, tmp_path / "parts", 6, **changes, **{"optim_wrapper.accumulative_counts": 2})
+    way = distance(whole, start)
+    assert way > 0.1 and not torch.equal(whole["backbone.adapter.tensor"], start["backbone.adapter.tensor"])
+    assert distance(parts, whole) < tolerance * way
+
+
+def distance(one, other):
+    return sum((one[name] - other[name]).double().square().sum() for name in one).sqrt()
 
 
 def test_bf16_trains_on_the_cpu(tiny_config, tmp_path):
@@ -102,37 +111,46 @@ def assert_same_weights(found, expected):
         torch.testing.assert_close(found[name], tensor, atol=2e-5, rtol=1e-4, msg=message)
 
 
-@pytest.fixture
-def port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def loss_curve(work_dir):
+    (file,) = work_dir.rglob("scalars.json")
+    return [entry["loss"] for entry in map(json.loads, file.read_text().splitlines()) if "loss" in entry]
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_several_processes_train_as_one(tiny_config, coco_stuff, repository, tmp_path, port, processes):
+def test_torchrun_trains_and_tests_as_one_process(tiny_config, coco_stuff, repository, tmp_path):
     one = train(tiny_config, tmp_path / "one", 3)
-    half = write_tiny_config(tmp_path / "half.py", coco_stuff, batch=4 // processes)
-    launcher = ("-m", "torch.distributed.run", f"--nproc_per_node={processes}", f"--master_port={port}")
+    half = write_tiny_config(tmp_path / "half.py", coco_stuff, batch=2)
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     ended = run_script(
         repository / "tools/train.py", half, "--work-dir", tmp_path / "two", "--launcher", "pytorch",
         cwd=tmp_path, script=launcher,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
-    for iteration in (1, 2):
-        name = f"iter_{iteration}.pth"
-        assert_same_weights(weights_of(tmp_path / "two" / name), weights_of(tmp_path / "one" / name))
-    two = weights_of(tmp_path / "two/iter_3.pth")
-    start = train(tiny_config, tmp_path / "start", 1, **{"optim_wrapper.optimizer.lr": 0.0})
-    assert any((one[name] - start[name]).abs().max() > 1e-3 for name in one), "nothing was learned"
-    assert_same_weights(two, one)
-
-    tested = run_script(
-        repository / "tools/test.py", half, tmp_path / "two/iter_3.pth", "--launcher", "pytorch",
-        "--work-dir", tmp_path / "tested", cwd=tmp_path, script=launcher,
+    assert_same_weights(weights_of(tmp_path / "two/iter_3.pth"), one)
+    torchrun(
+        2, repository / "tools/test.py", half, tmp_path / "two/iter_3.pth", "--work-dir", tmp_path / "tested",
+        cwd=tmp_path,
     )  # fmt: skip
-    assert tested.returncode == 0, tested.stderr[-3000:]
-    assert "mIoU" in tested.stdout + tested.stderr
+    (log,) = (tmp_path / "tested").rglob("*.log")
+    assert "mIoU" in log.read_text()
+
+
+@pytest.mark.parametrize("processes, accumulated", [(2, 1), (4, 1), (2, 2)])
+def test_several_processes_have_the_curve_of_one(tiny_config, coco_stuff, repository, tmp_path, processes, accumulated):
+    one = train(tiny_config, tmp_path / "one", 3)
+    start = train(tiny_config, tmp_path / "start", 1, **{"optim_wrapper.optimizer.lr": 0.0})
+    part = write_tiny_config(tmp_path / "part.py", coco_stuff, batch=4 // processes // accumulated)
+    torchrun(
+        processes, repository / "tools/train.py", part, "--work-dir", tmp_path / "several", "--cfg-options",
+        f"train_cfg.max_iters={3 * accumulated}", f"optim_wrapper.accumulative_counts={accumulated}", cwd=tmp_path,
+    )  # fmt: skip
+    for iteration in range(1, 4):
+        several = weights_of(tmp_path / f"several/iter_{iteration * accumulated}.pth")
+        assert_same_weights(several, weights_of(tmp_path / f"one/iter_{iteration}.pth"))
+    # logged losses are means over the iterations so far
+    curve, expected = loss_curve(tmp_path / "several")[accumulated - 1 :: accumulated], loss_curve(tmp_path / "one")
+    assert curve == pytest.approx(expected, rel=1e-4)
+    assert expected[2] < 0.95 * expected[0]
+    assert not torch.equal(one["backbone.adapter.tensor"], start["backbone.adapter.tensor"])
 
 
 SHARDED = """
@@ -143,22 +161,14 @@ custom_hooks = [dict(type="DCRCHook", interval=2), dict(type="VocabularyHook")]
 """
 
 
-def test_fsdp_trains_as_one_process_and_its_checkpoints_are_whole(tiny_config, coco_stuff, repository, tmp_path, port):
+def test_fsdp_trains_as_one_process_and_its_checkpoints_are_whole(tiny_config, coco_stuff, repository, tmp_path):
     one = train(tiny_config, tmp_path / "one", 3)
     write_tiny_config(tmp_path / "half.py", coco_stuff, batch=2)
     sharded = tmp_path / "sharded.py"
     sharded.write_text(SHARDED)
-    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}")
-
-    def run(*arguments):
-        ended = run_script(
-            repository / "tools/train.py", sharded, "--work-dir", tmp_path / "fsdp", "--launcher", "pytorch",
-            *arguments, cwd=tmp_path, script=launcher,
-        )  # fmt: skip
-        assert ended.returncode == 0, ended.stderr[-3000:]
-
-    run("--cfg-options", "train_cfg.max_iters=2")
-    run("--resume")
+    options = (repository / "tools/train.py", sharded, "--work-dir", tmp_path / "fsdp")
+    torchrun(2, *options, "--cfg-options", "train_cfg.max_iters=2", cwd=tmp_path)
+    torchrun(2, *options, "--resume", cwd=tmp_path)
     checkpoint = tmp_path / "fsdp/iter_3.pth"
     assert_same_weights(weights_of(checkpoint), one)
     tested = run_script(

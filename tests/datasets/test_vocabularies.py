@@ -17,10 +17,11 @@ SIZES = {
     "pascal_voc_20": 20,
     "pascal_voc_20b": 59,
 }
+OV_COCO = {"ov_coco_17": 17, "ov_coco_48": 48, "ov_coco_65": 65}
 
 
 def test_every_benchmark_is_there():
-    assert {name: len(load_vocabulary(name)) for name in available_vocabularies()} == SIZES
+    assert {name: len(load_vocabulary(name)) for name in available_vocabularies()} == SIZES | OV_COCO
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -29,6 +30,13 @@ def test_lists_are_the_published_ones(name, shared):
     vocabulary = load_vocabulary(name)
     assert [list(names) for names in vocabulary.synonyms] == published["classes"]
     assert vocabulary.background_from == published.get("background_from")
+
+
+def test_ov_coco_is_the_published_split(shared):
+    published = json.loads((shared / "facts/ov_coco_split.json").read_text())
+    base, novel, both = (load_vocabulary(name).names for name in ("ov_coco_48", "ov_coco_17", "ov_coco_65"))
+    assert list(base) == published["base"] and set(novel) == set(published["novel"])
+    assert both == tuple(name for name in load_vocabulary("coco_object_80").names if name in base + novel)
 
 
 def test_coco_stuff_has_mmseg_label_order():

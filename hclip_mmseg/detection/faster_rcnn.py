@@ -1,0 +1,83 @@
+"""The detector that joins image and vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch.nn.functional as F
+from mmdet.models.detectors import FasterRCNN
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from torch import Tensor
+
+from hclip_mmseg.detection.features import PyramidFeatures
+
+
+@MODELS.register_module()
+class OpenVocabFasterRCNN(FasterRCNN):
+    """Finds the things that it is asked for by name: Faster R-CNN on CLIP (F-ViT of CLIPSelf and CLIM).
+
+    Backbone and text encoder are those of the segmentor. The backbone's inner blocks make the pyramid that proposals
+    and boxes come from; its dense tokens are CLIP's word on a region at test time.
+
+    Args:
+        text_encoder: the neck that owns the vocabulary.
+        backbone: gives (block maps ..., dense tokens) and has ``encode_text``, ``text_parameters``.
+        kwargs: of MMDetection's ``FasterRCNN``; ``roi_head`` is an ``OpenVocabRoIHead``.
+    """
+
+    def __init__(self, *, text_encoder: dict[str, Any], backbone: dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(backbone=backbone, **kwargs)
+        self.text_encoder = MODELS.build(text_encoder)
+        self.roi_head.set_names(self.vocabulary)
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The names that the model looks for, in label order."""
+        return self.text_encoder.vocabulary
+
+    def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+        """Replaces what the model looks for.
+
+        Args:
+            names: class names in label order; a name may list synonyms after commas.
+            templates: prompt templates, None keeps the present ones.
+
+        Raises:
+            ValueError: if names are empty, doubled or too long; the vocabulary stays as it was.
+        """
+        self.text_encoder.set_vocabulary(names, templates)
+        self.roi_head.set_names(self.vocabulary)
+
+    def extract_feat(self, batch_inputs: Tensor) -> PyramidFeatures:
+        """Normalised images [B, 3, H, W], sides multiples of the patch -> pyramid, dense tokens and text."""
+        *blocks, dense = self.backbone(batch_inputs)
+        text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
+        return PyramidFeatures(self.neck(blocks), dense, F.normalize(text.mean(dim=1), dim=-1))
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
+        """Losses of proposals and regions.
+
+        Raises:
+            ValueError: if a label is outside the vocabulary: which label, in which image.
+        """
+        names = len(self.vocabulary)
+        for sample in batch_data_samples:
+            labels = sample.gt_instances.labels
+            if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < names:
+                raise ValueError(
+                    f"{sample.metainfo.get('img_path', 'an image')} has labels {int(labels.min())} to "
+                    f"{int(labels.max())}, outside the vocabulary of {names} names; the dataset and the model's "
+                    "vocabulary do not belong together"
+                )
+        return super().loss(batch_inputs, batch_data_samples)
+
+    def predict(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
+    ) -> list[DetDataSample]:
+        """Detections of images, in ``pred_instances``, with ``vocabulary``, the names that labels stand for."""
+        samples = super().predict(batch_inputs, batch_data_samples, rescale)
+        for sample in samples:
+            sample.set_metainfo(dict(vocabulary=self.vocabulary))
+        return samples

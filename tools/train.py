@@ -10,8 +10,7 @@ from pathlib import Path
 if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import find_latest_checkpoint
 
 from hclip_mmseg.apis import checks, launch, record
 from hclip_mmseg.apis.memory import keep_freed_memory
@@ -50,7 +49,7 @@ def main() -> None:
         elif cfg.get("load_from"):
             cfg.load_from = str(checks.find_checkpoint(cfg.load_from))
         launch.distribute(cfg)
-        runner = RUNNERS.build(cfg) if "runner_type" in cfg else Runner.from_cfg(cfg)
+        runner = launch.build_trainer(cfg)
     record.write_record(runner)
     runner.train()
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import FlexibleRunner, Runner
 
 from .paths import locate, looked_in
 
@@ -92,6 +94,24 @@ def distribute(cfg: Config) -> None:
         find_unused_parameters=cfg.get("find_unused_parameters", False),
     )
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get("model_wrapper_cfg") or {}), "device_ids": None}
+
+
+def build_trainer(cfg: Config) -> Runner | FlexibleRunner:
+    """The runner that a config asks for by ``runner_type``, MMEngine's plain one by default.
+
+    Raises:
+        ValueError: if the config shares the model among processes, and this one has no others.
+    """
+    if "runner_type" not in cfg:
+        return Runner.from_cfg(cfg)
+    strategy = (cfg.get("strategy") or {}).get("type")
+    if strategy is not None and cfg.launcher == "none":
+        raise ValueError(
+            f"the config's strategy {strategy} shares the model among processes and this is one alone: start it with "
+            "tools/dist_train.sh CONFIG NUMBER, or by torchrun with --launcher pytorch"
+        )
+    cfg.setdefault("env_cfg", {})
+    return RUNNERS.build(cfg)
 
 
 def use_mixed_precision(cfg: Config) -> None:

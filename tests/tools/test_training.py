@@ -8,6 +8,8 @@ from miniature import run_script, torchrun, write_tiny_config
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from hclip_mmseg.apis.launch import build_trainer
+
 
 def train(config, work_dir, iterations, **changes):
     cfg = Config.fromfile(config)
@@ -111,9 +113,10 @@ def assert_same_weights(found, expected):
         torch.testing.assert_close(found[name], tensor, atol=2e-5, rtol=1e-4, msg=message)
 
 
-def loss_curve(work_dir):
-    (file,) = work_dir.rglob("scalars.json")
-    return [entry["loss"] for entry in map(json.loads, file.read_text().splitlines()) if "loss" in entry]
+def scalars(work_dir, name):
+    """What was logged under a name, in order, over all runs in the folder."""
+    lines = [line for file in sorted(work_dir.rglob("*.json")) if file.name != "run.json" for line in file.open()]
+    return [entry[name] for entry in map(json.loads, lines) if name in entry]
 
 
 def test_torchrun_trains_and_tests_as_one_process(tiny_config, coco_stuff, repository, tmp_path):
@@ -147,7 +150,10 @@ def test_several_processes_have_the_curve_of_one(tiny_config, coco_stuff, reposi
         several = weights_of(tmp_path / f"several/iter_{iteration * accumulated}.pth")
         assert_same_weights(several, weights_of(tmp_path / f"one/iter_{iteration}.pth"))
     # logged losses are means over the iterations so far
-    curve, expected = loss_curve(tmp_path / "several")[accumulated - 1 :: accumulated], loss_curve(tmp_path / "one")
+    curve, expected = (
+        scalars(tmp_path / "several", "loss")[accumulated - 1 :: accumulated],
+        scalars(tmp_path / "one", "loss"),
+    )
     assert curve == pytest.approx(expected, rel=1e-4)
     assert expected[2] < 0.95 * expected[0]
     assert not torch.equal(one["backbone.adapter.tensor"], start["backbone.adapter.tensor"])
@@ -158,6 +164,11 @@ _base_ = ["./half.py"]
 runner_type = "FlexibleRunner"
 strategy = dict(type="ShardedStrategy")
 custom_hooks = [dict(type="DCRCHook", interval=2), dict(type="VocabularyHook")]
+model = dict(backbone=dict(checkpoint_text=True), decode_head=dict(training_chunk=6))
+train_cfg = dict(val_interval=3)
+val_cfg = dict(type="ValLoop")
+val_evaluator = dict(type="OpenVocabIoUMetric", iou_metrics=["mIoU"])
+val_dataloader = {{_base_.test_dataloader}}
 """
 
 
@@ -175,4 +186,13 @@ def test_fsdp_trains_as_one_process_and_its_checkpoints_are_whole(tiny_config, c
         repository / "tools/test.py", sharded, checkpoint, "--work-dir", tmp_path / "tested", cwd=tmp_path
     )
     assert tested.returncode == 0, tested.stderr[-3000:]
-    assert "mIoU" in tested.stdout + tested.stderr
+    (result,) = scalars(tmp_path / "tested", "mIoU")
+    assert scalars(tmp_path / "fsdp", "mIoU") == [pytest.approx(result, abs=1e-2)]
+
+
+def test_fsdp_alone_is_refused(tiny_config, coco_stuff, repository, tmp_path):
+    write_tiny_config(tmp_path / "half.py", coco_stuff)
+    cfg = Config.fromstring(SHARDED.replace("./half.py", str(tmp_path / "half.py")), ".py")
+    cfg.launcher = "none"
+    with pytest.raises(ValueError, match="ShardedStrategy shares the model among processes .* --launcher pytorch"):
+        build_trainer(cfg)

@@ -1,5 +1,6 @@
 """Registered backbones."""
 
 from hclip_mmseg.models.backbones.hclip_backbone import HCLIPBackbone
+from hclip_mmseg.models.backbones.pretrained_backbone import PretrainedBackbone
 
-__all__ = ["HCLIPBackbone"]
+__all__ = ["HCLIPBackbone", "PretrainedBackbone"]

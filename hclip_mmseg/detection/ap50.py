@@ -125,10 +125,10 @@ class OpenVocabAP50(BaseMetric):
         chosen = dict(novel=novel, base=~novel, all=np.ones(len(classes), bool))
         groups = [group for group in GROUPS if group == "all" or (novel.any() and chosen[group].any())]
         metrics = {f"AP50_{group}": round(_mean(ap[chosen[group]]), 2) for group in groups}
-        print_log(f"\n{self._table(metrics)}", logger="current")
+        print_log(f"\n{self.table(metrics)}", logger="current")
         return metrics
 
-    def _table(self, metrics: Mapping[str, float]) -> str:
+    def table(self, metrics: Mapping[str, float]) -> str:
         """The results in one row, behind them what the paper prints."""
         table = Table(title="AP50, percent")
         for name in metrics:

@@ -45,7 +45,8 @@ class DCRCHook(Hook):
     Before each training iteration the relations are computed once, for both towers. Before validation and
     test the adapters are folded into the weights; the frozen weights are never overwritten, so training
     goes on exactly where it was. A model used without this hook computes the same when it needs it; so does one
-    that FSDP shards, where weights are whole only inside of the forward pass: the hook then only forgets.
+    that FSDP shards, where weights are whole only inside of the forward pass: the hook then only forgets, and
+    ``ShardedModel`` folds in the copy that it evaluates.
 
     Args:
         interval: training iterations between logs of the orthogonality error per tower (the largest

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from mmengine.model import MMFullyShardedDataParallel
 from mmseg.registry import MODEL_WRAPPERS
 from torch import nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 
 @MODEL_WRAPPERS.register_module()
@@ -18,6 +20,10 @@ class ShardedModel(MMFullyShardedDataParallel):
     weights to adapted projections), and FSDP gathers a unit's weights only around its ``forward``. So the unit is
     the whole model: gradients and optimizer states are sharded all through a step, weights between steps. Trained
     and frozen parameters lie side by side, hence ``use_orig_params``.
+
+    Inference needs no sharding: the weights are gathered once, in a copy of the model that folds its adapters and
+    caches its text embeddings as a model alone does. It is dropped when the mode changes, for training or for the
+    next evaluation.
 
     Scalar parameters, which FSDP cannot shard, stay whole on every process; CLIP's temperature, the only one, is
     frozen. Without a GPU the wrapper works on CPUs (gloo).
@@ -51,3 +57,24 @@ class ShardedModel(MMFullyShardedDataParallel):
             ignored_states=list(scalars.values()),
             **kwargs,
         )
+        self._whole: list[nn.Module] = []  # a list, since a module would become part of this one
+
+    def train(self, mode: bool = True) -> ShardedModel:
+        """Changes the mode, and drops the gathered copy."""
+        self._whole = []
+        super().train(mode)
+        return self
+
+    def val_step(self, data: Any) -> Any:
+        """Results of the gathered copy."""
+        return self._gathered().val_step(data)
+
+    def test_step(self, data: Any) -> Any:
+        """Results of the gathered copy."""
+        return self._gathered().test_step(data)
+
+    def _gathered(self) -> nn.Module:
+        if not self._whole:
+            with FullyShardedDataParallel.summon_full_params(self, writeback=False):
+                self._whole = [copy.deepcopy(self.module)]
+        return self._whole[0]

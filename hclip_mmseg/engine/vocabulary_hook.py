@@ -40,10 +40,13 @@ class VocabularyHook(Hook):
     @staticmethod
     def _follow(runner: Runner, dataloader: Any) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        classes = dataloader.dataset.metainfo.get("classes")
+        metainfo = dataloader.dataset.metainfo
+        classes = metainfo.get("classes")
         if classes is None:
             raise ValueError(
                 f"{type(dataloader.dataset).__name__} has no 'classes' in its metainfo, so the model cannot know "
                 "what to look for; give the dataset classes or leave VocabularyHook out of the config"
             )
-        model.set_vocabulary(classes)
+        # panoptic sets tell things from stuff, and models of theirs ask for it
+        things = dict(things=metainfo["thing_classes"]) if "thing_classes" in metainfo else {}
+        model.set_vocabulary(classes, **things)

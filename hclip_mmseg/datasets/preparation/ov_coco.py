@@ -1,0 +1,100 @@
+"""OV-COCO's annotation files from COCO's official ones."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+FILES = {
+    "instances_train2017_base.json": ("instances_train2017.json", "ov_coco_48"),
+    "instances_val2017_base.json": ("instances_val2017.json", "ov_coco_48"),
+    "instances_val2017_novel.json": ("instances_val2017.json", "ov_coco_17"),
+    "instances_val2017_all.json": ("instances_val2017.json", "ov_coco_65"),
+}
+"""File that is made -> the official one, and the names whose boxes it holds."""
+
+
+def keep_names(instances: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """COCO instances with the boxes of some names only.
+
+    Args:
+        instances: content of an official instances file.
+        names: which categories are kept.
+
+    Returns:
+        The same with those categories (under their own ids), their annotations, and the pictures that have one.
+
+    Raises:
+        ValueError: if a name is no category of the file.
+    """
+    known = {category["name"]: category["id"] for category in instances["categories"]}
+    lacking = [name for name in names if name not in known]
+    if lacking:
+        raise ValueError(f"no categories {', '.join(lacking)} in the instances; they are not COCO's")
+    kept = {known[name] for name in names}
+    annotations = [one for one in instances["annotations"] if one["category_id"] in kept]
+    pictures = {one["image_id"] for one in annotations}
+    return {
+        **instances,
+        "categories": [one for one in instances["categories"] if one["id"] in kept],
+        "annotations": annotations,
+        "images": [one for one in instances["images"] if one["id"] in pictures],
+    }
+
+
+def prepare_ov_coco(root: str | Path) -> list[Path]:
+    """Writes OV-COCO's files into ``annotations/ov-coco`` of a COCO 2017 folder.
+
+    For training the boxes of the 48 base names; for validation those of the base names, of the 17 novel names, and of
+    both together, which open-vocabulary detectors are evaluated on. Pictures without such a box are left out. A file
+    appears whole or not at all.
+
+    Args:
+        root: holds ``annotations/instances_train2017.json`` and ``annotations/instances_val2017.json``.
+
+    Returns:
+        The files written.
+
+    Raises:
+        FileNotFoundError: if an official file is not there: which, and how to get it.
+        ValueError: if one is truncated or not COCO's.
+    """
+    folder = Path(root) / "annotations"
+    missing = sorted({source for source, _ in FILES.values() if not (folder / source).is_file()})
+    if missing:
+        raise FileNotFoundError(
+            f"{folder} lacks {' and '.join(missing)}: unpack annotations_trainval2017.zip "
+            "(images.cocodataset.org/annotations) into the folder above"
+        )
+    read: dict[str, dict[str, Any]] = {}
+    written = []
+    for name, (source, vocabulary) in FILES.items():
+        if source not in read:
+            read = {source: _read(folder / source)}
+        path = folder / "ov-coco" / name
+        _write_whole(path, keep_names(read[source], load_vocabulary(vocabulary).names))
+        written.append(path)
+    return written
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON file, or a truncated one: {error}") from error
+    lacking = [key for key in ("images", "annotations", "categories") if key not in content]
+    if lacking:
+        raise ValueError(f"{path} is no COCO instances file: it lacks {', '.join(lacking)}")
+    return content
+
+
+def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content))
+    os.replace(part, path)

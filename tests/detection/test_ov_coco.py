@@ -1,0 +1,105 @@
+"""OV-COCO as a data set, and that training never meets a box of a novel name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
+
+from miniature_coco import write_coco
+from mmdet.registry import DATASETS
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from tiny_detectors import tiny_detector
+
+from hclip_mmseg.datasets.preparation.ov_coco import prepare_ov_coco
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+BASE, NOVEL = load_vocabulary("ov_coco_48").names, load_vocabulary("ov_coco_17").names
+PIPELINE = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations", with_bbox=True),
+    dict(type="Resize", scale=(64, 64), keep_ratio=True),
+    dict(type="PackDetInputs"),
+]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = write_coco(tmp_path_factory.mktemp("data") / "coco")
+    prepare_ov_coco(root)
+    return root
+
+
+def dataset(root, file, split="train2017", **changes):
+    init_default_scope("mmdet")
+    config = dict(
+        type="OVCocoDataset", data_root=str(root), ann_file=f"annotations/{file}", data_prefix=dict(img=f"{split}/"),
+        pipeline=PIPELINE,
+    )  # fmt: skip
+    return DATASETS.build({**config, **changes})
+
+
+def named(data):
+    return [
+        [(data.metainfo["classes"][one["bbox_label"]], one["bbox"], one["ignore_flag"]) for one in info["instances"]]
+        for info in (data.get_data_info(index) for index in range(len(data)))
+    ]
+
+
+def test_labels_stand_for_their_names_in_our_order(root):
+    data = dataset(root, "ov-coco/instances_val2017_all.json", "val2017", test_mode=True)
+    official = json.loads((root / "annotations/instances_val2017.json").read_text())
+    names = {one["id"]: one["name"] for one in official["categories"]}
+    for index, found in enumerate(named(data)):
+        image = data.get_data_info(index)["img_id"]
+        expected = [
+            (names[one["category_id"]], [x, y, x + w, y + h], one["iscrowd"])
+            for one in official["annotations"]
+            if one["image_id"] == image and names[one["category_id"]] in BASE + NOVEL
+            for x, y, w, h in [one["bbox"]]
+        ]
+        assert found == expected and expected, "crowds and thin boxes are kept for evaluation"
+    assert data.metainfo["held_out"] == NOVEL and len(data.metainfo["palette"]) == 65
+    backwards = dataset(root, "instances_val2017.json", "val2017", names=tuple(reversed(BASE)), test_mode=True)
+    assert {name for found in named(backwards) for name, *_ in found} == {"person", "bottle"}
+
+
+@pytest.mark.parametrize("file", ["ov-coco/instances_train2017_base.json", "instances_train2017.json"])
+def test_training_reads_base_boxes_only_whatever_the_file_holds(root, file):
+    data = dataset(root, file, names="ov_coco_48")
+    assert data.metainfo["classes"] == BASE and data.metainfo["held_out"] == ()
+    found = named(data)
+    assert {name for one in found for name, *_ in one} == {"person", "bottle"}
+    assert all(box[2] - box[0] >= 1 for one in found for _, box, _ in one), "too thin to train on"
+
+
+def test_novel_boxes_never_reach_the_training_loss(tmp_path):
+    """The losses are the same with and without novel boxes in the file, and not with other base boxes."""
+    root = write_coco(tmp_path / "coco")
+    official = json.loads((root / "annotations/instances_train2017.json").read_text())
+    ids = {one["name"]: one["id"] for one in official["categories"]}
+    novel = {ids[name] for name in NOVEL}
+    without = {**official, "annotations": [one for one in official["annotations"] if one["category_id"] not in novel]}
+    fewer = {**official, "annotations": [one for one in without["annotations"] if one["category_id"] != ids["bottle"]]}
+    losses = []
+    for number, content in enumerate((official, without, fewer)):
+        (root / f"annotations/{number}.json").write_text(json.dumps(content))
+        data = dataset(root, f"{number}.json", names="ov_coco_48")
+        model = tiny_detector(names=data.metainfo["classes"])
+        batch = model.data_preprocessor(pseudo_collate([data[1], data[3]]), True)
+        torch.manual_seed(0)
+        losses.append({name: torch.stack([*value]).sum() if isinstance(value, list) else value
+                       for name, value in model.loss(**batch).items()})  # fmt: skip
+    assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
+    assert not torch.equal(losses[0]["loss_cls"], losses[2]["loss_cls"])
+
+
+def test_a_file_of_other_names_is_refused(root):
+    with pytest.raises(ValueError, match="no categories airplane, bus, .*prepared for other names"):
+        dataset(root, "ov-coco/instances_train2017_base.json", names="ov_coco_65")
+    with pytest.raises(ValueError, match="given 2 times"):
+        dataset(root, "instances_train2017.json", names=("cat", "cat"))

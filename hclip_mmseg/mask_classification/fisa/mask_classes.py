@@ -1,0 +1,77 @@
+"""From mask embeddings to classes: synonyms, and a class for masks of nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class SynonymTable:
+    """The words of a vocabulary, each once, and which of them belong to which name.
+
+    Args:
+        names: class names in label order; synonyms follow a name behind commas.
+
+    Attributes:
+        names: as given.
+        words: all synonyms of all names, each once.
+
+    Raises:
+        ValueError: if a name holds no word.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        groups = [list(dict.fromkeys(w for part in name.split(",") if (w := part.strip()))) for name in names]
+        empty = [position for position, group in enumerate(groups) if not group]
+        if empty:
+            raise ValueError(f"class name {empty[0]} ({names[empty[0]]!r}) holds no word")
+        self.words = tuple(dict.fromkeys(word for group in groups for word in group))
+        places = {word: place for place, word in enumerate(self.words)}
+        most = max(map(len, groups), default=0)
+        # rows are filled up with their first word, which leaves the maximum as it is
+        padded = [[places[word] for word in group + group[:1] * (most - len(group))] for group in groups]
+        self._places = torch.tensor(padded, dtype=torch.long)
+
+    def best(self, scores: Tensor) -> Tensor:
+        """Scores of words [..., W] -> scores of names [..., T], each its best synonym's."""
+        return scores[..., self._places.to(scores.device)].amax(dim=-1)
+
+
+class MaskClasses(nn.Module):
+    """Class logits of masks (FISA's and MAFT+'s classification).
+
+    clamp(exp(s), 100) times the cosine of mask and text embeddings, the largest of a name's synonyms; and last the
+    same with a trained embedding that stands for masks of nothing.
+
+    Args:
+        channels: width of the embeddings.
+
+    Attributes:
+        void: [1, channels], of norm about 1 at the start.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.void = nn.Parameter(torch.randn(1, channels) / channels**0.5)
+
+    def forward(self, embeddings: Tensor, words: Tensor, synonyms: SynonymTable, logit_scale: Tensor) -> Tensor:
+        """Logits of masks.
+
+        Args:
+            embeddings: [B, Q, C].
+            words: text embeddings of the table's words, [W, C].
+            synonyms: which word belongs to which name.
+            logit_scale: CLIP's, the logarithm of its inverse temperature.
+
+        Returns:
+            [B, Q, T + 1], void last.
+        """
+        with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would round logits near 50 to quarters
+            columns = F.normalize(torch.cat([words.float(), self.void.float()]), dim=-1)
+            cosines = F.normalize(embeddings.float(), dim=-1) @ columns.T
+            logits = logit_scale.float().exp().clamp(max=100) * cosines
+            return torch.cat([synonyms.best(logits[..., :-1]), logits[..., -1:]], dim=-1)

@@ -1,0 +1,109 @@
+"""From classified masks to label maps, panoptic segments and instances."""
+
+from __future__ import annotations
+
+import torch
+from mmdet.structures.mask import mask2bbox
+from mmengine.structures import InstanceData
+from torch import Tensor
+
+PANOPTIC_OFFSET = 1000
+"""MMDetection's: a panoptic id is the label plus this times the number of the instance."""
+
+
+def semantic_labels(scores: Tensor, masks: Tensor, chunk: int = 64) -> Tensor:
+    """The label of each pixel: argmax over names of sum_q score x mask probability.
+
+    Args:
+        scores: of each mask for each name, [Q, T].
+        masks: mask probabilities [Q, H, W].
+        chunk: how many names' maps are held at once.
+
+    Returns:
+        int64 [H, W].
+    """
+    best = masks.new_full(masks.shape[1:], -torch.inf)
+    labels = torch.zeros(masks.shape[1:], dtype=torch.long, device=masks.device)
+    for start, part in enumerate(scores.T.split(chunk)):
+        value, index = torch.einsum("tq,qhw->thw", part, masks).max(dim=0)
+        better = value > best
+        best, labels = value.where(better, best), (index + start * chunk).where(better, labels)
+    return labels
+
+
+def semantic_scores(scores: Tensor, masks: Tensor) -> Tensor:
+    """sum_q score x mask probability of every name, [T, H, W]; see :func:`semantic_labels`."""
+    return torch.einsum("qt,qhw->thw", scores, masks)
+
+
+def panoptic_ids(
+    scores: Tensor,
+    masks: Tensor,
+    things: Tensor,
+    object_threshold: float = 0.8,
+    overlap_threshold: float = 0.8,
+) -> Tensor:
+    """Panoptic segments.
+
+    Masks whose best name is not void and scores above the object threshold claim the pixels where score x mask
+    probability is largest. A mask that keeps too little of itself is dropped; masks of the same stuff are one.
+
+    Args:
+        scores: [Q, T + 1], void last.
+        masks: mask probabilities [Q, H, W].
+        things: which names are things, bool [T].
+        object_threshold: least score of a mask.
+        overlap_threshold: least part of a mask's own area that it must keep.
+
+    Returns:
+        int32 [H, W]: label + :data:`PANOPTIC_OFFSET` x number of the instance (from 1; 0 for stuff); T where there is
+        no segment.
+
+    Raises:
+        ValueError: if there are too many names for such ids.
+    """
+    names = len(things)
+    if names >= PANOPTIC_OFFSET:
+        raise ValueError(
+            f"panoptic ids tell {PANOPTIC_OFFSET - 1} names apart, the vocabulary has {names}; "
+            "ask for fewer names or for semantic results alone"
+        )
+    best, labels = scores.max(dim=-1)
+    kept = ((labels != names) & (best > object_threshold)).nonzero()[:, 0]
+    ids = torch.full(masks.shape[1:], names, dtype=torch.int32, device=masks.device)
+    if not len(kept):
+        return ids
+    masks, labels = masks[kept], labels[kept].tolist()
+    owner = (best[kept, None, None] * masks).argmax(dim=0)
+    instance = 0
+    for number, label in enumerate(labels):
+        mine, whole = owner == number, masks[number] >= 0.5
+        kept_area, area = int((mine & whole).sum()), int(whole.sum())
+        if not kept_area or int(mine.sum()) < overlap_threshold * area:
+            continue
+        instance += bool(things[label])
+        ids[mine & whole] = label + (instance * PANOPTIC_OFFSET if things[label] else 0)
+    return ids
+
+
+def instances(scores: Tensor, masks: Tensor, things: Tensor, most: int = 100) -> InstanceData:
+    """The best pairs of a mask and a thing.
+
+    Args:
+        scores: of each mask for each name, [Q, T].
+        masks: mask probabilities [Q, H, W].
+        things: which names are things, bool [T].
+        most: how many pairs.
+
+    Returns:
+        ``scores`` (times the mask's mean probability inside), ``labels``, ``masks`` (bool), ``bboxes``.
+    """
+    candidates = scores.masked_fill(~things, -1).flatten()
+    values, pairs = candidates.topk(min(most, len(candidates)))
+    pairs = pairs[values >= 0]
+    own = masks[pairs // len(things)]
+    inside = own > 0.5
+    certainty = (own * inside).flatten(1).sum(1) / (inside.flatten(1).sum(1) + 1e-6)
+    return InstanceData(
+        scores=candidates[pairs] * certainty, labels=pairs % len(things), masks=inside, bboxes=mask2bbox(inside)
+    )

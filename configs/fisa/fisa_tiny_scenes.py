@@ -28,6 +28,7 @@ generator = dict(
         out_channels=64,
         num_things_classes=54,
         num_stuff_classes=5,
+        loss_cls=dict(class_weight=[1.0] * 59 + [0.1]),
         num_queries=20,
         pixel_decoder=dict(
             norm_cfg=dict(num_groups=8),
@@ -47,6 +48,7 @@ generator = dict(
             ),
         ),
     ),
+    panoptic_fusion_head=dict(num_things_classes=54, num_stuff_classes=5),
     init_cfg=dict(checkpoint=proposals),
 )
 model = dict(

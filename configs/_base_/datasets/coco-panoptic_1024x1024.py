@@ -10,9 +10,7 @@ train_pipeline = [
     dict(type="LoadPanopticAnnotations", with_bbox=True, with_mask=True, with_seg=True),
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomResize", scale=crop_size, ratio_range=(0.1, 2.0), keep_ratio=True),
-    dict(
-        type="RandomCrop", crop_size=crop_size, crop_type="absolute", recompute_bbox=True, allow_negative_crop=True
-    ),
+    dict(type="RandomCrop", crop_size=crop_size, crop_type="absolute", recompute_bbox=True, allow_negative_crop=True),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [

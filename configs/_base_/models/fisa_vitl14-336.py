@@ -84,11 +84,9 @@ generator = dict(
             ),
             init_cfg=None,
         ),
-        loss_cls=dict(type="CrossEntropyLoss", class_weight=[1.0] * (num_things + num_stuff) + [0.1]),
+        loss_cls=dict(type="CrossEntropyLoss", loss_weight=2.0, class_weight=[1.0] * (num_things + num_stuff) + [0.1]),
     ),
-    panoptic_fusion_head=dict(
-        type="MaskFormerFusionHead", num_things_classes=num_things, num_stuff_classes=num_stuff
-    ),
+    panoptic_fusion_head=dict(type="MaskFormerFusionHead", num_things_classes=num_things, num_stuff_classes=num_stuff),
     init_cfg=dict(
         type="Pretrained", checkpoint="pretrained/mask2former_swin-b-p4-w12-384-in21k_8xb2-lsj-50e_coco-panoptic.pth"
     ),

@@ -12,9 +12,7 @@ optim_wrapper = dict(
         }
     ),
 )
-param_scheduler = [
-    dict(type="CosineAnnealingLR", eta_min=0.0, begin=0, end=80000, T_max=80000, by_epoch=False)
-]
+param_scheduler = [dict(type="CosineAnnealingLR", eta_min=0.0, begin=0, end=80000, T_max=80000, by_epoch=False)]
 
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=80000, val_interval=10000)
 val_cfg = dict(type="ValLoop")

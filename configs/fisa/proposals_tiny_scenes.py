@@ -1,0 +1,44 @@
+"""The small Mask2Former whose proposals the configs for the scenes classify: MMDetection's own, on training names."""
+
+_base_ = ["./fisa_tiny_scenes.py"]
+
+generator = _base_.model.generator
+generator.pop("init_cfg")
+model = dict(
+    _delete_=True,
+    data_preprocessor=_base_.model.data_preprocessor,
+    train_cfg=dict(
+        num_points=1024,
+        oversample_ratio=3.0,
+        importance_sample_ratio=0.75,
+        assigner=dict(
+            type="HungarianAssigner",
+            match_costs=[
+                dict(type="ClassificationCost", weight=2.0),
+                dict(type="CrossEntropyLossCost", weight=5.0, use_sigmoid=True),
+                dict(type="DiceCost", weight=5.0, pred_act=True, eps=1.0),
+            ],
+        ),
+        sampler=dict(type="MaskPseudoSampler"),
+    ),
+    test_cfg=dict(panoptic_on=True, semantic_on=False, instance_on=False),
+    **generator,
+)
+
+max_iters = 2000
+optim_wrapper = dict(
+    _delete_=True,
+    type="OptimWrapper",
+    optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=0.05),
+    clip_grad=dict(max_norm=1.0, norm_type=2),
+)
+param_scheduler = [
+    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=100),
+    dict(type="CosineAnnealingLR", eta_min=0.0, begin=100, end=max_iters, T_max=max_iters - 100, by_epoch=False),
+]
+# its own labels are of no use to anybody, so nothing is evaluated
+train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=max_iters)
+val_dataloader = val_evaluator = val_cfg = None
+test_dataloader = test_evaluator = test_cfg = None
+custom_hooks = []
+default_hooks = dict(checkpoint=dict(interval=max_iters))

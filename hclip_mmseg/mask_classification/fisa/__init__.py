@@ -4,10 +4,7 @@ from hclip_mmseg.mask_classification.fisa.distribution_adapter import Distributi
 from hclip_mmseg.mask_classification.fisa.fisa_clip import FISACLIP
 from hclip_mmseg.mask_classification.fisa.fisa_segmentor import FISA
 from hclip_mmseg.mask_classification.fisa.mask_bias import mask_bias, patch_logits
-from hclip_mmseg.mask_classification.fisa.mask_classes import MaskClasses, SynonymTable
-from hclip_mmseg.mask_classification.fisa.mask_loss import MaskClassificationLoss
 from hclip_mmseg.mask_classification.fisa.mask_token_tower import ImageState, MaskTokenTower
-from hclip_mmseg.mask_classification.fisa.scene_masks import MasksFromLabels, ScenePanopticDataset
 from hclip_mmseg.mask_classification.fisa.seve import SEVE, ClassAttention
 from hclip_mmseg.mask_classification.fisa.tuned_queries import TunedQueries
 
@@ -18,12 +15,7 @@ __all__ = [
     "ClassAttention",
     "DistributionAdapter",
     "ImageState",
-    "MaskClassificationLoss",
-    "MaskClasses",
     "MaskTokenTower",
-    "MasksFromLabels",
-    "ScenePanopticDataset",
-    "SynonymTable",
     "TunedQueries",
     "mask_bias",
     "patch_logits",

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData
 from torch import Tensor
 
 PANOPTIC_OFFSET = 1000
 """MMDetection's: a panoptic id is the label plus this times the number of the instance."""
+
+
+def resized(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Mask logits [Q, h, w] -> [Q, *size], bilinearly."""
+    if tuple(masks.shape[-2:]) == tuple(size):
+        return masks
+    return F.interpolate(masks[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def without_padding(masks: Tensor, padded: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """The part of mask logits that lies on the image.
+
+    Args:
+        masks: [Q, h, w] of the padded image.
+        padded: height and width of the padded image.
+        size: of the image in its upper left corner.
+
+    Returns:
+        [Q, *size].
+    """
+    return resized(masks, padded)[:, : size[0], : size[1]]
 
 
 def semantic_labels(scores: Tensor, masks: Tensor, chunk: int = 64) -> Tensor:
@@ -56,8 +78,8 @@ def panoptic_ids(
         overlap_threshold: least part of a mask's own area that it must keep.
 
     Returns:
-        int32 [H, W]: label + :data:`PANOPTIC_OFFSET` x number of the instance (from 1; 0 for stuff); T where there is
-        no segment.
+        int32 [H, W]: label + :data:`PANOPTIC_OFFSET` x number of the instance, from 1 over all things, always 1 for
+        stuff (so that no segment's id is 0, which panoptic files keep for no segment); T where there is no segment.
 
     Raises:
         ValueError: if there are too many names for such ids.
@@ -82,7 +104,7 @@ def panoptic_ids(
         if not kept_area or int(mine.sum()) < overlap_threshold * area:
             continue
         instance += bool(things[label])
-        ids[mine & whole] = label + (instance * PANOPTIC_OFFSET if things[label] else 0)
+        ids[mine & whole] = label + PANOPTIC_OFFSET * (instance if things[label] else 1)
     return ids
 
 

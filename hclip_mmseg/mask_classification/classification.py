@@ -1,4 +1,4 @@
-"""From mask embeddings to classes: synonyms, and a class for masks of nothing."""
+"""From mask embeddings to scores of classes: synonyms, and a class for masks of nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SynonymTable:
 
 
 class MaskClasses(nn.Module):
-    """Class logits of masks (FISA's and MAFT+'s classification).
+    """Class logits of masks (the classification of FISA and of MAFT+).
 
     clamp(exp(s), 100) times the cosine of mask and text embeddings, the largest of a name's synonyms; and last the
     same with a trained embedding that stands for masks of nothing.
@@ -75,3 +75,22 @@ class MaskClasses(nn.Module):
             cosines = F.normalize(embeddings.float(), dim=-1) @ columns.T
             logits = logit_scale.float().exp().clamp(max=100) * cosines
             return torch.cat([synonyms.best(logits[..., :-1]), logits[..., -1:]], dim=-1)
+
+
+def class_scores(logits: Tensor, void: Tensor | None = None) -> Tensor:
+    """Probabilities of names and of void: softmax over the names times (1 - void), then void.
+
+    Args:
+        logits: [..., T + 1], void last; see :class:`MaskClasses`.
+        void: probability that a mask is of nothing, [...], where a proposal head tells it. None takes it from the
+            softmax over names and void, which gives that softmax itself.
+
+    Returns:
+        [..., T + 1], void last; sums to 1.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = logits.float()
+        if void is None:
+            return logits.softmax(dim=-1)
+        void = void.float().unsqueeze(-1)
+        return torch.cat([logits[..., :-1].softmax(dim=-1) * (1 - void), void], dim=-1)

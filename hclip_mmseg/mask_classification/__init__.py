@@ -1,0 +1,26 @@
+"""Classifying mask proposals by words: what FISA and MAFT+ share.
+
+Proposals are MMDetection's Mask2Former. ``classification`` turns mask embeddings into scores of names,
+``inference`` turns scored masks into semantic, panoptic and instance results, ``mask_classifier`` is the segmentor that
+both methods extend.
+"""
+
+from hclip_mmseg.mask_classification.classification import MaskClasses, SynonymTable, class_scores
+from hclip_mmseg.mask_classification.inference import instances, panoptic_ids, semantic_labels, semantic_scores
+from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
+from hclip_mmseg.mask_classification.mask_loss import MaskClassificationLoss
+from hclip_mmseg.mask_classification.scene_masks import MasksFromLabels, ScenePanopticDataset
+
+__all__ = [
+    "MaskClassificationLoss",
+    "MaskClasses",
+    "MaskClassifier",
+    "MasksFromLabels",
+    "ScenePanopticDataset",
+    "SynonymTable",
+    "class_scores",
+    "instances",
+    "panoptic_ids",
+    "semantic_labels",
+    "semantic_scores",
+]

@@ -94,8 +94,9 @@ class OpenVocabAP50(BaseMetric):
 
     def __init__(self, paper: Mapping[str, float] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.paper = dict(paper or {})
-        unknown = set(self.paper) - set(GROUPS)
+        printed = dict(paper or {})
+        self.paper = {group: printed[group] for group in GROUPS if group in printed}
+        unknown = set(printed) - set(GROUPS)
         if unknown:
             raise ValueError(f"the paper's AP50 is of {', '.join(GROUPS)}, not of {', '.join(sorted(unknown))}")
 

@@ -23,9 +23,7 @@ PIPELINE = [
 
 def dataset(split, length=6, **changes):
     init_default_scope("mmdet")
-    return DATASETS.build(
-        dict(type="SceneDetectionDataset", split=split, length=length, pipeline=PIPELINE, **changes)
-    )
+    return DATASETS.build(dict(type="SceneDetectionDataset", split=split, length=length, pipeline=PIPELINE, **changes))
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

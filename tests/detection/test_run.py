@@ -1,0 +1,112 @@
+"""Training, resuming, several processes and evaluation of the OV-COCO config, from the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+
+import pytest
+import torch
+
+pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
+
+from miniature import run_script
+from miniature_coco import write_coco
+from mmengine.config import Config
+from mmengine.runner import Runner
+from tiny_detectors import detector_config
+
+from hclip_mmseg.datasets.preparation.ov_coco import prepare_ov_coco
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory, repository):
+    """The H-CLIP config of OV-COCO on a random tiny CLIP, small pictures and the miniature COCO; two epochs."""
+    root = write_coco(tmp_path_factory.mktemp("data") / "coco")
+    prepare_ov_coco(root)
+    cfg = Config.fromfile(repository / "configs/detection/hclip_vitb16_ov-coco.py")
+    tiny = detector_config()
+    cfg.model = dict(tiny, roi_head=dict(tiny["roi_head"], base_names=cfg.model.roi_head.base_names))
+    sizes = dict(RandomResize=dict(scale=(64, 64)), RandomCrop=dict(crop_size=(64, 64)), Pad=dict(size=(64, 64)))
+    for step in cfg.train_dataloader.dataset.pipeline:
+        step.update(sizes.get(step.type, {}))
+    cfg.train_dataloader.batch_size = 2
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset.data_root = str(root)
+    for loader in (cfg.val_dataloader, cfg.test_dataloader):
+        next(step for step in loader.dataset.pipeline if step.type == "Resize").scale = (64, 64)
+    cfg.train_cfg.max_epochs = 2
+    cfg.param_scheduler[0].end = 2
+    cfg.default_hooks.logger.interval = 1
+    path = tmp_path_factory.mktemp("config") / "tiny.py"
+    cfg.dump(path)
+    return path
+
+
+def weights_of(path):
+    return torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+
+
+def train(config, work_dir, epochs, **changes):
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict({"work_dir": str(work_dir), "train_cfg.max_epochs": epochs, **changes})
+    cfg.experiment_name = f"{work_dir.parent.name} {work_dir.name} {epochs}"
+    Runner.from_cfg(cfg).train()
+
+
+def results_of(output: str) -> list[dict[str, str]]:
+    """AP50 by group, for every evaluation in a log."""
+    lines = [line for line in output.splitlines() if "AP50_all:" in line]
+    return [dict(re.findall(r"(AP50_\w+): (\S+)", line)) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def whole(config, tmp_path_factory):
+    """The folder of a finished run, and what its log says."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(config, folder, 2)
+    return folder, next(folder.glob("*/*.log")).read_text()
+
+
+def test_trains_evaluates_and_saves(whole):
+    folder, log = whole
+    assert len(results_of(log)) == 2 and set(results_of(log)[0]) == {"AP50_novel", "AP50_base", "AP50_all"}
+    row = next(line for line in log.splitlines() if line.count("│") == 6)
+    assert [cell.strip() for cell in row.split("│")[4:6]] == ["25.1", "42.9"], "the paper's, beside"
+    first, second = (weights_of(folder / f"epoch_{epoch}.pth") for epoch in (1, 2))
+    changed = {name for name in first if not torch.equal(first[name], second[name])}
+    assert {"backbone.adapter.tensor", "roi_head.bbox_head.log_temperature", "neck.0.scales.1.weight"} <= changed
+    assert not any("in_proj_weight" in name for name in changed), "CLIP's own projections stay frozen"
+
+
+def test_resuming_is_no_interruption(whole, config, tmp_path):
+    train(config, tmp_path / "parts", 1)
+    train(config, tmp_path / "parts", 2, resume=True)
+    parts, expected = weights_of(tmp_path / "parts/epoch_2.pth"), weights_of(whole[0] / "epoch_2.pth")
+    assert all(torch.equal(parts[name], expected[name]) for name in expected)
+
+
+def test_two_processes_train_alike_and_evaluate_as_one(config, repository, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}")
+    options = ("--cfg-options", "train_cfg.max_epochs=1", "train_dataloader.batch_size=1")
+    two = run_script(
+        repository / "tools/train.py", config, "--work-dir", tmp_path / "two", "--launcher", "pytorch", *options,
+        cwd=tmp_path, script=launcher,
+    )  # fmt: skip
+    assert two.returncode == 0, two.stderr[-3000:]
+    checkpoint = tmp_path / "two/epoch_1.pth"
+    one = run_script(
+        repository / "tools/test.py", config, checkpoint, "--work-dir", tmp_path / "one", "--show-dir",
+        tmp_path / "shown", cwd=tmp_path,
+    )  # fmt: skip
+    assert one.returncode == 0, one.stderr[-3000:]
+    assert results_of(two.stdout + two.stderr)[-1:] == results_of(one.stdout + one.stderr)[-1:] != []
+    assert len(list((tmp_path / "shown").rglob("*.png"))) == 4
+    state = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    assert json.loads((tmp_path / "two/run.json").read_text())["processes"] == 2
+    assert state["meta"]["iter"] == 3, "six pictures in batches of two"

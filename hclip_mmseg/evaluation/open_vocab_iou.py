@@ -6,25 +6,38 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from mmengine.logging import print_log
 from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import METRICS
+from numpy.typing import NDArray
+from prettytable import PrettyTable
 
 from hclip_mmseg.datasets.labels import label_outside
+from hclip_mmseg.evaluation.seen_names import seen_in_training
 
 
 @METRICS.register_module()
 class OpenVocabIoUMetric(IoUMetric):
-    """MMSegmentation's IoU, and besides the mean over seen and over unseen classes.
+    """MMSegmentation's IoU, the frequency-weighted one, and the mean over seen and over unseen classes.
+
+    As in MMSegmentation a class that neither labels nor predictions hold is left out of the mean IoU; one that is
+    predicted but never labelled counts with 0.
 
     Args:
-        seen_classes: names that masks were shown for in training. None: all but those that the dataset's
-            metainfo lists under 'held_out'; where it lists none, no such means are given.
+        seen_classes: names that masks were shown for in training; see
+            :func:`~hclip_mmseg.evaluation.seen_names.seen_in_training` for when a class counts as seen. None: all but
+            those that the dataset's metainfo lists under 'held_out'; where it lists none, no such means are given.
         kwargs: see ``mmseg.evaluation.IoUMetric``.
+
+    Attributes:
+        class_results: after an evaluation, for every class ``name``, ``seen`` (None where that is not known), ``IoU``
+            and ``Acc`` in percent (None where nothing was to be found) and ``pixels``, how many its labels have.
     """
 
     def __init__(self, seen_classes: Sequence[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.seen_classes = None if seen_classes is None else frozenset(seen_classes)
+        self.seen_classes = None if seen_classes is None else tuple(seen_classes)
+        self.class_results: list[dict[str, Any]] = []
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Adds the samples of one batch.
@@ -46,22 +59,58 @@ class OpenVocabIoUMetric(IoUMetric):
         super().process(data_batch, data_samples)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """MMSegmentation's metrics in percent, and mIoU_seen, mIoU_unseen where the split is known."""
-        metrics = super().compute_metrics(results)
-        unseen = self._unseen()
-        if self.format_only or not unseen.any():
-            return metrics
-        intersection, union = (np.sum([area[i].numpy() for area in results], axis=0) for i in (0, 1))
+        """MMSegmentation's metrics in percent, fwIoU, and mIoU_seen, mIoU_unseen where the split is known."""
+        if self.format_only:
+            return super().compute_metrics(results)
+        areas = [sum(area.double() for area in kind) for kind in zip(*results, strict=True)]
+        found = self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
+        metrics = {"aAcc" if name == "aAcc" else f"m{name}": _mean(values) for name, values in found.items()}
+
+        intersection, union, _, labelled = (area.numpy() for area in areas)
         with np.errstate(invalid="ignore", divide="ignore"):
-            iou = 100 * intersection / union
-        for name, chosen in (("mIoU_seen", ~unseen), ("mIoU_unseen", unseen)):
-            known = iou[chosen & (union > 0)]
-            metrics[name] = round(float(known.mean()), 2) if len(known) else float("nan")
+            iou, accuracy = intersection / union, intersection / labelled
+        there = labelled > 0
+        metrics["fwIoU"] = round(float(100 * (iou[there] * labelled[there]).sum() / labelled.sum()), 2)
+        seen = self._seen()
+        if seen is not None:
+            metrics["mIoU_seen"], metrics["mIoU_unseen"] = _mean(iou[seen]), _mean(iou[~seen])
+        self.class_results = [
+            dict(
+                name=name,
+                seen=None if seen is None else bool(seen[index]),
+                IoU=_percent(iou[index]),
+                Acc=_percent(accuracy[index]),
+                pixels=int(labelled[index]),
+            )
+            for index, name in enumerate(self.dataset_meta["classes"])
+        ]
+        self._log_classes({name: values for name, values in found.items() if name != "aAcc"})
         return metrics
 
-    def _unseen(self) -> np.ndarray:
-        """bool [classes]."""
+    def _seen(self) -> NDArray[np.bool_] | None:
+        """bool [classes], or None where it is not known which were seen."""
         classes = self.dataset_meta["classes"]
         if self.seen_classes is not None:
-            return np.array([name not in self.seen_classes for name in classes])
-        return np.isin(classes, list(self.dataset_meta.get("held_out", ())))
+            return seen_in_training(classes, self.seen_classes)
+        held_out = list(self.dataset_meta.get("held_out", ()))
+        return ~np.isin(classes, held_out) if held_out else None
+
+    def _log_classes(self, values: dict[str, NDArray[np.floating]]) -> None:
+        table = PrettyTable()
+        table.add_column("Class", [result["name"] for result in self.class_results])
+        if any(result["seen"] is not None for result in self.class_results):
+            table.add_column("Seen", ["yes" if result["seen"] else "no" for result in self.class_results])
+        for name, of_classes in values.items():
+            table.add_column(name, np.round(100 * of_classes, 2))
+        print_log(f"per class results:\n{table.get_string()}", "current")
+
+
+def _mean(values: NDArray[np.floating]) -> float:
+    """The mean of what is a number, in percent; not a number where nothing is."""
+    known = np.atleast_1d(values)
+    known = known[~np.isnan(known)]
+    return round(float(100 * known.mean()), 2) if len(known) else float("nan")
+
+
+def _percent(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(100 * value), 2)

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from hclip_mmseg.evaluation import OpenVocabIoUMetric
+from hclip_mmseg.evaluation.seen_names import seen_in_training
 
 CLASSES = ("cat", "dog", "sea", "sky", "ufo")
 
@@ -102,3 +103,73 @@ def test_pictures_without_labels_can_be_written(pairs, tmp_path):
     metric.process({}, [dict(pred_sem_seg=dict(data=predicted[None]), img_path="in/a.jpg")])
     assert not metric.evaluate(1)
     assert torch.from_numpy(np.array(Image.open(tmp_path / "a.png"))).equal(predicted.byte())
+
+
+def test_frequency_weighted_iou_and_accuracies(pairs):
+    pairs[0][0][1, :3] = 4  # called a ufo, though there is none: IoU 0, in no sum of frequencies
+    iou = by_hand(pairs)
+    pixels, right = dict.fromkeys(CLASSES, 0), dict.fromkeys(CLASSES, 0)
+    for predicted, label in pairs:
+        for p, t in zip(predicted.flatten().tolist(), label.flatten().tolist(), strict=True):
+            if t != 255:
+                pixels[CLASSES[t]] += 1
+                right[CLASSES[t]] += p == t
+    total = sum(pixels.values())
+    found = evaluate(OpenVocabIoUMetric(), pairs)
+    assert iou["ufo"] == 0 and found["mIoU"] == pytest.approx(mean(iou.values()), abs=0.01)
+    assert found["fwIoU"] == pytest.approx(sum(iou[name] * pixels[name] / total for name in iou), abs=0.01)
+    assert found["aAcc"] == pytest.approx(100 * sum(right.values()) / total, abs=0.01)
+    accuracies = [100 * right[name] / pixels[name] for name in CLASSES if pixels[name]]
+    assert found["mAcc"] == pytest.approx(mean(accuracies), abs=0.01)
+
+
+def test_results_of_every_class(pairs):
+    metric = OpenVocabIoUMetric(seen_classes=("Cat", "sea-other"))
+    evaluate(metric, pairs)
+    iou = by_hand(pairs)
+    assert [result["name"] for result in metric.class_results] == list(CLASSES)
+    assert [result["seen"] for result in metric.class_results] == [True, False, True, False, False]
+    for result in metric.class_results[:4]:
+        labelled = sum(int((label == CLASSES.index(result["name"])).sum()) for _, label in pairs)
+        assert result["IoU"] == pytest.approx(iou[result["name"]], abs=0.01)
+        assert result["pixels"] == labelled > 0
+    assert metric.class_results[4] == dict(name="ufo", seen=False, IoU=None, Acc=None, pixels=0)
+
+
+def test_areas_are_counted_exactly_however_many_pictures():
+    """Sums of single precision stop at 2^24 pixels."""
+    metric = OpenVocabIoUMetric()
+    metric.dataset_meta = dict(classes=("cat", "dog"))
+    large = torch.tensor([2.0**24, 0.0])
+    one = torch.tensor([1.0, 0.0])
+    wrong = torch.tensor([0.0, 0.0])
+    results = [(large, large, large, large), *[(wrong, one, wrong, one)] * 200_000]
+    assert metric.compute_metrics(results)["fwIoU"] == pytest.approx(100 * 2**24 / (2**24 + 200_000), abs=0.006)
+    assert metric.class_results[0]["pixels"] == 2**24 + 200_000
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("sky", True),
+        ("Dining table", True),
+        ("diningtable", True),
+        ("aeroplane", True),
+        ("other", False),
+        ("armchair", False),
+        ("door", True),
+        ("wardrobe, closet", False),
+        ("shelf, rack", True),
+    ],
+)
+def test_names_of_seen_classes(name, seen):
+    training = ("sky-other", "dining table", "airplane", "chair", "door-stuff", "shelf")
+    assert seen_in_training([name], training).tolist() == [seen]
+
+
+def test_every_training_class_is_seen():
+    from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+    names = load_vocabulary("coco_stuff_171").names
+    assert seen_in_training(names, names).all()
+    assert sum(seen_in_training(load_vocabulary("pascal_voc_20").names, names)) == 20

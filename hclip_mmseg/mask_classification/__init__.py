@@ -5,7 +5,7 @@ Proposals are MMDetection's Mask2Former. ``classification`` turns mask embedding
 both methods extend.
 """
 
-from hclip_mmseg.mask_classification.classification import MaskClasses, SynonymTable, class_scores
+from hclip_mmseg.mask_classification.classification import MaskClasses, SynonymTable, class_logits, class_scores
 from hclip_mmseg.mask_classification.inference import instances, panoptic_ids, semantic_labels, semantic_scores
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
 from hclip_mmseg.mask_classification.mask_loss import MaskClassificationLoss
@@ -18,6 +18,7 @@ __all__ = [
     "MasksFromLabels",
     "ScenePanopticDataset",
     "SynonymTable",
+    "class_logits",
     "class_scores",
     "instances",
     "panoptic_ids",

@@ -41,11 +41,30 @@ class SynonymTable:
         return scores[..., self._places.to(scores.device)].amax(dim=-1)
 
 
-class MaskClasses(nn.Module):
+def class_logits(embeddings: Tensor, columns: Tensor, synonyms: SynonymTable, logit_scale: Tensor) -> Tensor:
     """Class logits of masks (the classification of FISA and of MAFT+).
 
-    clamp(exp(s), 100) times the cosine of mask and text embeddings, the largest of a name's synonyms; and last the
-    same with a trained embedding that stands for masks of nothing.
+    clamp(exp(s), 100) times the cosine of mask and class embeddings, the largest of a name's synonyms.
+
+    Args:
+        embeddings: of masks, [B, Q, C].
+        columns: class embeddings of the table's words and, last, of void: [W + 1, C], or [B, W + 1, C] where each
+            image has its own.
+        synonyms: which word belongs to which name.
+        logit_scale: s, the logarithm of an inverse temperature.
+
+    Returns:
+        [B, Q, T + 1], void last.
+    """
+    with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would round logits near 50 to quarters
+        columns = F.normalize(columns.float(), dim=-1)
+        cosines = F.normalize(embeddings.float(), dim=-1) @ columns.transpose(-2, -1)
+        logits = logit_scale.float().exp().clamp(max=100) * cosines
+        return torch.cat([synonyms.best(logits[..., :-1]), logits[..., -1:]], dim=-1)
+
+
+class MaskClasses(nn.Module):
+    """Class logits of masks, last those of a trained embedding that stands for masks of nothing.
 
     Args:
         channels: width of the embeddings.
@@ -65,16 +84,12 @@ class MaskClasses(nn.Module):
             embeddings: [B, Q, C].
             words: text embeddings of the table's words, [W, C].
             synonyms: which word belongs to which name.
-            logit_scale: CLIP's, the logarithm of its inverse temperature.
+            logit_scale: see :func:`class_logits`.
 
         Returns:
             [B, Q, T + 1], void last.
         """
-        with torch.autocast(embeddings.device.type, enabled=False):  # bf16 would round logits near 50 to quarters
-            columns = F.normalize(torch.cat([words.float(), self.void.float()]), dim=-1)
-            cosines = F.normalize(embeddings.float(), dim=-1) @ columns.T
-            logits = logit_scale.float().exp().clamp(max=100) * cosines
-            return torch.cat([synonyms.best(logits[..., :-1]), logits[..., -1:]], dim=-1)
+        return class_logits(embeddings, torch.cat([words.float(), self.void.float()]), synonyms, logit_scale)
 
 
 def class_scores(logits: Tensor, void: Tensor | None = None) -> Tensor:

@@ -45,14 +45,14 @@ claims = [("H-CLIP above LoRA", "hclip", "lora"), ("LoRA above Freeze", "lora", 
 """
 # stands for tools/train.py: the held-out mIoU is 10 for row lora, 20 for hclip, plus the seed
 TRAINER = """
-import json, os, pathlib, sys
+import json, os, pathlib, re, sys
 folder = pathlib.Path(sys.argv[sys.argv.index("--work-dir") + 1])
 text = (folder / "config.py").read_text()
 log = folder.parents[1] / "started"
 log.write_text((log.read_text() if log.exists() else "") + str(folder.relative_to(folder.parents[1])) + "\\n")
 if (folder.parents[1] / "broken").exists() and "LoRA" in text:
     sys.exit("it broke")
-seed = int(text.split("randomness = dict(seed=")[1].split(")")[0])
+seed = int(re.search(r"randomness ?= ?dict\\(\\s*seed=([0-9]+)", text).group(1))
 held_out = (10 if "LoRA" in text else 20 if "POP" in text else 5) + seed
 metrics = dict(mIoU=50.0, mIoU_seen=40.0 - seed, mIoU_unseen=held_out)
 (folder / "summary.json").write_text(json.dumps(dict(

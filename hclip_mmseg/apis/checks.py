@@ -35,7 +35,7 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
     """
     missing = [*_missing_weights(cfg.model)]
     for split in splits:
-        for dataset in _datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
+        for dataset in innermost_datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
             missing += [problem for problem in _missing_data(dataset) if problem not in missing]
     if missing:
         listed = "".join(f"\n  - {problem}" for problem in missing)
@@ -77,7 +77,7 @@ def _how_to_get(clip: Mapping[str, Any]) -> str:
     return f"Get it from {url}, or {other}"
 
 
-def _datasets(config: Any) -> Iterator[dict[str, Any]]:
+def innermost_datasets(config: Any) -> Iterator[dict[str, Any]]:
     """The innermost datasets of wrappers such as ConcatDataset and RepeatDataset."""
     if not config:
         return
@@ -86,7 +86,7 @@ def _datasets(config: Any) -> Iterator[dict[str, Any]]:
         yield config
         return
     for dataset in inner:
-        yield from _datasets(dataset)
+        yield from innermost_datasets(dataset)
 
 
 def _missing_data(dataset: dict[str, Any]) -> Iterator[str]:

@@ -17,11 +17,14 @@ SIZES = {
     "pascal_voc_20": 20,
     "pascal_voc_20b": 59,
 }
+FOLDED = {"coco_27": 27, "coco_object_81": 187, "pascal_context_60": 60, "pascal_voc_21": 52}
+OTHERS = {"cityscapes_19": 19, "cityscapes_27": 27, "mapillary_65": 65}
 OV_COCO = {"ov_coco_17": 17, "ov_coco_48": 48, "ov_coco_65": 65}
 
 
 def test_every_benchmark_is_there():
-    assert {name: len(load_vocabulary(name)) for name in available_vocabularies()} == SIZES | OV_COCO
+    sizes = {name: len(load_vocabulary(name)) for name in available_vocabularies()}
+    assert sizes.items() >= {**SIZES, **FOLDED, **OTHERS, **OV_COCO}.items()
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -30,6 +33,40 @@ def test_lists_are_the_published_ones(name, shared):
     vocabulary = load_vocabulary(name)
     assert [list(names) for names in vocabulary.synonyms] == published["classes"]
     assert vocabulary.background_from == published.get("background_from")
+
+
+@pytest.mark.parametrize(
+    ("name", "objects", "prompts"),
+    [
+        ("coco_object_81", "coco_object_80", "coco_object"),
+        ("pascal_voc_21", "pascal_voc_20", "pascal_voc_21"),
+        ("pascal_context_60", "pascal_context_59", "pascal_context_60"),
+    ],
+)
+def test_background_is_the_published_names(name, objects, prompts, shared):
+    published = json.loads((shared / "facts/cliptrase_background_prompts.json").read_text())[prompts]
+    vocabulary, objects = load_vocabulary(name), load_vocabulary(objects).names
+    assert vocabulary.asked[: len(objects)] == objects
+    assert set(vocabulary.asked[len(objects) :]) == set(published)
+    assert vocabulary.classes == ("background", *objects)
+    for asked, fold in zip(vocabulary.asked, vocabulary.folds, strict=True):
+        assert vocabulary.classes[fold] == (asked if asked in objects else "background")
+
+
+def test_coco_27_is_made_of_every_class_of_coco_stuff():
+    vocabulary = load_vocabulary("coco_27")
+    assert sorted(vocabulary.asked) == sorted(load_vocabulary("coco_stuff_171").names)
+    assert len(vocabulary.folds) == 171 and set(vocabulary.folds) == set(range(27))
+    counted_as = {name: vocabulary.classes[fold] for name, fold in zip(vocabulary.asked, vocabulary.folds, strict=True)}
+    assert counted_as["zebra"] == "animal" and counted_as["wall-brick"] == "wall" and counted_as["sea"] == "water"
+    assert counted_as["pizza"] == "food" and counted_as["salad"] == "food-stuff"
+
+
+def test_titles_tell_classes_of_one_name_apart():
+    vocabulary = load_vocabulary("ade20k_847")
+    assert vocabulary.names.count("bag") == 3
+    assert len(set(vocabulary.titles)) == 847 == len(check_names(vocabulary.titles))
+    assert read_names("ade20k_847")[191] == "bag, traveling bag, travelling bag, grip, suitcase"
 
 
 def test_ov_coco_is_the_published_split(shared):

@@ -17,17 +17,53 @@ class Vocabulary:
         source: which data set, and which release of it.
         synonyms: for every class all its names; the first is the one it is asked for by.
         background_from: predictions of this class index and above count as background; None: there is none.
+        categories: what the data set itself calls the classes, where that is no word ("sky-other-merged").
+        members: for every class the names that it is made of and asked for by; None: it is asked for by its own.
     """
 
     name: str
     source: str
     synonyms: tuple[tuple[str, ...], ...]
     background_from: int | None = None
+    categories: tuple[str, ...] | None = None
+    members: tuple[tuple[str, ...], ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The first synonym of every class. In ADE20K's full list some are shared by two classes."""
         return tuple(synonyms[0] for synonyms in self.synonyms)
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """All synonyms of every class behind commas; no two classes share a title.
+
+        A model that is asked for a title takes its first synonym, as the published evaluations do. Of two classes
+        with the same first synonym it then scores both alike, and the first of them is predicted.
+        """
+        return tuple(", ".join(synonyms) for synonyms in self.synonyms)
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What a model is asked for."""
+        if self.members is None:
+            return self.titles
+        return tuple(name for members in self.members for name in members)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What is evaluated; the background comes first, where there is one."""
+        if self.background_from is None:
+            return self.titles
+        return ("background", *self.titles[: self.background_from])
+
+    @property
+    def folds(self) -> tuple[int, ...] | None:
+        """For every name that is asked for the class it counts as; None: they are the same."""
+        if self.background_from is not None:
+            return tuple(i + 1 if i < self.background_from else 0 for i in range(len(self)))
+        if self.members is not None:
+            return tuple(index for index, members in enumerate(self.members) for _ in members)
+        return None
 
     def __len__(self) -> int:
         return len(self.synonyms)
@@ -52,4 +88,6 @@ def load_vocabulary(name: str) -> Vocabulary:
         raise KeyError(f"no vocabulary '{name}'{hint} (there are: {', '.join(known)})")
     stored = json.loads(files(__package__).joinpath(f"{name}.json").read_text(encoding="utf-8"))
     synonyms = tuple(tuple(entry) for entry in stored["classes"])
-    return Vocabulary(name, stored["source"], synonyms, stored.get("background_from"))
+    categories = tuple(stored["categories"]) if "categories" in stored else None
+    members = tuple(tuple(entry) for entry in stored["members"]) if "members" in stored else None
+    return Vocabulary(name, stored["source"], synonyms, stored.get("background_from"), categories, members)

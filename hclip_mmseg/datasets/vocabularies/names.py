@@ -48,7 +48,7 @@ def read_names(source: str | Path) -> tuple[str, ...]:
     - a text: "cat, grass, traffic light", commas between the classes;
     - a file: one class a line; where synonyms follow it behind commas, the first is the name; empty lines and
       lines that begin with # are passed over;
-    - the name of a benchmark's vocabulary, for instance "coco_stuff_171".
+    - the name of a benchmark's vocabulary, for instance "coco_stuff_171": its titles, synonyms behind commas.
 
     Raises:
         FileNotFoundError: if the source looks like a file and there is none.
@@ -59,7 +59,7 @@ def read_names(source: str | Path) -> tuple[str, ...]:
     if isinstance(source, Path) or path.suffix == ".txt" or ("," not in text and _is_file(path)):
         return _read_file(path)
     if text in available_vocabularies():
-        return load_vocabulary(text).names
+        return load_vocabulary(text).titles
     return check_names(text.split(",") if text else ())
 
 

@@ -3,9 +3,10 @@
 Importing the package registers its components; nothing else happens.
 """
 
-from hclip_mmseg.compat import ensure_mmcv_ops, trust_mmengine_checkpoints
+from hclip_mmseg.compat import ensure_mmcv_ops, ensure_panopticapi, trust_mmengine_checkpoints
 
 ensure_mmcv_ops()
+ensure_panopticapi()
 trust_mmengine_checkpoints()
 
 from hclip_mmseg import datasets, engine, evaluation, models, visualization  # noqa: E402

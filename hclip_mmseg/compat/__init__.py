@@ -5,5 +5,6 @@ No other package here knows which distribution is installed, or whether it was c
 
 from .checkpoints import trust_mmengine_checkpoints
 from .mmcv_ops import MissingMMCVOpError, ensure_mmcv_ops
+from .panoptic_api import ensure_panopticapi
 
-__all__ = ["MissingMMCVOpError", "ensure_mmcv_ops", "trust_mmengine_checkpoints"]
+__all__ = ["MissingMMCVOpError", "ensure_mmcv_ops", "ensure_panopticapi", "trust_mmengine_checkpoints"]

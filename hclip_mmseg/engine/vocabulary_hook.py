@@ -47,6 +47,10 @@ class VocabularyHook(Hook):
                 f"{type(dataloader.dataset).__name__} has no 'classes' in its metainfo, so the model cannot know "
                 "what to look for; give the dataset classes or leave VocabularyHook out of the config"
             )
+        words = metainfo.get("vocabulary", classes)
         # panoptic sets tell things from stuff, and models of theirs ask for it
-        things = dict(things=metainfo["thing_classes"]) if "thing_classes" in metainfo else {}
-        model.set_vocabulary(classes, **things)
+        things = {}
+        if "thing_classes" in metainfo:
+            counted = set(metainfo["thing_classes"])
+            things["things"] = [word for word, name in zip(words, classes, strict=True) if name in counted]
+        model.set_vocabulary(words, **things)

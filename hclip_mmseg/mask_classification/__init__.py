@@ -9,15 +9,25 @@ from hclip_mmseg.mask_classification.classification import MaskClasses, SynonymT
 from hclip_mmseg.mask_classification.inference import instances, panoptic_ids, semantic_labels, semantic_scores
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
 from hclip_mmseg.mask_classification.mask_loss import MaskClassificationLoss
+from hclip_mmseg.mask_classification.panoptic_dataset import (
+    LoadPanopticSegments,
+    OpenVocabPanopticDataset,
+    OpenVocabPanopticMetric,
+    check_segments,
+)
 from hclip_mmseg.mask_classification.scene_masks import MasksFromLabels, ScenePanopticDataset
 
 __all__ = [
+    "LoadPanopticSegments",
     "MaskClassificationLoss",
     "MaskClasses",
     "MaskClassifier",
     "MasksFromLabels",
     "ScenePanopticDataset",
+    "OpenVocabPanopticDataset",
+    "OpenVocabPanopticMetric",
     "SynonymTable",
+    "check_segments",
     "class_logits",
     "class_scores",
     "instances",

@@ -1,0 +1,184 @@
+"""Panoptic data sets in COCO's form, asked for by words, and checked against their files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import scandir
+from pathlib import Path
+from typing import Any
+
+import mmcv
+import numpy as np
+from mmdet.datasets import CocoPanopticDataset
+from mmdet.datasets.api_wrappers import COCOPanoptic
+from mmdet.datasets.transforms import LoadPanopticAnnotations
+from mmdet.evaluation import CocoPanopticMetric
+from mmengine.fileio import get, get_local_path
+from mmseg.registry import DATASETS, METRICS, TRANSFORMS
+
+from hclip_mmseg.compat.panoptic_api import VOID, rgb2id
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+
+@DATASETS.register_module()
+class OpenVocabPanopticDataset(CocoPanopticDataset):
+    """MMDetection's panoptic dataset, whose classes are its annotation file's own, in that file's order.
+
+    Classes, their order and which of them are things follow from ``categories`` in the file, so that files of other
+    tools, which sort them otherwise, are read right. Metainfo ``classes`` holds the categories as the file calls them,
+    ``vocabulary`` the words that a model is asked for.
+
+    Args:
+        vocabulary: a list of words for these categories; see
+            :func:`~hclip_mmseg.datasets.vocabularies.load_vocabulary`. None takes the categories for words.
+        samples: how many label maps are compared with the file at once, before any work; all others are when they are
+            loaded, by ``LoadPanopticSegments``.
+        kwargs: of ``CocoPanopticDataset``.
+
+    Raises:
+        ValueError: if label maps are missing or do not match the annotation file, or categories are not those of the
+            vocabulary: the first that is wrong.
+    """
+
+    METAINFO: dict[str, Any] = {}
+
+    def __init__(self, *, vocabulary: str | None = None, samples: int = 4, **kwargs: Any) -> None:
+        self.words = None if vocabulary is None else load_vocabulary(vocabulary)
+        self.samples = samples
+        super().__init__(**kwargs)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """One entry an image."""
+        annotations = self._read()
+        self.cat_ids = annotations.get_cat_ids()
+        categories = [annotations.cats[key] for key in self.cat_ids]
+        names = [category["name"] for category in categories]
+        self._metainfo.update(
+            classes=tuple(names),
+            thing_classes=tuple(category["name"] for category in categories if category["isthing"]),
+            stuff_classes=tuple(category["name"] for category in categories if not category["isthing"]),
+            vocabulary=tuple(self._words_of(name) for name in names),
+        )
+        self.cat2label = {key: label for label, key in enumerate(self.cat_ids)}
+        self.cat_img_map = dict(annotations.cat_img_map)
+        self.coco = annotations
+        # MMDetection finds an image's segments by their ids, which are not unique and take minutes for large sets
+        data = [
+            self.parse_data_info(
+                dict(raw_img_info={**image, "img_id": key}, raw_ann_info=annotations.img_ann_map.get(key, []))
+            )
+            for key, image in annotations.imgs.items()
+        ]
+        del self.coco
+        self._check_files(data)
+        return data
+
+    def _read(self) -> COCOPanoptic:
+        with get_local_path(self.ann_file, backend_args=self.backend_args) as path:
+            try:
+                annotations = COCOPanoptic(path)
+            except (KeyError, ValueError) as error:
+                raise ValueError(
+                    f"{self.ann_file} is no panoptic annotation file in COCO's form ({type(error).__name__}: {error})"
+                ) from error
+        names = [category["name"] for category in annotations.cats.values()]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{self.ann_file} has two categories called {twice!r}")
+        for image, segments in annotations.img_ann_map.items():
+            unknown = next((one for one in segments if one["category_id"] not in annotations.cats), None)
+            if unknown is not None:
+                raise ValueError(
+                    f"{self.ann_file}: segment {unknown['id']} of image {image} is of category "
+                    f"{unknown['category_id']}, which the file's categories do not list"
+                )
+        return annotations
+
+    def _words_of(self, category: str) -> str:
+        if self.words is None:
+            return category
+        table = dict(zip(self.words.categories or self.words.names, self.words.synonyms, strict=True))
+        if category not in table:
+            raise ValueError(
+                f"{self.ann_file} has a category {category!r}, which the vocabulary {self.words.name} has no words "
+                "for; is it the file of another data set?"
+            )
+        return ", ".join(table[category])
+
+    def _check_files(self, data: Sequence[dict[str, Any]]) -> None:
+        maps = [entry for entry in data if entry["seg_map_path"]]
+        folders = {Path(entry["seg_map_path"]).parent for entry in maps}
+        there = {Path(file.path) for folder in folders if folder.is_dir() for file in scandir(folder)}
+        missing = [entry["seg_map_path"] for entry in maps if Path(entry["seg_map_path"]) not in there]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {len(maps)} label maps of {self.ann_file} are not there, the first {missing[0]}; "
+                "do the file and data_prefix.seg belong together?"
+            )
+        chosen = np.linspace(0, len(maps) - 1, min(self.samples, len(maps))).round().astype(int)
+        for index in chosen:
+            check_segments(maps[index], self.backend_args)
+
+
+def check_segments(entry: Mapping[str, Any], backend_args: dict[str, Any] | None = None) -> None:
+    """Compares a label map with what the annotation file says of it.
+
+    Args:
+        entry: ``seg_map_path``, ``segments_info``, ``height``, ``width``.
+        backend_args: of MMEngine's file reading.
+
+    Raises:
+        ValueError: if the size, or the segments of map and file differ.
+    """
+    path = entry["seg_map_path"]
+    content = get(path, backend_args=backend_args)
+    ids = rgb2id(mmcv.imfrombytes(content, flag="color", channel_order="rgb"))
+    size = (entry["height"], entry["width"])
+    if ids.shape != size:
+        raise ValueError(f"{path} is {ids.shape[0]} x {ids.shape[1]}, the annotation file says {size[0]} x {size[1]}")
+    drawn, listed = set(np.unique(ids).tolist()) - {VOID}, {segment["id"] for segment in entry["segments_info"]}
+    for extra, where, other in (
+        (drawn - listed, "label map", "annotation file"),
+        (listed - drawn, "annotation file", "label map"),
+    ):
+        if extra:
+            raise ValueError(
+                f"{path} does not match its annotation file: segment {min(extra)} is in the {where} and not in the "
+                f"{other} ({len(extra)} such of {len(drawn | listed)}); were they made together?"
+            )
+
+
+@TRANSFORMS.register_module()
+class LoadPanopticSegments(LoadPanopticAnnotations):
+    """MMDetection's ``LoadPanopticAnnotations``, behind :func:`check_segments`."""
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
+        """See ``LoadPanopticAnnotations``."""
+        if results.get("seg_map_path") is not None:
+            check_segments(results, self.backend_args)
+        return super().transform(results)
+
+
+@METRICS.register_module()
+class OpenVocabPanopticMetric(CocoPanopticMetric):
+    """MMDetection's PQ, SQ and RQ against the label maps that the samples come from.
+
+    Labels are the dataset's. Samples need ``segments_info`` and ``seg_map_path`` in their meta information.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(ann_file=None, **kwargs)
+
+    def process(self, data_batch: dict[str, Any], data_samples: Sequence[dict[str, Any]]) -> None:
+        """Adds the samples of one batch.
+
+        Raises:
+            ValueError: if there is no annotation, or the model gives no panoptic results.
+        """
+        for sample in data_samples:
+            if "pred_panoptic_seg" not in sample:
+                raise ValueError("the model gives no panoptic results: set model.test_cfg.panoptic=True")
+            if not sample.get("seg_map_path"):
+                raise ValueError(f"{sample.get('img_path', 'a sample')} has no panoptic label map to compare with")
+            self.seg_prefix = str(Path(sample["seg_map_path"]).parent)
+            super().process(data_batch, [sample])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import subprocess
 import sys
 
 import benchmark
@@ -14,7 +15,23 @@ import torch
 from benchmark_measure import MeasurementError, measure
 from benchmark_report import lines_of, markdown_of, plot
 from benchmark_rows import ROWS, Row
+from miniature import REPOSITORY
 
+HOLDS_64_MIB_MORE = """
+import json, multiprocessing
+import benchmark_measure, torch
+from benchmark_rows import ROWS, Row
+
+benchmark_measure.PROCESSES = multiprocessing.get_context("fork")
+
+def prepare(form, device):
+    torch.set_num_threads(1)
+    return lambda: torch.ones((64 if form == "direct" else 1) << 18).sum()
+
+ROWS["toy"] = Row("toy", prepare)
+found = benchmark_measure.measure(ROWS["toy"], "cpu", repeat=2, seconds=60)
+print(json.dumps({form: figures["peak_mib"] for form, figures in found.items()}))
+"""
 A_MATRIX = torch.ones(8, 8)
 
 
@@ -62,6 +79,15 @@ def test_direct_forms_run_alone_and_others_in_turn(steps):
     measure(ROWS["toy-pair"], "cpu", repeat=3, seconds=0)
     assert [line[0] for line in steps()[before:]] == ["ours", "frozen"] + ["ours", "frozen"] * 3
     assert all(line[2] == "True" for line in steps()[before:]) and steps()[0][2] == "False"
+
+
+def test_the_peak_counts_what_a_step_holds_in_passing():
+    """In a fresh interpreter, as a fork of this one could fill its freed memory first."""
+    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY / 'tools'}{os.pathsep}{REPOSITORY}"}
+    run = subprocess.run([sys.executable, "-c", HOLDS_64_MIB_MORE], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    peaks = json.loads(run.stdout.splitlines()[-1])
+    assert peaks["direct"] - peaks["ours"] == pytest.approx(63, abs=4)
 
 
 def test_slow_steps_are_repeated_less_and_bf16_is_ours_alone(steps):

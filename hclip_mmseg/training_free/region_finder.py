@@ -1,0 +1,88 @@
+"""The search for regions, beside whatever else is going on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from .backbone import PatchView
+from .denoising import denoised_rows, raw_rows
+from .regions import cluster_patches, pixel_regions
+
+
+class RegionFinder(nn.Module):
+    """Regions of an image from the correlation of its patches (CLIPtrase, section 3.3).
+
+    Args:
+        epsilon: largest distance of neighbours among the correlation's rows; 0.7 as published at 224 pixels, 1.1 at
+            336.
+        min_samples: neighbours that make a patch a core; 3 as published at 224 pixels, 7 at 336.
+        denoise: whether global patches are taken out.
+        features: config of another model whose tokens are correlated instead of CLIP's, such as
+            ``dict(type='TimmPatchFeatures', model='vit_base_patch14_dinov2', weights='dinov2.pth')``.
+        workers: threads that cluster.
+    """
+
+    def __init__(
+        self,
+        epsilon: float,
+        min_samples: int,
+        denoise: bool = True,
+        features: Mapping[str, Any] | None = None,
+        workers: int = 2,
+    ) -> None:
+        super().__init__()
+        if epsilon <= 0 or min_samples < 1:
+            raise ValueError(f"epsilon {epsilon} must be positive and min_samples {min_samples} at least 1")
+        self.epsilon, self.min_samples, self.denoise = epsilon, min_samples, denoise
+        self.features = None if features is None else MODELS.build(dict(features))
+        self.workers = workers
+        self._pool: ThreadPoolExecutor | None = None
+
+    def features_of(self, images: Tensor, view: PatchView) -> Tensor:
+        """What is correlated: CLIP's own tokens, or the other model's on the same grid of patches.
+
+        Args:
+            images: normalised for CLIP, [B, 3, H, W].
+            view: what CLIP says of them, with correlation.
+
+        Returns:
+            [B, 1 + patches, C], the CLS token's first.
+        """
+        if self.features is not None:
+            return self.features(images, view.grid)
+        assert view.correlation is not None
+        return view.correlation
+
+    def rows(self, features: Tensor) -> Tensor:
+        """Rows of the correlation of one image, [1 + patches, C] -> [patches, patches]."""
+        return denoised_rows(features) if self.denoise else raw_rows(features)
+
+    def find(self, features: Tensor, size: tuple[int, int], grid: tuple[int, int]) -> Tensor | None:
+        """Regions of one image.
+
+        Args:
+            features: [1 + patches, C].
+            size: height and width of the result.
+            grid: rows and columns of patches.
+
+        Returns:
+            int64 [height, width], from 0; None where there are none.
+        """
+        with torch.no_grad():
+            rows = self.rows(features)
+            return pixel_regions(rows, cluster_patches(rows, self.epsilon, self.min_samples), grid, size)
+
+    def start(self, features: Tensor, size: tuple[int, int], grid: tuple[int, int]) -> Future[Tensor | None]:
+        """As :meth:`find`, in another thread."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="regions")
+        return self._pool.submit(self.find, features, size, grid)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_pool": None}

@@ -1,0 +1,147 @@
+"""From correlations to regions of pixels: clusters of patches, their mean rows, the region of every pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.cluster import DBSCAN
+from torch import Tensor
+
+from hclip_mmseg.models.segmentors.views import best_class
+
+NONE = -1
+"""Cluster of a patch that DBSCAN counts as noise."""
+
+
+def neighbour_graph(rows: Tensor, epsilon: float, tile: int = 2048) -> csr_matrix:
+    """Distances between rows that lie within ``epsilon``, computed ``tile`` rows at a time on the rows' device.
+
+    Args:
+        rows: [patches, width].
+        epsilon: largest Euclidean distance of neighbours.
+        tile: rows at once.
+
+    Returns:
+        sparse [patches, patches] of distances in fp64; each row is its own neighbour.
+    """
+    count = len(rows)
+    squares = torch.linalg.vecdot(rows.double(), rows.double())
+    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
+    for start in range(0, count, tile):
+        own = rows[start : start + tile].double()
+        for other in range(0, count, tile):
+            # |a|^2 + |b|^2 - 2 a b loses digits where rows are near each other: fp64 keeps those of fp32
+            products = own @ rows[other : other + tile].double().T
+            squared = squares[start : start + tile, None] + squares[None, other : other + tile] - 2 * products
+            near_row, near_column = (squared <= epsilon**2).nonzero(as_tuple=True)
+            distance = squared[near_row, near_column].clamp_(min=0).sqrt_()
+            parts = (near_row + start, near_column + other, distance)
+            found.append(tuple(part.cpu().numpy() for part in parts))
+    row, column, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    own_distance = row == column
+    distance[own_distance] = 0.0
+    return csr_matrix((distance, (row, column)), shape=(count, count))
+
+
+def cluster_patches(rows: Tensor, epsilon: float, min_samples: int) -> NDArray[np.int64]:
+    """DBSCAN over the rows of the correlation, with Euclidean distance.
+
+    Args:
+        rows: [patches, patches], denoised or not.
+        epsilon: largest distance of neighbours.
+        min_samples: neighbours, itself included, that make a patch a core of its cluster.
+
+    Returns:
+        [patches] the cluster of each, from 0; ``NONE`` for none.
+    """
+    graph = neighbour_graph(rows, epsilon)
+    labels: NDArray[np.int64] = DBSCAN(eps=epsilon, min_samples=min_samples, metric="precomputed").fit(graph).labels_
+    return labels
+
+
+def region_means(rows: Tensor, clusters: Tensor) -> Tensor:
+    """Mean row of every cluster.
+
+    Args:
+        rows: [patches, width].
+        clusters: int64 [patches], from 0, ``NONE`` for none.
+
+    Returns:
+        [clusters, width].
+    """
+    count = int(clusters.max()) + 1
+    chosen = clusters != NONE
+    member = F.one_hot(clusters[chosen], count).to(rows.dtype)
+    return member.T @ rows[chosen] / member.sum(dim=0)[:, None]
+
+
+def smooth_maps(maps: Tensor, scale: int = 4, window: int = 7) -> Tensor:
+    """Maps enlarged and median-filtered.
+
+    Args:
+        maps: [regions, rows, columns].
+        scale: factor of the bilinear enlargement, corners not aligned.
+        window: side of the median's window; at the border the map is mirrored, its edge repeated.
+
+    Returns:
+        [regions, scale * rows, scale * columns].
+    """
+    large = F.interpolate(maps[None], scale_factor=scale, mode="bilinear", align_corners=False)[0]
+    at_once = max(2**24 // (window**2 * large[0].numel()), 1)
+    return torch.cat([_median(part, window) for part in large.split(at_once)])
+
+
+def _median(maps: Tensor, window: int) -> Tensor:
+    height, width = maps.shape[-2:]
+    down, right = (_mirrored(side, window // 2).to(maps.device) for side in (height, width))
+    padded = maps[:, down][:, :, right]
+    windows = padded.unfold(1, window, 1).unfold(2, window, 1).reshape(len(maps), height, width, -1)
+    if maps.device.type != "cpu":
+        return windows.median(dim=-1).values
+    # a vectorised sort of so short rows is several times faster than any selection of their middle
+    return torch.from_numpy(np.sort(windows.numpy(), axis=-1)[..., window**2 // 2].copy())
+
+
+def _mirrored(length: int, margin: int) -> Tensor:
+    """Indices of a line that is mirrored behind its ends, the last element repeated."""
+    places = torch.arange(-margin, length + margin) % (2 * length)
+    return torch.where(places < length, places, 2 * length - 1 - places)
+
+
+def pixel_regions(
+    rows: Tensor, clusters: NDArray[np.int64], grid: tuple[int, int], size: tuple[int, int]
+) -> Tensor | None:
+    """The region of every pixel: where the smoothed mean row of which cluster is largest (CLIPtrase, section 3.3).
+
+    Args:
+        rows: [patches, patches] that the clusters were found in.
+        clusters: [patches], see :func:`cluster_patches`.
+        grid: rows and columns of patches.
+        size: height and width of the result.
+
+    Returns:
+        int64 [height, width]; None where there is no cluster.
+    """
+    if clusters.max() == NONE:
+        return None
+    means = region_means(rows, torch.from_numpy(clusters).to(rows.device))
+    return best_class(smooth_maps(means.view(-1, *grid)), size)[0]
+
+
+def vote(labels: Tensor, regions: Tensor, classes: int) -> Tensor:
+    """Gives every region the label that most of its pixels have.
+
+    Args:
+        labels: int64 [height, width], 0 to classes - 1.
+        regions: int64 [height, width], from 0.
+        classes: number of labels.
+
+    Returns:
+        int64 [height, width]; the lower label where two are equally frequent.
+    """
+    count = int(regions.max()) + 1
+    votes = torch.bincount((regions * classes + labels).flatten(), minlength=count * classes)
+    return votes.view(count, classes).argmax(dim=1)[regions]

@@ -1,0 +1,223 @@
+"""Segmentation by a frozen CLIP: patches compared with names, regions from their correlation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import PixelData
+from mmseg.models.segmentors import BaseSegmentor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from hclip_mmseg.datasets.vocabularies import check_names
+from hclip_mmseg.models.segmentors.views import resized
+
+from .backbone import PatchView
+from .background import background_names, expand_background
+from .last_attention import within_regions
+from .patch_labels import labels_of_patches
+from .pixel_labels import pixel_labels
+from .region_finder import RegionFinder
+from .regions import vote
+
+REACHES = ("all", "own", "labels")
+
+
+@MODELS.register_module()
+class TrainingFreeSegmentor(BaseSegmentor):
+    """Segments an image into the names it is asked for, with CLIP's weights alone (CLIPtrase, section 3).
+
+    Args:
+        backbone: a ``TrainingFreeBackbone``.
+        text_encoder: the neck that owns the prompts; it has no weights.
+        regions: arguments of :class:`~.region_finder.RegionFinder`, such as ``dict(epsilon=0.7, min_samples=3)``;
+            None for patches alone.
+        resolution: the shorter side that images are brought to, in pixels; both sides are rounded to patches.
+        background: names that stand for the class 'background' where the vocabulary has it: a list, or a benchmark's
+            (see :func:`~.background.background_names`).
+        times_cls: whether the patches' logits are multiplied by the CLS token's, as published for VOC20.
+        reach: which patches each patch's attention in the last block reaches: 'all'; 'own', itself alone; 'labels',
+            those of the same region in the ground truth, a bound for what correlation can give.
+        refinement: config of what corrects the label map at the end, such as ``dict(type='SAMMaskFolder', ...)``.
+        images_at_once: images of one size that are run together.
+        score_memory: bytes up to which the scores of all names are kept in the result as ``seg_logits``.
+        data_preprocessor: MMSegmentation's.
+    """
+
+    training_free = True
+    """Whether the model is complete without a checkpoint."""
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        text_encoder: dict[str, Any],
+        regions: dict[str, Any] | None = None,
+        resolution: int = 224,
+        background: str | Sequence[str] = (),
+        times_cls: bool = False,
+        reach: str = "all",
+        refinement: dict[str, Any] | None = None,
+        images_at_once: int = 4,
+        score_memory: int = 1 << 26,
+        data_preprocessor: dict[str, Any] | None = None,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.backbone = MODELS.build(backbone)
+        self.text_encoder = MODELS.build(text_encoder)
+        self.region_finder = None if regions is None else RegionFinder(**regions)
+        self.refinement = None if refinement is None else MODELS.build(refinement)
+        self.resolution, self.times_cls, self.reach = resolution, times_cls, reach
+        self.images_at_once, self.score_memory = images_at_once, score_memory
+        if reach not in REACHES:
+            raise ValueError(f"reach must be one of {', '.join(REACHES)}, not {reach!r}")
+        self.background = background_names(background)
+        self.classes: tuple[str, ...] = ()
+        if self.text_encoder.vocabulary:
+            self.set_vocabulary(self.text_encoder.vocabulary)
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The names that the model looks for, in label order."""
+        return self.classes
+
+    def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+        """Replaces what the model looks for.
+
+        Args:
+            names: class names in label order. 'background' stands for the model's background names, if it has any;
+                of classes with one name only the first is ever found.
+            templates: prompt templates, None keeps the present ones.
+
+        Raises:
+            ValueError: if names are empty or too long; the vocabulary stays as it was.
+        """
+        names = check_names(names, repeats=True)
+        prompts, class_of_prompt = expand_background(names, self.background)
+        self.text_encoder.set_vocabulary(prompts, templates)
+        self.classes = names
+        self.class_of_prompt = torch.tensor(class_of_prompt)
+
+    def extract_feat(self, inputs: Tensor) -> PatchView:
+        """Normalised images [B, 3, H, W] -> what CLIP says of them, correlations included."""
+        return self.backbone.look(inputs)
+
+    def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:
+        """Normalised images [B, 3, H, W] -> logits of all prompts [B, P, H, W], of patches alone."""
+        return F.interpolate(self._forward(inputs), size=inputs.shape[-2:], mode="bilinear", align_corners=False)
+
+    def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
+        """Normalised images [B, 3, H, W] -> logits of all prompts [B, P, h, w]."""
+        return self.patch_logits(self.backbone.look(self.at_resolution(inputs), correlate=False))
+
+    def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
+        """Raises NotImplementedError: nothing is trained."""
+        raise NotImplementedError("TrainingFreeSegmentor has nothing to train; use tools/test.py or tools/predict.py")
+
+    def at_resolution(self, images: Tensor) -> Tensor:
+        """Images [B, 3, H, W] with the shorter side at ``resolution``, both sides rounded to whole patches."""
+        patch, (height, width) = self.backbone.image_tower.patch_size, images.shape[-2:]
+        scale = self.resolution / min(height, width)
+        size = tuple(max(round(side * scale / patch), 1) * patch for side in (height, width))
+        if size == (height, width):
+            return images
+        return F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
+
+    def patch_logits(self, view: PatchView) -> Tensor:
+        """Cosine of every patch's token and every prompt times CLIP's scale: [B, P, rows, columns]."""
+        text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters()).squeeze(1)
+        logits = self.backbone.logit_scale.exp() * (F.normalize(view.tokens, dim=-1) @ text.T)
+        patches = logits[:, 1:] * logits[:, :1] if self.times_cls else logits[:, 1:]
+        return patches.transpose(1, 2).unflatten(2, view.grid)
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
+        """Segments images; while one's patches are clustered, the next ones go through CLIP.
+
+        Args:
+            inputs: normalised images [B, 3, H, W].
+            data_samples: their meta information; ``ori_shape`` is the size of the results. For reach 'labels' with
+                ``gt_sem_seg``.
+
+        Returns:
+            For each image ``pred_sem_seg`` [1, H, W], ``seg_logits`` [T, H, W] (the patches' probabilities; see
+            ``score_memory``), and ``vocabulary``, the names that the labels stand for.
+        """
+        if data_samples is None:
+            data_samples = [SegDataSample(metainfo=dict(ori_shape=tuple(inputs.shape[-2:]))) for _ in inputs]
+        waiting: list[Callable[[], None]] = []
+        for images, samples in self._batches(inputs, data_samples):
+            now = self._segment(images, samples)
+            for finish in waiting:
+                finish()
+            waiting = now
+        for finish in waiting:
+            finish()
+        return list(data_samples)
+
+    def _batches(
+        self, inputs: Tensor, samples: Sequence[SegDataSample]
+    ) -> Iterator[tuple[Tensor, list[SegDataSample]]]:
+        """Images without the padding of their batch, those of one size together."""
+        images: list[Tensor] = []
+        own: list[SegDataSample] = []
+        for image, sample in zip(inputs, samples, strict=True):
+            meta = sample.metainfo
+            left, right, top, bottom = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
+            image = image[:, top : image.shape[1] - bottom, left : image.shape[2] - right]
+            if images and (images[0].shape != image.shape or len(images) == self.images_at_once):
+                yield torch.stack(images), own
+                images, own = [], []
+            images.append(image)
+            own.append(sample)
+        if images:
+            yield torch.stack(images), own
+
+    def _segment(self, images: Tensor, samples: Sequence[SegDataSample]) -> list[Callable[[], None]]:
+        """Runs CLIP on images and starts the search for regions; what is returned puts the results into samples."""
+        sizes = [tuple(sample.metainfo.get("ori_shape", images.shape[-2:])[:2]) for sample in samples]
+        images = self.at_resolution(images)
+        grid = self.backbone.image_tower.grid_of(*images.shape[-2:])
+        view = self.backbone.look(images, self.region_finder is not None, self._allowed(samples, grid, images.device))
+        logits = self.patch_logits(view)
+        regions: list[Future[Tensor | None] | None] = [None] * len(samples)
+        if self.region_finder is not None:
+            features = self.region_finder.features_of(images, view)
+            regions = [self.region_finder.start(*pair, grid) for pair in zip(features, sizes, strict=True)]
+
+        return [partial(self._store, *of_one) for of_one in zip(samples, logits, sizes, regions, strict=True)]
+
+    def _allowed(self, samples: Sequence[SegDataSample], grid: tuple[int, int], device: torch.device) -> Tensor | None:
+        if self.reach == "all":
+            return None
+        patches = grid[0] * grid[1]
+        if self.reach == "own":
+            labels = torch.arange(patches)[None].expand(len(samples), -1)
+        elif any("gt_sem_seg" not in sample for sample in samples):
+            raise ValueError("reach='labels' needs label maps in the data: the pipeline must load annotations")
+        else:
+            labels = torch.stack([labels_of_patches(sample.gt_sem_seg.data[0], grid) for sample in samples])
+        return within_regions(labels.to(device))
+
+    def _store(
+        self, sample: SegDataSample, logits: Tensor, size: tuple[int, int], regions: Future[Tensor | None] | None
+    ) -> None:
+        class_of_prompt = self.class_of_prompt.to(logits.device)
+        labels = class_of_prompt[pixel_labels(logits, size)]
+        found = None if regions is None else regions.result()
+        if found is not None:
+            labels = vote(labels, found, len(self.classes))
+        if self.refinement is not None:
+            labels = self.refinement(labels, sample.metainfo, len(self.classes))
+        if 4 * len(self.classes) * size[0] * size[1] <= self.score_memory:
+            scores = logits.new_zeros(len(self.classes), *logits.shape[1:])
+            scores.index_add_(0, class_of_prompt, logits.softmax(dim=0))
+            sample.set_data({"seg_logits": PixelData(data=resized(scores, size))})
+        sample.set_data({"pred_sem_seg": PixelData(data=labels[None])})
+        sample.set_metainfo({"vocabulary": self.classes})

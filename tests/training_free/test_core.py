@@ -1,0 +1,189 @@
+"""Attention, correlation and regions against literal loops and hand computations."""
+
+from __future__ import annotations
+
+import literal
+import numpy as np
+import pytest
+import torch
+from sklearn.cluster import DBSCAN
+from tiny_training_free import textured_images, tiny_training_free
+
+from hclip_mmseg.training_free.denoising import denoised_rows, raw_rows
+from hclip_mmseg.training_free.last_attention import run_last_block, within_regions
+from hclip_mmseg.training_free.patch_labels import labels_of_patches
+from hclip_mmseg.training_free.pixel_labels import pixel_labels
+from hclip_mmseg.training_free.regions import (
+    cluster_patches,
+    neighbour_graph,
+    pixel_regions,
+    region_means,
+    smooth_maps,
+    vote,
+)
+from hclip_mmseg.training_free.self_correlation import correlation_features, self_correlation
+
+
+def close(a, b, atol=1e-5):
+    torch.testing.assert_close(torch.as_tensor(a), torch.as_tensor(b), atol=atol, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["clip", "value", "sclip", "cliptrase"])
+@torch.no_grad()
+def test_tokens_of_each_form(form):
+    backbone = tiny_training_free(attention=form).backbone
+    images = textured_images(2, 64, 80)
+    view = backbone.look(images)
+    for image, tokens, features in zip(images, view.tokens, view.correlation, strict=True):
+        expected, correlation = literal.look(backbone.image_tower, image, form)
+        close(tokens, expected, 1e-4)
+        close(self_correlation(features), correlation)
+    close(backbone(images)[0], view.tokens[:, 1:].transpose(1, 2).reshape(2, -1, 8, 10))
+
+
+@torch.no_grad()
+def test_plain_form_is_clips_own():
+    backbone = tiny_training_free(attention="clip").backbone
+    images = textured_images(1)
+    close(backbone.look(images, correlate=False).tokens[:, 0], backbone.encode_image(images))
+
+
+@torch.no_grad()
+def test_attention_reaches_only_what_is_allowed():
+    backbone = tiny_training_free().backbone
+    block, projections = backbone.image_tower.blocks[-1], backbone.projections("image")(3)
+    x = torch.randn(1, 5, 48)
+    allowed = within_regions(torch.tensor([[1, 2, 1, 2]]))
+    assert allowed[0, 1].tolist() == [False, True, False, True, False]
+    assert allowed[0, 0].all()
+    tokens = run_last_block(block, x, projections, "cliptrase", allowed=allowed)
+    alone = run_last_block(block, x[:, [1, 3]], projections, "cliptrase")
+    close(tokens[:, [1, 3]], alone)
+    everywhere = run_last_block(block, x, projections, "cliptrase", allowed=torch.ones_like(allowed))
+    close(everywhere, run_last_block(block, x, projections, "cliptrase"))
+    # alone with itself, three softmaxes of one number each are three times its value
+    own = run_last_block(block, x, projections, "cliptrase", allowed=torch.eye(5, dtype=torch.bool)[None])
+    expected = x + projections.out(3 * projections.value(block.ln_1(x)))
+    close(own, expected + block.mlp(block.ln_2(expected)))
+
+
+@torch.no_grad()
+def test_cosine_attention_forgets_lengths():
+    backbone = tiny_training_free().backbone
+    block, projections = backbone.image_tower.blocks[-1], backbone.projections("image")(3)
+    x = torch.randn(1, 6, 48)
+    mixed = []
+    for q, k, v in literal.heads_of(block, x[0]):
+        attention = torch.zeros(6, 6)
+        for y in (q, k):
+            unit = y / y.norm(dim=-1, keepdim=True)
+            attention += (unit @ unit.T * 16**0.5).softmax(dim=-1)
+        mixed.append(attention @ v)
+    expected = x + projections.out(torch.cat(mixed, dim=-1))
+    expected = expected + block.mlp(block.ln_2(expected))
+    close(run_last_block(block, x, projections, "sclip", "cosine"), expected)
+
+
+def test_forms_that_correlate_nothing_refuse_options():
+    with pytest.raises(ValueError, match="correlates nothing"):
+        run_last_block(None, torch.zeros(1, 2, 4), None, "value", similarity="cosine")
+    with pytest.raises(ValueError, match="no form 'scilp'"):
+        run_last_block(None, torch.zeros(1, 2, 4), None, "scilp")
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "inner"])
+@pytest.mark.parametrize("across", ["separate", "concatenated"])
+def test_correlation_of_every_pair(similarity, across):
+    q, k, v = torch.randn(3, 1, 5, 12)
+    heads, size = (3, 4) if across == "separate" or similarity == "inner" else (1, 12)
+    expected = torch.zeros(5, 5)
+    for i in range(5):
+        for j in range(5):
+            for x in (q[0], k[0], v[0]):
+                for h in range(heads):
+                    a, b = (x[n, h * size : (h + 1) * size] for n in (i, j))
+                    product = a @ b
+                    product = product / (a.norm() * b.norm()) if similarity == "cosine" else product * 4**-0.5
+                    expected[i, j] += product / (3 * heads)
+    if across == "concatenated" and similarity == "inner":
+        expected *= 3  # one product over all heads is the sum over heads, not the mean
+    close(self_correlation(correlation_features(q, k, v, 3, similarity, across))[0], expected)
+
+
+def test_denoising_subtracts_what_the_cls_token_sees():
+    features = torch.randn(7, 4)
+    correlation = features @ features.T
+    expected = literal.denoised(correlation)
+    close(denoised_rows(features), expected)
+    close(denoised_rows(features, tile=2), expected)
+    assert (expected >= 0).all()
+    close(raw_rows(features), correlation[1:, 1:])
+
+
+@pytest.mark.parametrize("tile", [7, 64])
+def test_clusters_are_dbscans(tile):
+    generator = np.random.default_rng(0)
+    centres = generator.random((4, 30))
+    rows = np.concatenate([centre + 0.02 * generator.standard_normal((8, 30)) for centre in centres] + [3 + centres])
+    rows = rows[generator.permutation(len(rows))].astype(np.float32)
+    expected = DBSCAN(eps=0.25, min_samples=3).fit(rows).labels_
+    assert expected.max() == 3
+    assert (expected == -1).sum() == 4
+    np.testing.assert_array_equal(cluster_patches(torch.from_numpy(rows), 0.25, 3), expected)
+    graph = neighbour_graph(torch.from_numpy(rows), 0.25, tile).toarray()
+    distances = np.linalg.norm(rows[:, None] - rows[None], axis=-1)
+    np.testing.assert_allclose(graph, np.where(distances <= 0.25, distances, 0), atol=1e-6)
+
+
+def test_identical_rows_are_neighbours():
+    rows = torch.tensor([[1.0, 0], [1, 0], [1, 0], [0, 5]])
+    np.testing.assert_array_equal(cluster_patches(rows, 0.1, 3), [0, 0, 0, -1])
+
+
+def test_mean_rows_by_hand():
+    rows = torch.tensor([[1.0, 2], [3, 4], [5, 6], [7, 8]])
+    close(region_means(rows, torch.tensor([1, 0, -1, 1])), torch.tensor([[3.0, 4], [4, 5]]))
+
+
+def test_smooth_maps_are_scipys():
+    from scipy.ndimage import median_filter
+
+    maps = torch.rand(3, 5, 6)
+    expected = []
+    for one in maps:
+        expected.append(median_filter(literal.enlarged(one, (20, 24)).numpy(), size=7))
+    np.testing.assert_array_equal(smooth_maps(maps), np.stack(expected))
+
+
+def test_regions_of_pixels():
+    rows = torch.rand(30, 30)
+    clusters = np.random.default_rng(1).integers(-1, 4, 30)
+    correlation = torch.zeros(31, 31)
+    correlation[1:, 1:] = rows
+    expected = literal.regions_of(correlation, clusters, (5, 6), (40, 50))
+    np.testing.assert_array_equal(pixel_regions(rows, clusters, (5, 6), (40, 50)), expected)
+    assert pixel_regions(rows, np.full(30, -1), (5, 6), (40, 50)) is None
+
+
+@pytest.mark.parametrize("spread", [0.1, 3.0])
+def test_labels_of_pixels_whatever_is_left_out(spread):
+    scores = 10 * torch.rand(40, 1, 1) + spread * torch.randn(40, 5, 7)
+    expected = torch.stack([literal.enlarged(one, (33, 47)) for one in scores]).argmax(dim=0)
+    torch.testing.assert_close(pixel_labels(scores, (33, 47)), expected)
+
+
+def test_vote_by_hand():
+    labels = torch.tensor([[2, 2, 0], [1, 0, 1]])
+    regions = torch.tensor([[0, 0, 0], [2, 2, 2]])
+    assert vote(labels, regions, 3).tolist() == [[2, 2, 2], [1, 1, 1]]
+    assert vote(labels, torch.tensor([[0, 0, 1], [1, 1, 1]]), 3).tolist() == [[2, 2, 0], [0, 0, 0]]
+    # equally frequent: the lower label
+    assert vote(torch.tensor([[2, 1]]), torch.tensor([[0, 0]]), 3).tolist() == [[1, 1]]
+
+
+def test_labels_of_patches_are_the_majority():
+    labels = torch.zeros(32, 48, dtype=torch.long)
+    labels[:, 20:] = 7
+    labels[20:, :10] = 255
+    # columns of 16: the middle one is 7 from its 4th pixel on; rows of 16: the lower left is 255 in 12 x 10 of 256
+    assert labels_of_patches(labels, (2, 3)).tolist() == [0, 7, 7, 0, 7, 7]

@@ -1,13 +1,14 @@
 """COCO panoptic: large-scale jitter of 0.1 to 2 and crops of 1024 for training, shorter side 800 for testing."""
 
-dataset_type = "CocoPanopticDataset"
+dataset_type = "mmseg.OpenVocabPanopticDataset"
+vocabulary = "coco_panoptic_133"
 data_root = "data/coco/"
 crop_size = (1024, 1024)
 
 train_pipeline = [
     dict(type="mmseg.SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one
     dict(type="LoadImageFromFile", to_float32=True),
-    dict(type="LoadPanopticAnnotations", with_bbox=True, with_mask=True, with_seg=True),
+    dict(type="mmseg.LoadPanopticSegments"),
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomResize", scale=crop_size, ratio_range=(0.1, 2.0), keep_ratio=True),
     dict(type="RandomCrop", crop_size=crop_size, crop_type="absolute", recompute_bbox=True, allow_negative_crop=True),
@@ -16,8 +17,19 @@ train_pipeline = [
 test_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="Resize", scale=(1333, 800), keep_ratio=True),
-    dict(type="LoadPanopticAnnotations"),
-    dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+    dict(type="mmseg.LoadPanopticSegments"),
+    dict(
+        type="PackDetInputs",
+        meta_keys=(
+            "img_id",
+            "img_path",
+            "ori_shape",
+            "img_shape",
+            "scale_factor",
+            "seg_map_path",
+            "segments_info",
+        ),
+    ),
 ]
 
 train_dataloader = dict(
@@ -27,6 +39,7 @@ train_dataloader = dict(
     sampler=dict(type="mmseg.ReplayableSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
+        vocabulary=vocabulary,
         data_root=data_root,
         ann_file="annotations/panoptic_train2017.json",
         data_prefix=dict(img="train2017/", seg="annotations/panoptic_train2017/"),
@@ -41,6 +54,7 @@ val_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
+        vocabulary=vocabulary,
         data_root=data_root,
         ann_file="annotations/panoptic_val2017.json",
         data_prefix=dict(img="val2017/", seg="annotations/panoptic_val2017/"),
@@ -50,9 +64,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-val_evaluator = dict(
-    type="CocoPanopticMetric",
-    ann_file=data_root + "annotations/panoptic_val2017.json",
-    seg_prefix=data_root + "annotations/panoptic_val2017/",
-)
+# PQ of panoptic, mIoU of semantic results
+val_evaluator = [dict(type="mmseg.OpenVocabPanopticMetric"), dict(type="SemSegMetric", iou_metrics=["mIoU"])]
 test_evaluator = val_evaluator

@@ -1,0 +1,25 @@
+"""MAFT+: CLIP's ConvNeXt and the text embeddings tuned together for the classification of masks."""
+
+from hclip_mmseg.mask_classification.maft_plus.content_dependent_transfer import ContentDependentTransfer
+from hclip_mmseg.mask_classification.maft_plus.convnext_tower import ConvNeXtTower, FrozenTrunk
+from hclip_mmseg.mask_classification.maft_plus.geometric_ensemble import geometric_ensemble
+from hclip_mmseg.mask_classification.maft_plus.maft_plus_clip import MAFTPlusCLIP
+from hclip_mmseg.mask_classification.maft_plus.maft_plus_segmentor import MAFTPlus, Proposals
+from hclip_mmseg.mask_classification.maft_plus.mask_aware_loss import MaskAwareLoss
+from hclip_mmseg.mask_classification.maft_plus.mask_pooling import mask_pooling
+from hclip_mmseg.mask_classification.maft_plus.proposal_head import OpenVocabMask2FormerHead
+from hclip_mmseg.mask_classification.maft_plus.representation_compensation import RepresentationCompensation
+
+__all__ = [
+    "ContentDependentTransfer",
+    "ConvNeXtTower",
+    "FrozenTrunk",
+    "MAFTPlus",
+    "MAFTPlusCLIP",
+    "MaskAwareLoss",
+    "OpenVocabMask2FormerHead",
+    "Proposals",
+    "RepresentationCompensation",
+    "geometric_ensemble",
+    "mask_pooling",
+]

@@ -1,0 +1,188 @@
+"""The segmentor that joins CLIP, proposals and the vocabulary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.evaluation.seen_names import seen_in_training
+from hclip_mmseg.mask_classification.classification import class_logits, class_scores
+from hclip_mmseg.mask_classification.inference import without_padding
+from hclip_mmseg.mask_classification.maft_plus.content_dependent_transfer import ContentDependentTransfer
+from hclip_mmseg.mask_classification.maft_plus.geometric_ensemble import geometric_ensemble
+from hclip_mmseg.mask_classification.maft_plus.mask_aware_loss import MaskAwareLoss
+from hclip_mmseg.mask_classification.maft_plus.mask_pooling import mask_pooling
+from hclip_mmseg.mask_classification.maft_plus.representation_compensation import RepresentationCompensation
+from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
+
+
+@dataclass
+class Proposals:
+    """What the model makes of a batch of images.
+
+    Attributes:
+        dense: CLIP's last map [B, C, H / 32, W / 32].
+        words: text embeddings of the vocabulary's words, [W, D].
+        transferred: the same as each image changes them, [B, W, D]; ``words`` where nothing changes them.
+        embeddings: the proposal head's, of each of its layers, [B, Q, D].
+        masks: mask logits of each layer, [B, Q, H / 4, W / 4].
+    """
+
+    dense: Tensor
+    words: Tensor
+    transferred: Tensor
+    embeddings: list[Tensor]
+    masks: list[Tensor]
+
+
+@MODELS.register_module()
+class MAFTPlus(MaskClassifier):
+    """Collaborative optimisation of CLIP's image and text sides for mask proposals (MAFT+).
+
+    CLIP's ConvNeXt gives maps; a Mask2Former proposes masks from them, through which no gradient reaches CLIP. CLIP's
+    last map is pooled in each mask, projected and compared with text embeddings that content-dependent transfer has
+    adapted to the image. CLIP is tuned by the mask-aware loss and held near itself by representation compensation.
+
+    The proposal head compares embeddings of its own with the plain text embeddings and with a trained one for void.
+    In inference void's probability is the head's, that of the names is CLIP's.
+
+    Args:
+        backbone: a ``MAFTPlusCLIP``.
+        head: an ``OpenVocabMask2FormerHead``; the width of its embeddings and the maps' channels and strides are
+            filled in.
+        text_encoder: the neck that owns the words.
+        cdt: arguments of ``ContentDependentTransfer``, or None for the plain text embeddings.
+        rc: arguments of ``RepresentationCompensation``, or None.
+        mask_aware_loss: arguments of ``MaskAwareLoss``, or None where neither CLIP nor text embeddings are tuned.
+        criterion: of the proposals, a ``MaskClassificationLoss``.
+        ensemble: None, or ``alpha``, ``beta`` and ``trained`` (the training names, or the name of their vocabulary):
+            scores of names become FC-CLIP's geometric mean of the head's and CLIP's.
+        data_preprocessor: MMDetection's, with CLIP's mean and deviation.
+        test_cfg: see :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`.
+
+    Raises:
+        ValueError: if a loss is configured that could train nothing, or losses lack for what is tuned.
+    """
+
+    def __init__(
+        self,
+        backbone: Mapping[str, Any],
+        head: Mapping[str, Any],
+        text_encoder: Mapping[str, Any],
+        cdt: Mapping[str, Any] | None = None,
+        rc: Mapping[str, Any] | None = None,
+        mask_aware_loss: Mapping[str, Any] | None = None,
+        criterion: Mapping[str, Any] | None = None,
+        ensemble: Mapping[str, Any] | None = None,
+        data_preprocessor: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(text_encoder, data_preprocessor, test_cfg, init_cfg)
+        self.backbone = MODELS.build({**backbone, "keep_frozen": rc is not None})
+        tower, width = self.backbone.image_tower, self.backbone.embed_dim
+        if rc is not None and not self.backbone.trains:
+            raise ValueError("rc is given though the image tower is frozen; give rc=None or a smaller frozen_stages")
+        if (mask_aware_loss is not None) != (self.backbone.trains or cdt is not None):
+            raise ValueError(
+                "mask_aware_loss trains the image tower and cdt: give it where one of them is trained, and None "
+                "where neither is"
+            )
+        pixel_decoder = {**head["pixel_decoder"], "strides": tower.strides}
+        self.head = MODELS.build(
+            {**head, "embed_dim": width, "in_channels": tower.channels, "pixel_decoder": pixel_decoder}
+        )
+        self.void = nn.Parameter(torch.randn(1, width) / width**0.5)
+        self.cdt = None if cdt is None else ContentDependentTransfer(width, **cdt)
+        self.rc = None if rc is None else RepresentationCompensation(**rc)
+        self.mask_aware_loss = None if mask_aware_loss is None else MaskAwareLoss(**mask_aware_loss)
+        self.criterion = MODELS.build(criterion or dict(type="MaskClassificationLoss"))
+        self.ensemble = None if ensemble is None else dict(ensemble, trained=_names(ensemble["trained"]))
+
+    def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
+        """Maps of CLIP's image tower."""
+        maps: tuple[Tensor, ...] = self.backbone(batch_inputs)
+        return maps
+
+    def propose(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> Proposals:
+        """Normalised images [B, 3, H, W] -> maps, words and proposals."""
+        maps = self.extract_feat(batch_inputs)
+        words = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())[:, 0]
+        transferred = words
+        if self.cdt is not None:
+            projected = self.backbone.project(maps[-1].permute(0, 2, 3, 1))
+            transferred = self.cdt(words, projected.permute(0, 3, 1, 2))
+        embeddings, masks = self.head([each.detach() for each in maps], batch_data_samples)
+        return Proposals(maps[-1], words, transferred, embeddings, masks)
+
+    def head_logits(self, proposals: Proposals, layer: int = -1) -> Tensor:
+        """Class logits [B, Q, T + 1] of the proposal head's embeddings in one of its layers."""
+        columns = torch.cat([proposals.words, F.normalize(self.void, dim=-1)])
+        return class_logits(proposals.embeddings[layer], columns, self.synonyms, self.head.logit_scale)
+
+    def clip_logits(self, proposals: Proposals) -> Tensor:
+        """Class logits [B, Q, T + 1] of CLIP's features in the last layer's masks; void's are of no use."""
+        embeddings = self.backbone.project(mask_pooling(proposals.dense, proposals.masks[-1]))
+        words = proposals.transferred
+        columns = torch.cat([words, self.void.detach().to(words).expand(*words.shape[:-2], 1, -1)], dim=-2)
+        return class_logits(embeddings, columns, self.synonyms, self.backbone.logit_scale)
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> dict[str, Tensor]:
+        """Losses of proposals, of CLIP's scores, and of CLIP's drift.
+
+        Args:
+            batch_inputs: normalised images [B, 3, H, W].
+            batch_data_samples: see :meth:`targets`.
+
+        Raises:
+            ValueError: as :meth:`targets`.
+        """
+        targets = self.targets(batch_data_samples)
+        metas = [sample.metainfo for sample in batch_data_samples]
+        proposals = self.propose(batch_inputs, batch_data_samples)
+        losses = {}
+        layers = len(proposals.masks)
+        for layer, masks in enumerate(proposals.masks):
+            prefix = "" if layer == layers - 1 else f"d{layer}."
+            found = self.criterion(self.head_logits(proposals, layer), masks, targets, metas)
+            losses.update({prefix + name: value for name, value in found.items()})
+        if self.mask_aware_loss is not None:
+            logits = self.clip_logits(proposals)
+            losses["loss_mask_aware"] = self.mask_aware_loss(logits, proposals.masks[-1], targets)
+        if self.rc is not None:
+            losses["loss_rc"] = self.rc(proposals.dense, self.backbone.frozen_trunk(batch_inputs))
+        return losses
+
+    def scored_masks(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor]]:
+        """See :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`."""
+        proposals = self.propose(batch_inputs, batch_data_samples)
+        inner, logits = self.head_logits(proposals), self.clip_logits(proposals)
+        void = inner.softmax(dim=-1)[..., -1]
+        if self.ensemble is not None:
+            options = dict(self.ensemble)
+            seen = torch.from_numpy(seen_in_training(self.vocabulary, options.pop("trained")))
+            names = geometric_ensemble(inner[..., :-1], logits[..., :-1], seen, **options)
+            logits = torch.cat([names, logits[..., -1:]], dim=-1)
+        padded = tuple(batch_inputs.shape[-2:])
+        for scores, masks, sample in zip(
+            class_scores(logits, void), proposals.masks[-1], batch_data_samples, strict=True
+        ):
+            yield scores, without_padding(masks, padded, tuple(sample.metainfo["img_shape"][:2]))
+
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Class logits and mask logits."""
+        proposals = self.propose(batch_inputs, batch_data_samples)
+        return self.clip_logits(proposals), proposals.masks[-1]
+
+
+def _names(trained: str | Sequence[str]) -> tuple[str, ...]:
+    if isinstance(trained, str):
+        return tuple(", ".join(synonyms) for synonyms in load_vocabulary(trained).synonyms)
+    return tuple(trained)

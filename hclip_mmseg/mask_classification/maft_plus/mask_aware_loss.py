@@ -1,0 +1,100 @@
+"""Scores of masks that say how well the mask fits (MAFT+, Sec. 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def mask_ious(masks: Tensor, targets: Tensor, chunk: int = 16) -> Tensor:
+    """Intersection over union of proposals with ground-truth masks, at the latter's size.
+
+    Args:
+        masks: mask logits [Q, h, w]; a proposal is where they are above 0, resized bilinearly.
+        targets: [n, H, W] in {0, 1}.
+        chunk: how many proposals are resized at once.
+
+    Returns:
+        [n, Q], 0 where both are empty.
+    """
+    truth = targets.flatten(1).float()
+    size = tuple(targets.shape[-2:])
+    ious = []
+    for part in masks.float().split(chunk):
+        inside = (F.interpolate(part[None], size, mode="bilinear", align_corners=False)[0] > 0).flatten(1).float()
+        common = truth @ inside.T
+        union = truth.sum(1, keepdim=True) + inside.sum(1) - common
+        ious.append(common / union.clamp(min=1))
+    return torch.cat(ious, dim=1)
+
+
+def rescaled(ious: Tensor) -> Tensor:
+    """[n, Q], each mask's smallest IoU with a proposal made 0 and its largest 1; 0 where all are alike."""
+    low, high = ious.amin(dim=1, keepdim=True), ious.amax(dim=1, keepdim=True)
+    return (ious - low) / (high - low).clamp(min=1e-6)
+
+
+def counted_pairs(ious: Tensor, labels: Tensor) -> Tensor:
+    """Which pairs of a ground-truth mask and a proposal count.
+
+    Of the masks of one class, only the one that a proposal overlaps most counts for this proposal: one score cannot
+    follow the overlaps with all instances. Where every class has one mask, as in semantic segmentation, all count.
+
+    Args:
+        ious: [n, Q].
+        labels: of the masks, [n].
+
+    Returns:
+        bool [n, Q]; of equal overlaps the first counts.
+    """
+    counted = torch.zeros_like(ious, dtype=torch.bool)
+    for label in labels.unique():
+        same = (labels == label).nonzero()[:, 0]
+        best = same[ious[same].argmax(dim=0)]
+        counted[best, torch.arange(ious.shape[1], device=ious.device)] = True
+    return counted
+
+
+class MaskAwareLoss(nn.Module):
+    """Smooth L1 between scores of a mask's class and overlaps with the mask, over all proposals (MAFT+, Eq. 1).
+
+    Scores are softmax over the names, without void. Overlaps are rescaled to 0..1 over the proposals of a mask, as the
+    published code does. The mean over all counted pairs of the batch, see :func:`counted_pairs`.
+
+    Args:
+        weight: of the loss.
+    """
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, logits: Tensor, masks: Tensor, targets: Sequence[InstanceData]) -> Tensor:
+        """Loss of a batch.
+
+        Args:
+            logits: of the proposals, [B, Q, T + 1], void last.
+            masks: mask logits [B, Q, h, w].
+            targets: of each image ``labels`` [n] below T and ``masks`` [n, H, W] in {0, 1}.
+
+        Returns:
+            The weighted loss, a scalar; 0 where no image has a mask.
+        """
+        with torch.autocast(logits.device.type, enabled=False):
+            scores = logits[..., :-1].float().softmax(dim=-1)
+            found, wanted = [], []
+            for own, proposals, target in zip(scores, masks, targets, strict=True):
+                if not len(target.labels):
+                    continue
+                ious = mask_ious(proposals, target.masks)
+                counted = counted_pairs(ious, target.labels)
+                found.append(own[:, target.labels].T[counted])
+                wanted.append(rescaled(ious)[counted])
+            if not found:
+                return 0 * scores.sum()
+            return self.weight * F.smooth_l1_loss(torch.cat(found), torch.cat(wanted))

@@ -1,0 +1,70 @@
+"""Keeping a tuned image tower near the frozen one (MAFT+, Sec. 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FORMS = ("paper", "published")
+
+
+def grid_means(features: Tensor, grid: int) -> Tensor:
+    """The means of a map over a grid of regions (MAFT+, Eqs. 2 and 3): [B, C, H, W] -> [B, C, grid, grid].
+
+    Where the grid does not divide a side, neighbouring regions share a row or a column.
+    """
+    return F.adaptive_avg_pool2d(features, grid)
+
+
+def pooled_sums(features: Tensor, grid: int) -> Tensor:
+    """What the published code compares in the place of :func:`grid_means`.
+
+    ReLU, averages over squares of W // grid pixels that do not overlap (what is left over at the right and at the
+    bottom is not read), and of these the sums over rows and the sums over columns, concatenated.
+
+    Args:
+        features: [B, C, H, W].
+        grid: least number of squares in a row.
+
+    Returns:
+        [B, C, w + h] for w squares in a row and h in a column.
+    """
+    side = max(features.shape[-1] // grid, 1)
+    squares = F.avg_pool2d(features.relu(), (min(side, features.shape[-2]), side))
+    return torch.cat([squares.sum(dim=-2), squares.sum(dim=-1)], dim=-1)
+
+
+class RepresentationCompensation(nn.Module):
+    """Smooth L1 between what the frozen and the tuned tower see in regions of several sizes (MAFT+, Eqs. 2 to 4).
+
+    The sum over the grids of the mean over all numbers that are compared.
+
+    Args:
+        type: 'paper' compares :func:`grid_means`; 'published' compares :func:`pooled_sums`, as published checkpoints
+            were trained.
+        grids: regions along a side.
+        weight: of the loss.
+
+    Raises:
+        ValueError: on another type, or grids that are none.
+    """
+
+    def __init__(self, type: str = "paper", grids: Sequence[int] = (1, 2, 4), weight: float = 0.1) -> None:
+        super().__init__()
+        if type not in FORMS:
+            raise ValueError(f"rc.type must be one of {', '.join(FORMS)}, not {type!r}")
+        if not grids or any(grid < 1 for grid in grids):
+            raise ValueError(f"rc.grids must be positive numbers of regions, not {tuple(grids)}")
+        self.pool = grid_means if type == "paper" else pooled_sums
+        self.grids = tuple(grids)
+        self.weight = weight
+
+    def forward(self, tuned: Tensor, frozen: Tensor) -> Tensor:
+        """Maps of the tuned and of the frozen tower [B, C, H, W] -> the weighted loss, a scalar."""
+        with torch.autocast(tuned.device.type, enabled=False):
+            tuned, frozen = tuned.float(), frozen.float().detach()
+            losses = [F.smooth_l1_loss(self.pool(tuned, grid), self.pool(frozen, grid)) for grid in self.grids]
+            return self.weight * torch.stack(losses).sum()

@@ -1,28 +1,57 @@
-"""COCO-Stuff 164k: 171 classes, 80 things and 91 kinds of stuff."""
+"""COCO-Stuff 164k: 171 classes, 80 things and 91 kinds of stuff, and two coarser views of its label maps."""
 
 from __future__ import annotations
 
 from mmseg.datasets import COCOStuffDataset
 from mmseg.registry import DATASETS
 
-from hclip_mmseg.visualization.colours import name_colours
-
-from .vocabularies import load_vocabulary
+from .benchmark_classes import BenchmarkClasses, class_metainfo
+from .vocabularies import Vocabulary, load_vocabulary
 
 NAMES = load_vocabulary("coco_stuff_171").names
+THINGS = len(load_vocabulary("coco_object_80"))
+HOW_TO_GET = (
+    "COCO-Stuff 164k: unpack train2017.zip and val2017.zip (images.cocodataset.org/zips) into images/, "
+    "stuffthingmaps_trainval2017.zip (calvin.inf.ed.ac.uk, COCO-Stuff) into annotations/, and run "
+    "python tools/prepare_dataset.py coco-stuff --root on the folder"
+)
+
+
+def coarse_labels(vocabulary: Vocabulary) -> dict[int, int]:
+    """COCO-Stuff label -> index of the class that has its name among the members."""
+    assert vocabulary.folds is not None
+    class_of = dict(zip(vocabulary.asked, vocabulary.folds, strict=True))
+    return {label: class_of[name] for label, name in enumerate(NAMES)}
 
 
 @DATASETS.register_module()
-class COCOStuff171Dataset(COCOStuffDataset):
+class COCOStuff171Dataset(BenchmarkClasses, COCOStuffDataset):
     """COCO-Stuff 164k with the vocabulary's names, in the label order of MMSeg's converter.
 
     The layout is MMSeg's: `images/{train,val}2017/*.jpg` and
     `annotations/{train,val}2017/*_labelTrainIds.png`, 8-bit label maps of 0..170 with 255 for ignored pixels.
     """
 
-    METAINFO = dict(classes=NAMES, palette=name_colours(NAMES).tolist())
-    HOW_TO_GET = (
-        "COCO-Stuff 164k: unpack train2017.zip and val2017.zip (images.cocodataset.org/zips) into images/, "
-        "stuffthingmaps_trainval2017.zip (calvin.inf.ed.ac.uk, COCO-Stuff) into annotations/, and run "
-        "MMSegmentation's tools/dataset_converters/coco_stuff164k.py on the folder"
-    )
+    METAINFO = class_metainfo("coco_stuff_171")
+    HOW_TO_GET = HOW_TO_GET
+
+
+@DATASETS.register_module()
+class COCOObjectDataset(BenchmarkClasses, COCOStuffDataset):
+    """The 80 things of COCO; all stuff is one background, asked for by many names. Reads COCO-Stuff's label maps.
+
+    Pixels that COCO-Stuff leaves without a label are ignored.
+    """
+
+    METAINFO = class_metainfo("coco_object_81")
+    VIEW = {label: label + 1 if label < THINGS else 0 for label in range(len(NAMES))}
+    HOW_TO_GET = HOW_TO_GET
+
+
+@DATASETS.register_module()
+class COCO27Dataset(BenchmarkClasses, COCOStuffDataset):
+    """COCO-Stuff's 27 supercategories, asked for by the names of their classes. Reads COCO-Stuff's label maps."""
+
+    METAINFO = class_metainfo("coco_27")
+    VIEW = coarse_labels(load_vocabulary("coco_27"))
+    HOW_TO_GET = HOW_TO_GET

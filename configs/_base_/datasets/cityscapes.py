@@ -1,0 +1,11 @@
+"""Cityscapes, 19 classes."""
+
+_base_ = ["whole_pictures.py"]
+
+test_dataloader = dict(
+    dataset=dict(
+        type="mmseg.Cityscapes19Dataset",
+        data_root="data/cityscapes",
+        data_prefix=dict(img_path="leftImg8bit/val", seg_map_path="gtFine/val"),
+    ),
+)

@@ -1,0 +1,16 @@
+"""What the benchmarks' configs share: whole pictures one by one; the segmentor itself makes the sizes it looks at."""
+
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="mmseg.LoadLabelMap"),
+            dict(type="mmseg.PackSegInputs"),
+        ],
+    ),
+)
+test_evaluator = dict(type="mmseg.OpenVocabIoUMetric", iou_metrics=["mIoU"])

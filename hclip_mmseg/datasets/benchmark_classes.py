@@ -1,0 +1,100 @@
+"""What the benchmarks' data sets share beyond MMSeg's: names from the vocabularies, views of label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from mmseg.datasets import BaseSegDataset
+
+from hclip_mmseg.visualization.colours import name_colours
+
+from .vocabularies import load_vocabulary
+
+
+def class_metainfo(vocabulary: str) -> dict[str, Any]:
+    """A data set's metainfo from a vocabulary's name.
+
+    Returns:
+        ``classes``, which are evaluated, and their ``palette``. Where the model is asked for other names than these,
+        also ``vocabulary``, what it is asked for, and ``folds``, the index of the class that each of them counts as.
+    """
+    loaded = load_vocabulary(vocabulary)
+    metainfo: dict[str, Any] = dict(classes=loaded.classes, palette=name_colours(loaded.classes).tolist())
+    if loaded.folds is not None:
+        metainfo.update(vocabulary=loaded.asked, folds=loaded.folds)
+    return metainfo
+
+
+class BenchmarkClasses(BaseSegDataset):
+    """Mixed into MMSeg's data sets, before them.
+
+    Label maps that several benchmarks read in different ways need no copies: ``VIEW`` says what a number in the file
+    counts as. A part of the classes can be chosen with ``metainfo=dict(classes=...)``, as in MMSeg; pixels of the
+    others are ignored then. That a label map is there for every picture is checked before the first is read.
+    """
+
+    IGNORE: ClassVar[int] = 255
+    """The label of pixels without a class."""
+    VIEW: ClassVar[Mapping[int, int] | None] = None
+    """Number in the file -> index of a class, or ``IGNORE``; None: they are the same."""
+    HOW_TO_GET: ClassVar[str] = ""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("ignore_index", self.IGNORE)
+        super().__init__(*args, **kwargs)
+
+    @classmethod
+    def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:
+        """Number in the file -> label, or None where they are the same.
+
+        Raises:
+            ValueError: if chosen classes are none of the data set's.
+        """
+        classes = cls.METAINFO["classes"]
+        chosen = classes if new_classes is None else tuple(new_classes)
+        lacking = [name for name in chosen if name not in classes]
+        if lacking:
+            raise ValueError(f"{cls.__name__} has no classes {', '.join(lacking)}; it has {', '.join(classes[:5])} ...")
+        if cls.VIEW is None and chosen == classes:
+            return None
+        view = cls.VIEW if cls.VIEW is not None else {index: index for index in range(len(classes))}
+        place = {classes.index(name): index for index, name in enumerate(chosen)}
+        return {number: place.get(index, cls.IGNORE) for number, index in view.items()}
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """One entry a picture.
+
+        Raises:
+            FileNotFoundError: if label maps are missing: how many, which, and how to make them.
+        """
+        entries = super().load_data_list()
+        for entry in entries:
+            entry["ignore_index"] = self.ignore_index
+        maps = [entry["seg_map_path"] for entry in entries if "seg_map_path" in entry] if not self.backend_args else []
+        missing = [path for path in maps if not Path(path).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{len(missing)} of {len(maps)} label maps of {type(self).__name__} are missing, such as {missing[0]}. "
+                f"{self.HOW_TO_GET}".rstrip()
+            )
+        return entries
+
+    def _update_palette(self) -> list[list[int]]:
+        return name_colours(self._metainfo["classes"]).tolist()
+
+    @classmethod
+    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
+        """Folds follow the classes that were chosen; names of the others are not asked for."""
+        loaded = super()._load_metainfo(metainfo)
+        given = metainfo or {}
+        if "classes" in given and "folds" in loaded and not {"vocabulary", "folds"} & set(given):
+            classes, chosen = cls.METAINFO["classes"], list(loaded["classes"])
+            kept = [
+                (name, chosen.index(classes[fold]))
+                for name, fold in zip(loaded["vocabulary"], loaded["folds"], strict=True)
+                if classes[fold] in chosen
+            ]
+            loaded["vocabulary"], loaded["folds"] = (tuple(part) for part in zip(*kept, strict=True))
+        return loaded

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.logging import print_log
 from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import METRICS
@@ -15,6 +16,8 @@ from prettytable import PrettyTable
 from hclip_mmseg.datasets.labels import label_outside
 from hclip_mmseg.evaluation.seen_names import seen_in_training
 
+NO_CLASS = 65535  # above every label
+
 
 @METRICS.register_module()
 class OpenVocabIoUMetric(IoUMetric):
@@ -22,6 +25,9 @@ class OpenVocabIoUMetric(IoUMetric):
 
     As in MMSegmentation a class that neither labels nor predictions hold is left out of the mean IoU; one that is
     predicted but never labelled counts with 0.
+
+    Where the dataset's metainfo has ``vocabulary`` and ``folds``, predictions of the former count as the classes that
+    the latter says; so a background may be asked for by many names.
 
     Args:
         seen_classes: names that masks were shown for in training; see
@@ -46,6 +52,7 @@ class OpenVocabIoUMetric(IoUMetric):
             ValueError: if a label is outside the dataset's classes: which label, in which file.
         """
         classes = len(self.dataset_meta["classes"])
+        data_samples = [self._folded(sample) for sample in data_samples]
         for sample in data_samples:
             if "gt_sem_seg" not in sample:
                 continue
@@ -57,6 +64,16 @@ class OpenVocabIoUMetric(IoUMetric):
                     "maps were prepared for other classes"
                 )
         super().process(data_batch, data_samples)
+
+    def _folded(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """The sample with its prediction in the dataset's classes, if its labels are those of the vocabulary."""
+        folds, asked = self.dataset_meta.get("folds"), self.dataset_meta.get("vocabulary")
+        if folds is None or tuple(sample.get("vocabulary", asked)) != tuple(asked):
+            return sample
+        labels = sample["pred_sem_seg"]["data"]
+        table = torch.full((NO_CLASS + 1,), NO_CLASS, device=labels.device)
+        table[: len(folds)] = torch.tensor(folds, device=labels.device)
+        return {**sample, "pred_sem_seg": {"data": table[labels.long()]}}
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """MMSegmentation's metrics in percent, fwIoU, and mIoU_seen, mIoU_unseen where the split is known."""
@@ -91,7 +108,8 @@ class OpenVocabIoUMetric(IoUMetric):
         """bool [classes], or None where it is not known which were seen."""
         classes = self.dataset_meta["classes"]
         if self.seen_classes is not None:
-            return seen_in_training(classes, self.seen_classes)
+            asked = self.dataset_meta.get("vocabulary", classes)
+            return seen_in_training(asked if len(asked) == len(classes) else classes, self.seen_classes)
         held_out = list(self.dataset_meta.get("held_out", ()))
         return ~np.isin(classes, held_out) if held_out else None
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# endings by which COCO-Stuff tells its stuff from things of the same name
-ENDINGS = ("other", "stuff")
+# endings by which COCO-Stuff and COCO's panoptic classes tell stuff from things of the same name
+ENDINGS = ("other", "stuff", "merged")
 # one thing under two names in the benchmarks' lists; spelling in one or two words needs no entry
 OTHER_NAMES = {
     "aeroplane": "airplane",
@@ -31,7 +31,7 @@ OTHER_NAMES = {
 def common_form(name: str) -> str:
     """A class name without case, spaces and hyphens, and without the endings of COCO-Stuff's stuff."""
     words = name.lower().replace("-", " ").replace("_", " ").split()
-    if len(words) > 1 and words[-1] in ENDINGS:
+    while len(words) > 1 and words[-1] in ENDINGS:
         words.pop()
     words = OTHER_NAMES.get(" ".join(words), " ".join(words)).split()
     return "".join(words)

@@ -173,3 +173,26 @@ def test_every_training_class_is_seen():
     names = load_vocabulary("coco_stuff_171").names
     assert seen_in_training(names, names).all()
     assert sum(seen_in_training(load_vocabulary("pascal_voc_20").names, names)) == 20
+
+
+def test_predictions_of_the_words_asked_for_count_as_the_classes_they_fold_into(pairs):
+    asked, folds = ("sky", "cat", "sea", "wall", "dog"), (3, 0, 2, 3, 1)
+    meant = [(torch.tensor(folds)[predicted], label) for predicted, label in pairs]
+    iou = by_hand(meant)
+    found = evaluate(OpenVocabIoUMetric(), pairs, vocabulary=asked, folds=folds)
+    assert found["mIoU"] == pytest.approx(mean(iou.values()), abs=0.01)
+    assert found["mIoU"] != pytest.approx(mean(by_hand(pairs).values()), abs=0.01)
+
+    pairs[0][0][0, 5] = 255  # no word at all: a miss, of whatever class
+    meant[0][0][0, 5] = 255
+    found = evaluate(OpenVocabIoUMetric(), pairs, vocabulary=asked, folds=folds)
+    assert found["mIoU"] == pytest.approx(mean(by_hand(meant).values()), abs=0.01)
+
+
+def test_predictions_of_the_classes_themselves_are_not_folded(pairs):
+    metric = OpenVocabIoUMetric()
+    metric.dataset_meta = dict(classes=CLASSES, vocabulary=("sky", "wall", "cat"), folds=(3, 3, 0))
+    for predicted, label in pairs:
+        sample = dict(pred_sem_seg=dict(data=predicted[None]), gt_sem_seg=dict(data=label[None]), vocabulary=CLASSES)
+        metric.process({}, [sample])
+    assert metric.evaluate(2)["mIoU"] == pytest.approx(mean(by_hand(pairs).values()), abs=0.01)

@@ -23,6 +23,9 @@ from hclip_mmseg.mask_classification.inference import (
     semantic_scores,
 )
 
+IGNORED = 255
+"""The label of pixels that belong to no segment, as MMDetection's panoptic sets have it."""
+
 RESULTS = dict(
     semantic=True,
     panoptic=True,
@@ -116,13 +119,14 @@ class MaskClassifier(BaseDetector):
             raise ValueError("a vocabulary that is trained with must list things before stuff, as panoptic sets do")
         own = sample.gt_instances
         semantic = sample.gt_sem_seg.sem_seg if "gt_sem_seg" in sample else None
-        labels, masks = preprocess_panoptic_gt(own.labels, own.masks, semantic, things, names - things)
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < names:
+        given = own.labels if semantic is None else torch.cat([own.labels, semantic[semantic != IGNORED].to(own.labels)])
+        if len(given) and not 0 <= int(given.min()) <= int(given.max()) < names:
             raise ValueError(
-                f"{sample.metainfo.get('img_path', 'an image')} has labels {int(labels.min())} to {int(labels.max())}, "
+                f"{sample.metainfo.get('img_path', 'an image')} has labels {int(given.min())} to {int(given.max())}, "
                 f"outside the vocabulary of {names} names; the dataset and the model's vocabulary do not belong "
                 "together"
             )
+        labels, masks = preprocess_panoptic_gt(own.labels, own.masks, semantic, things, names - things)
         return InstanceData(labels=labels, masks=masks)
 
     @abstractmethod

@@ -25,6 +25,8 @@ PACKAGES = (
     "mmcv-lite",
     "onedl-mmsegmentation",
     "mmsegmentation",
+    "onedl-mmdetection",
+    "mmdet",
 )
 
 

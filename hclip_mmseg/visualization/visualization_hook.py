@@ -27,6 +27,9 @@ class OpenVocabVisualizationHook(Hook):
         interval: every how many-th picture is drawn, the first one included.
         show: whether to open windows too.
         wait_time: seconds for which a window stays.
+
+    Attributes:
+        prefix: what the names of pictures begin with, to tell data sets apart.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class OpenVocabVisualizationHook(Hook):
         self.interval = interval
         self.show = show
         self.wait_time = wait_time
+        self.prefix = ""
 
     def _after_iter(
         self,
@@ -52,7 +56,7 @@ class OpenVocabVisualizationHook(Hook):
         for position, (picture, sample) in enumerate(zip(data_batch["inputs"], outputs or (), strict=True)):
             if (first + position) % self.interval == 0:
                 runner.visualizer.add_datasample(
-                    f"{mode}_{Path(sample.img_path).stem}",
+                    f"{mode}_{self.prefix}{Path(sample.img_path).stem}",
                     as_rgb(picture, tuple(sample.ori_shape[:2])),
                     data_sample=sample,
                     show=self.show,

@@ -1,0 +1,171 @@
+"""Which benchmarks are asked for, where their data lies, and whether it is prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.registry import DATASETS
+
+from hclip_mmseg.apis.checks import innermost_datasets
+from hclip_mmseg.apis.paths import locate, looked_in
+from hclip_mmseg.datasets.benchmarks import BENCHMARKS, Benchmark
+
+ALL, FOUND = "all", "found"
+DATA = "data"  # the folder that the benchmarks' configs expect their data in
+PARTS = ("test_dataloader", "test_evaluator")
+
+
+@dataclass(frozen=True)
+class ReadyBenchmark:
+    """A benchmark that can be run.
+
+    Attributes:
+        benchmark: its entry.
+        dataloader, evaluator: settings for MMEngine, with the data's real place.
+        scope: of the registries that their types are looked for in.
+        settings: what its result depends on: dataset and evaluator as the config has them, whatever the place.
+    """
+
+    benchmark: Benchmark
+    dataloader: dict[str, Any]
+    evaluator: Any
+    scope: str
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the benchmark."""
+        return self.benchmark.name
+
+
+def choose(words: Sequence[str], data_root: str | Path | None = None) -> tuple[Benchmark, ...]:
+    """The benchmarks that words of the command line mean, each once.
+
+    Args:
+        words: names; or 'all' alone; or 'found' alone, for those whose data is prepared.
+        data_root: the folder of all data; None is ``data`` in the working directory, else in the project.
+
+    Raises:
+        KeyError: if a name is unknown.
+        ValueError: if 'all' or 'found' do not stand alone.
+        FileNotFoundError: if 'found' finds nothing.
+    """
+    for word in (ALL, FOUND):
+        if word in words and set(words) != {word}:
+            raise ValueError(f"--benchmarks {' '.join(words)}: '{word}' stands alone, without names")
+    if ALL in words:
+        return tuple(BENCHMARKS.values())
+    if FOUND in words:
+        found = tuple(benchmark for benchmark in BENCHMARKS.values() if problem_of(benchmark, data_root) is None)
+        if not found:
+            raise FileNotFoundError(f"no benchmark's data was found:\n{survey(data_root)}")
+        return found
+    for word in words:
+        if word not in BENCHMARKS:
+            near = get_close_matches(word.upper(), {name.upper(): name for name in BENCHMARKS}, n=1, cutoff=0.5)
+            hint = next((f"; did you mean '{name}'?" for name in BENCHMARKS if name.upper() in near), "")
+            raise KeyError(f"no benchmark '{word}'{hint} (there are: {', '.join(BENCHMARKS)}, or 'all', or 'found')")
+    return tuple(BENCHMARKS[word] for word in dict.fromkeys(words))
+
+
+def root_of(benchmark: Benchmark, data_root: str | Path | None = None) -> tuple[Path | None, str]:
+    """The benchmark's folder, None if it is not there; and where it was looked for, as a message says it."""
+    path = Path(benchmark.data_root)
+    if data_root is not None:
+        inside = path.parts[1:] if path.parts[0] == DATA else path.parts
+        path = Path(data_root).expanduser().joinpath(*inside).absolute()
+    return locate(path), looked_in(path)
+
+
+def problem_of(benchmark: Benchmark, data_root: str | Path | None = None) -> str | None:
+    """Why a benchmark cannot be run, and what to do; None if its data is prepared."""
+    root, places = root_of(benchmark, data_root)
+    if root is None:
+        problem, folder = f"looked for a folder {places}", Path(benchmark.data_root).as_posix()
+    else:
+        missing = benchmark.missing(root)
+        if not missing:
+            return None
+        problem, folder = f"not prepared: {', '.join(map(str, missing))} is missing", str(root)
+    return f"{benchmark.name}: {problem}. See python tools/prepare_dataset.py {benchmark.preparation} --root {folder}"
+
+
+def survey(data_root: str | Path | None = None) -> str:
+    """One line a benchmark: where its prepared data was found, or why not."""
+    lines = []
+    for benchmark in BENCHMARKS.values():
+        problem = problem_of(benchmark, data_root)
+        lines.append(f"  - {problem}" if problem else f"  + {benchmark.name}: {root_of(benchmark, data_root)[0]}")
+    return "\n".join(lines)
+
+
+def ready(
+    benchmarks: Sequence[Benchmark],
+    data_root: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[ReadyBenchmark, ...]:
+    """Benchmarks with their settings; every picture's label map is known to be there.
+
+    Args:
+        benchmarks: which.
+        data_root: see :func:`choose`.
+        options: settings that replace those of every benchmark, such as {'test_dataloader.num_workers': 8};
+            of others than ``test_dataloader`` and ``test_evaluator`` no notice is taken.
+
+    Raises:
+        FileNotFoundError: listing every benchmark whose data is missing or not prepared, and what to do.
+        ValueError: if a data set cannot be read.
+    """
+    problems = [problem for problem in (problem_of(benchmark, data_root) for benchmark in benchmarks) if problem]
+    if problems:
+        listed = "".join(f"\n  - {problem}" for problem in problems)
+        raise FileNotFoundError(f"these benchmarks cannot be run:{listed}")
+    chosen = tuple(_read(benchmark, root_of(benchmark, data_root)[0], options or {}) for benchmark in benchmarks)
+    for one in chosen:
+        _check_pictures(one)
+    return chosen
+
+
+def _read(benchmark: Benchmark, root: Path | None, options: Mapping[str, Any]) -> ReadyBenchmark:
+    cfg = Config.fromfile(benchmark.config_path)
+    cfg.merge_from_dict({key: value for key, value in options.items() if key.split(".")[0] in PARTS})
+    dataloader, evaluator = (cfg.to_dict()[part] for part in PARTS)
+    settings = dict(dataset=dataloader["dataset"], evaluator=evaluator)
+    place = (Path(benchmark.data_root).as_posix(), str(root))
+    scope = cfg.get("default_scope", "mmseg")
+    return ReadyBenchmark(benchmark, _moved(dataloader, *place), _moved(evaluator, *place), scope, settings)
+
+
+def _moved(settings: Any, old: str, new: str) -> Any:
+    """The settings with every path into the folder ``old`` leading into ``new``."""
+    if isinstance(settings, Mapping):
+        return {key: _moved(value, old, new) for key, value in settings.items()}
+    if isinstance(settings, (list, tuple)):
+        return type(settings)(_moved(value, old, new) for value in settings)
+    if isinstance(settings, str) and (settings == old or settings.startswith(f"{old}/")):
+        return new + settings[len(old) :]
+    return settings
+
+
+def _check_pictures(chosen: ReadyBenchmark) -> None:
+    for settings in innermost_datasets(chosen.dataloader["dataset"]):
+        try:
+            with DefaultScope.overwrite_default_scope(chosen.scope):
+                dataset = DATASETS.build(settings)
+        except (AssertionError, OSError, ValueError, KeyError) as error:
+            raise ValueError(f"the data of {chosen.name} cannot be read: {error}") from error
+        if len(dataset) == 0:
+            raise ValueError(f"{chosen.name}: no pictures in {settings.get('data_root')}")
+        for index in range(len(dataset)):
+            path = dataset.get_data_info(index).get("seg_map_path")
+            if path is not None and not Path(path).is_file():
+                raise FileNotFoundError(
+                    f"{chosen.name}: the label map {path} is missing. Prepare the data again: "
+                    f"python tools/prepare_dataset.py {chosen.benchmark.preparation}"
+                )

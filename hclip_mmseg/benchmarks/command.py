@@ -1,0 +1,111 @@
+"""From the command line's words to a config whose test is the benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmseg.registry import DATASETS
+from torch import nn
+
+from hclip_mmseg.apis.checks import find_checkpoint, innermost_datasets
+from hclip_mmseg.apis.paths import locate
+from hclip_mmseg.benchmarks.choice import ReadyBenchmark, choose, ready
+from hclip_mmseg.benchmarks.results import Results, settings_of, sha256_of
+
+
+def use_benchmarks(
+    cfg: Config,
+    checkpoint: str | Path | None,
+    words: Sequence[str],
+    data_root: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[ReadyBenchmark, ...]:
+    """Make benchmarks the test of a config.
+
+    Args:
+        cfg: a config as its file has it; it is changed in place.
+        checkpoint: what will be evaluated; None is CLIP's own weights, for a model without training. Results go to
+            ``<work_dir>/benchmarks/<its name>.json`` and so on; that folder becomes the work_dir, so that a training's
+            records beside it stay as they are.
+        words: names of benchmarks, or 'all', or 'found'.
+        data_root: the folder of all data.
+        options: settings of the command line; those of ``test_dataloader`` and ``test_evaluator`` hold for each.
+
+    Returns:
+        The benchmarks.
+
+    Raises:
+        KeyError, ValueError, FileNotFoundError: see :mod:`hclip_mmseg.benchmarks.choice`, and
+            :class:`~hclip_mmseg.benchmarks.results.Results` for results of another model.
+    """
+    chosen = ready(choose(words, data_root), data_root, options)
+    weights, file = _weights(cfg, checkpoint)
+    about = dict(
+        config=str(cfg.filename),
+        checkpoint=weights,
+        checkpoint_sha256=None if file is None else sha256_of(file),
+        settings=settings_of(cfg),
+        paper=cfg.to_dict().get("paper") or {},
+    )
+    cfg.work_dir = str(Path(cfg.work_dir) / "benchmarks")
+    path = Path(cfg.work_dir) / f"{Path(weights).stem}.json"
+    Results(path).go_on_with(about, {one.name: one.settings for one in chosen})
+    cfg.test_dataloader, cfg.test_evaluator = chosen[0].dataloader, chosen[0].evaluator
+    cfg.test_cfg = dict(
+        type="mmseg.BenchmarkLoop",
+        benchmarks=[
+            dict(
+                name=one.name,
+                dataloader=one.dataloader,
+                evaluator=one.evaluator,
+                scope=one.scope,
+                settings=one.settings,
+            )
+            for one in chosen
+        ],
+        results=str(path),
+        about=about,
+        training_names=training_names(cfg),
+        loop=cfg.get("test_cfg"),
+    )
+    hooks = list(cfg.get("custom_hooks") or ())
+    if not any(str(hook.get("type")).endswith("VocabularyHook") for hook in hooks):
+        cfg.custom_hooks = [*hooks, dict(type="mmseg.VocabularyHook")]
+    return chosen
+
+
+def _weights(cfg: Config, checkpoint: str | Path | None) -> tuple[str, Path | None]:
+    """What is evaluated, as a person calls it, and its file; None for weights that open_clip fetches."""
+    if checkpoint is not None:
+        return str(checkpoint), find_checkpoint(checkpoint)
+    pretrained = str(((cfg.model.get("backbone") or {}).get("clip") or {}).get("pretrained"))
+    return pretrained, locate(pretrained)
+
+
+def check_takes_names(model: nn.Module) -> None:
+    """Check that a model can be asked for other names than it was trained for.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    if not hasattr(model, "set_vocabulary"):
+        raise ValueError(
+            f"--benchmarks asks a model for the names of each benchmark, and {type(model).__name__} has a closed list "
+            "of classes (no set_vocabulary); test it on its own data set, without --benchmarks"
+        )
+
+
+def training_names(cfg: Config) -> list[str] | None:
+    """The classes of a config's training data, which need not be there; None if it has none."""
+    dataloader = cfg.to_dict().get("train_dataloader") or {}
+    names: dict[str, None] = {}
+    with DefaultScope.overwrite_default_scope(cfg.get("default_scope", "mmseg")):
+        for settings in innermost_datasets(dataloader.get("dataset")):
+            dataset = DATASETS.build({**settings, "pipeline": [], "lazy_init": True})
+            metainfo = dataset.metainfo
+            names |= dict.fromkeys(metainfo.get("vocabulary") or metainfo.get("classes") or ())
+    return list(names) or None

@@ -1,0 +1,137 @@
+"""The loop that evaluates one model on several benchmarks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import broadcast_object_list, get_world_size, is_main_process
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DefaultScope
+from mmengine.runner import BaseLoop, Runner
+from mmseg.registry import LOOPS
+from torch.utils.data import DataLoader
+
+from hclip_mmseg.apis.record import versions
+from hclip_mmseg.benchmarks.report import Report, plain_metrics
+from hclip_mmseg.benchmarks.results import Results
+from hclip_mmseg.evaluation import OpenVocabIoUMetric
+from hclip_mmseg.visualization import LabelMapHook, OpenVocabVisualizationHook
+
+
+@LOOPS.register_module()
+class BenchmarkLoop(BaseLoop):
+    """Evaluates the runner's model on one benchmark after the other.
+
+    Each has its own data loader, evaluator and class metadata, as if it were the only test set of the run, and a
+    ``VocabularyHook`` gives the model its names. After each the results are written; those that the file holds already
+    are not measured again. In the end the table of all is printed.
+
+    Args:
+        runner: of the model.
+        dataloader, evaluator: not used: each benchmark brings its own.
+        benchmarks: each with ``name``, ``dataloader``, ``evaluator``, ``scope`` (of its registries), ``settings`` (what
+            its result depends on).
+        results: the JSON file of the results.
+        about: what they belong to; see :class:`~hclip_mmseg.benchmarks.results.Results`.
+        training_names: classes that the model met in training; None where that is not known.
+        loop: settings of the loop that evaluates one of them, MMEngine's ``TestLoop`` by default.
+
+    Raises:
+        ValueError: if the file holds results of another model.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Any = None,
+        evaluator: Any = None,
+        *,
+        benchmarks: Sequence[Mapping[str, Any]],
+        results: str | Path,
+        about: Mapping[str, Any],
+        training_names: Sequence[str] | None = None,
+        loop: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._runner = runner
+        self.benchmarks = {one["name"]: one for one in benchmarks}
+        self.results = Results(results)
+        self.results.go_on_with(about, {name: one["settings"] for name, one in self.benchmarks.items()})
+        self.training_names = training_names
+        self.loop = {"type": "TestLoop", **(loop or {})}
+        self.current: BaseLoop | None = None
+        self._folders = {hook: hook.folder for hook in runner.hooks if isinstance(hook, LabelMapHook)}
+
+    @property
+    def dataloader(self) -> DataLoader:
+        """Of the benchmark at hand."""
+        return self.current.dataloader
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """Of the benchmark at hand."""
+        return self.current.evaluator
+
+    def run(self) -> dict[str, float]:
+        """Evaluates those that remain; returns their metrics as 'A-847/mIoU'."""
+        remaining = [self.results.remaining(list(self.benchmarks))]
+        broadcast_object_list(remaining)  # other machines may not see the file
+        kept = [name for name in self.benchmarks if name not in remaining[0]]
+        if kept:
+            self.runner.logger.info(f"Results of {', '.join(kept)} are there already: {self.results.path}")
+        self.results.begin_run(
+            command=sys.argv,
+            seed=self.runner.seed,
+            processes=get_world_size(),
+            device=str(next(self.runner.model.parameters()).device),
+            versions=versions(),
+        )
+        metrics: dict[str, float] = {}
+        for place, name in enumerate(remaining[0], 1):
+            self.runner.logger.info(f"Benchmark {place} of {len(remaining[0])}: {name}")
+            found = self._evaluate(name)
+            metrics |= {f"{name}/{metric}": value for metric, value in found.items()}
+        if is_main_process():
+            report = Report(self.results, list(self.benchmarks))
+            report.show()
+            self.runner.logger.info(f"Results: {', '.join(map(str, report.write()))}")
+        return metrics
+
+    def _evaluate(self, name: str) -> dict[str, Any]:
+        settings, started = self.benchmarks[name], time.monotonic()
+        self._begin(settings)
+        metrics = self.current.run()
+        if is_main_process():
+            classes = [one.class_results for one in self.evaluator.metrics if isinstance(one, OpenVocabIoUMetric)]
+            self.results.add(
+                name,
+                metrics=plain_metrics(metrics),
+                classes=classes[0] if classes else [],
+                pictures=len(self.dataloader.dataset),
+                seconds=round(time.monotonic() - started, 1),
+                settings=settings["settings"],
+            )
+            Report(self.results, list(self.benchmarks)).write()
+        return metrics
+
+    def _begin(self, settings: Mapping[str, Any]) -> None:
+        """Builds the loop of one benchmark and tells whoever must know which it is."""
+        self.current = None  # ends the workers of the one before
+        scalars = self.runner.message_hub.log_scalars
+        for stale in [key for key in scalars if key.startswith("test/")]:
+            del scalars[stale]
+        parts = dict(runner=self.runner, dataloader=settings["dataloader"], evaluator=settings["evaluator"])
+        with DefaultScope.overwrite_default_scope(settings["scope"]):
+            self.current = LOOPS.build(self.loop, default_args=parts)
+        for metric in self.evaluator.metrics:
+            if isinstance(metric, OpenVocabIoUMetric) and metric.seen_classes is None:
+                if not metric.dataset_meta.get("held_out"):
+                    metric.seen_classes = self.training_names
+        for hook, folder in self._folders.items():
+            hook.folder = folder / settings["name"]
+        for hook in self.runner.hooks:
+            if isinstance(hook, OpenVocabVisualizationHook):
+                hook.prefix = f"{settings['name']}_"

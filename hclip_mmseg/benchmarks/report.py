@@ -1,0 +1,202 @@
+"""The paper's row as measured, beside the printed one: for the terminal, as Markdown, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hclip_mmseg.benchmarks.printed import METRICS, Printed, printed_figures
+from hclip_mmseg.benchmarks.results import Results, write_whole
+from hclip_mmseg.datasets.benchmarks import BENCHMARKS
+
+SPLIT = {"mIoU_seen": "mIoU of seen classes", "mIoU_unseen": "mIoU of unseen classes"}
+NOTE = "Percent; rows marked 'printed' are the paper's figures and were not measured here."
+SEEN_NOTE = "Seen: a class of the training data has one of its names (see docs/benchmarks_command.md)."
+
+
+def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """Metrics under the papers' names: 'coco_panoptic/PQ' is PQ, 'aAcc' is pAcc; None where not a number."""
+    found: dict[str, float | None] = {}
+    for key, value in metrics.items():
+        name = key.rsplit("/", 1)[-1]
+        name = {"aAcc": "pAcc"}.get(name, name)
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        found[key if name in found else name] = None if math.isnan(number) else number
+    return found
+
+
+class Report:
+    """Results of some benchmarks beside the printed ones.
+
+    Args:
+        results: of a model.
+        names: the benchmarks, as columns in this order; those without a result yet have empty ones.
+    """
+
+    def __init__(self, results: Results, names: Sequence[str]) -> None:
+        self.results, self.names = results, tuple(names)
+        self.paper = results.about.get("paper") or {}
+        self.printed = printed_figures(self.paper)
+
+    def headings(self) -> list[str]:
+        """The paper's name of each benchmark, where it has one."""
+        of = {benchmark: printed.heading for (benchmark, _), printed in self.printed.items()}
+        return [of.get(name) or (BENCHMARKS[name].heading if name in BENCHMARKS else name) for name in self.names]
+
+    def rows(self) -> dict[str, list[str]]:
+        """Title of a row -> a text for each benchmark; rows in which nothing stands are left out."""
+        rows: dict[str, list[str]] = {}
+        for metric in METRICS:
+            rows[f"{metric}, measured here"] = [self._measured(name, metric) for name in self.names]
+            rows[f"{metric}, {self.printed_row}"] = [self._printed(name, metric) for name in self.names]
+        for metric, title in SPLIT.items():
+            rows[title] = [self._measured(name, metric) for name in self.names]
+        rows["seen classes"] = [self._seen(name) for name in self.names]
+        rows["pictures"] = [f"{self._of(name).get('pictures') or ''}" for name in self.names]
+        return {title: texts for title, texts in rows.items() if any(texts)}
+
+    @property
+    def printed_row(self) -> str:
+        """How the paper's row is called."""
+        return f"printed ({self.paper.get('row', 'the paper')})"
+
+    def _of(self, name: str) -> Mapping[str, Any]:
+        return self.results.measured.get(name, {})
+
+    def _measured(self, name: str, metric: str) -> str:
+        value = self._of(name).get("metrics", {}).get(metric)
+        return "" if value is None else f"{value:.2f}"
+
+    def _printed(self, name: str, metric: str) -> str:
+        printed = self.printed.get((name, metric))
+        return "" if printed is None else f"{printed.figure:g}"
+
+    def _seen(self, name: str) -> str:
+        known = [entry["seen"] for entry in self._of(name).get("classes", ()) if entry["seen"] is not None]
+        return f"{sum(known)} of {len(known)}" if known else ""
+
+    def show(self, console: Console | None = None) -> None:
+        """Prints the table."""
+        table = Table("", title=f"{self.results.about['config']}, {self.results.about['checkpoint']}")
+        for heading in self.headings():
+            table.add_column(heading, justify="right", no_wrap=True)
+        for title, texts in self.rows().items():
+            table.add_row(title, *texts)
+        console = console or Console()
+        console.print(table)
+        console.print(NOTE, markup=False)
+
+    def write(self) -> list[Path]:
+        """Writes Markdown and CSV (results, classes) beside the JSON file; each appears whole or not at all."""
+        stem = self.results.path.with_suffix("")
+        texts = {
+            stem.with_name(f"{stem.name}.md"): self.markdown(),
+            stem.with_name(f"{stem.name}.csv"): self.csv(),
+            stem.with_name(f"{stem.name}_classes.csv"): self.classes_csv(),
+        }
+        for path, text in texts.items():
+            write_whole(path, text)
+        return [self.results.path, *texts]
+
+    def markdown(self) -> str:
+        """The table, what made it, and every class's IoU."""
+        about = self.results.about
+        lines = ["# Benchmarks", "", _line("", *self.headings()), "|---|" + "---:|" * len(self.names)]
+        lines += [_line(title, *texts) for title, texts in self.rows().items()]
+        lines += ["", NOTE, "", SEEN_NOTE, ""]
+        lines += [f"- config: `{about['config']}`", f"- checkpoint: `{about['checkpoint']}`"]
+        lines += [f"- SHA-256 of the checkpoint: {about['checkpoint_sha256'] or 'not known'}"]
+        for place, run in enumerate(self.results.runs):
+            of = [name for name in self.names if self._of(name).get("run") == place]
+            if of:
+                lines += [f"- {', '.join(of)}: {_described(run)}"]
+        for name in self.names:
+            lines += self._class_lines(name)
+        return "\n".join(lines) + "\n"
+
+    def _class_lines(self, name: str) -> list[str]:
+        classes = self._of(name).get("classes")
+        if not classes:
+            return []
+        lines = ["", f"<details><summary>{name}: every class</summary>", ""]
+        lines += ["| label | class | seen | IoU | Acc | pixels |", "|---:|---|---|---:|---:|---:|"]
+        for label, entry in enumerate(classes):
+            lines.append(_line(label, *(_text(entry[key]) for key in ("name", "seen", "IoU", "Acc", "pixels"))))
+        return [*lines, "", "</details>"]
+
+    def csv(self) -> str:
+        """One line for each benchmark and metric; ``printed`` is the paper's."""
+        about, rows = self.results.about, []
+        for name, heading in zip(self.names, self.headings(), strict=True):
+            metrics = self._of(name).get("metrics", {})
+            run = self.results.runs[self._of(name)["run"]] if metrics else {}
+            also = [metric for of, metric in self.printed if of == name and metric not in metrics]
+            for metric in [*metrics, *also]:
+                printed = self.printed.get((name, metric), Printed("", math.nan)).figure
+                rows.append(
+                    dict(
+                        benchmark=name,
+                        heading=heading,
+                        metric=metric,
+                        measured=_text(metrics.get(metric)),
+                        printed="" if math.isnan(printed) else printed,
+                        printed_row=self.paper.get("row", "") if not math.isnan(printed) else "",
+                        config=about["config"],
+                        checkpoint=about["checkpoint"],
+                        checkpoint_sha256=about["checkpoint_sha256"],
+                        seed=run.get("seed", ""),
+                        versions=_versions(run),
+                    )
+                )
+        return _as_csv(rows)
+
+    def classes_csv(self) -> str:
+        """One line for each class of each benchmark."""
+        return _as_csv(
+            [
+                dict(benchmark=name, label=label, **{"class": entry["name"]})
+                | {key: _text(entry[key]) for key in ("seen", "IoU", "Acc", "pixels")}
+                for name in self.names
+                for label, entry in enumerate(self._of(name).get("classes") or ())
+            ]
+        )
+
+
+def _described(run: Mapping[str, Any]) -> str:
+    return (
+        f"seed {run.get('seed')}, {run.get('processes')} process(es), {run.get('device')}; {_versions(run)}; "
+        f"`{' '.join(run.get('command', ()))}`"
+    )
+
+
+def _versions(run: Mapping[str, Any]) -> str:
+    return ", ".join(f"{package} {number}" for package, number in run.get("versions", {}).items())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def _line(*cells: Any) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()

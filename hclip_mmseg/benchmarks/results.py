@@ -1,0 +1,146 @@
+"""The results so far, in a file that is whole at any moment and that an interrupted evaluation goes on from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+MOST_SHOWN = 4
+ASIDE = ("pretrained",)  # where CLIP's weights lie does not matter: the checkpoint holds them
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write a text file that is either the old one or the whole new one, whatever happens."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def sha256_of(path: str | Path) -> str:
+    """Of a file's content."""
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def settings_of(cfg: Config) -> dict[str, Any]:
+    """What of a config the results depend on, as JSON knows it."""
+    chosen = {key: cfg.to_dict().get(key) for key in ("model", "test_cfg", "randomness", "custom_hooks")}
+    return json.loads(json.dumps(chosen, default=str))
+
+
+class Results:
+    """What has been measured of one checkpoint.
+
+    Args:
+        path: the JSON file; it is read if it exists.
+
+    Attributes:
+        about: ``config``, ``checkpoint``, ``checkpoint_sha256``, ``settings`` (see :func:`settings_of`) and ``paper``
+            (the config's entry on the paper's row).
+        runs: every start of the evaluation that gave a result: command, seed, versions, processes, device.
+        measured: benchmark -> ``metrics``, ``classes``, ``pictures``, ``seconds``, ``settings`` and ``run``, its place
+            in ``runs``.
+
+    Raises:
+        ValueError: if there is a file of another kind.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        stored: Any = {}
+        if self.path.exists():
+            try:
+                stored = json.loads(self.path.read_text(encoding="utf-8"))
+                assert isinstance(stored["measured"], dict) and isinstance(stored["runs"], list)
+            except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+                raise ValueError(
+                    f"{self.path} is no file of benchmark results; remove it, or give another --work-dir"
+                ) from error
+        self.about: dict[str, Any] = stored.get("about", {})
+        self.runs: list[dict[str, Any]] = stored.get("runs", [])
+        self.measured: dict[str, dict[str, Any]] = stored.get("measured", {})
+
+    def go_on_with(self, about: Mapping[str, Any], benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
+        """Take the results so far as those of this model.
+
+        Args:
+            about: as the attribute, of the model that is evaluated now.
+            benchmarks: name -> what its result depends on, of those asked for now.
+
+        Raises:
+            ValueError: if there are results of another checkpoint, config or other settings: what differs.
+        """
+        about = json.loads(json.dumps(about))
+        if self.measured:
+            problems = list(self._differences(about, json.loads(json.dumps(benchmarks, default=str))))
+            if problems:
+                raise ValueError(
+                    f"{self.path} holds results that do not belong to this evaluation: {'; '.join(problems)}. "
+                    "Remove it to begin anew, or give another --work-dir"
+                )
+        self.about = about
+
+    def _differences(self, about: Mapping[str, Any], benchmarks: Mapping[str, Any]) -> Iterator[str]:
+        then, now = self.about.get("checkpoint_sha256"), about["checkpoint_sha256"]
+        if then != now:
+            digests = f"SHA-256 {str(then)[:12]} then, {str(now)[:12]} now"
+            yield f"the checkpoint {about['checkpoint']} has changed ({digests})"
+        pairs = {"": (self.about.get("settings"), about["settings"])}
+        for name in benchmarks.keys() & self.measured.keys():
+            pairs[f"{name}: "] = (self.measured[name].get("settings"), benchmarks[name])
+        for prefix, (old, new) in pairs.items():
+            differ = list(differences(old, new))
+            more = f" and {len(differ) - MOST_SHOWN} more" if len(differ) > MOST_SHOWN else ""
+            if differ:
+                yield f"the config has changed: {prefix}{', '.join(differ[:MOST_SHOWN])}{more}"
+
+    def remaining(self, names: list[str]) -> list[str]:
+        """Those of the benchmarks that have no result yet, in their order."""
+        return [name for name in names if name not in self.measured]
+
+    def begin_run(self, **run: Any) -> None:
+        """Notes who measures what comes next."""
+        self.runs.append(run)
+
+    def add(self, name: str, **result: Any) -> None:
+        """Adds a benchmark's result and writes the file."""
+        self.measured[name] = json.loads(json.dumps({**result, "run": len(self.runs) - 1}, default=str))
+        self.write()
+
+    def write(self) -> None:
+        """Writes the file; a run without any result is left out."""
+        last = max((result["run"] for result in self.measured.values()), default=-1)
+        text = json.dumps(dict(about=self.about, runs=self.runs[: last + 1], measured=self.measured), indent=1)
+        write_whole(self.path, f"{text}\n")
+
+
+def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:
+    """Where two settings differ, as 'model.test_cfg.window was 384 then and is 512 now'."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in [*old, *(key for key in new if key not in old)]:
+            if key not in ASIDE:
+                yield from differences(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, pair in enumerate(zip(old, new, strict=True)):
+            yield from differences(*pair, f"{where}.{index}")
+    elif old != new:
+        yield f"{where} was {_short(old)} then and is {_short(new)} now"
+
+
+def _short(value: Any, longest: int = 60) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."

@@ -63,8 +63,7 @@ class OpenVocabIoUMetric(IoUMetric):
                     f"dataset's {classes} classes (0 to {classes - 1}; {self.ignore_index} is ignored): the label "
                     "maps were prepared for other classes"
                 )
-        folds = self.dataset_meta.get("folds")
-        super().process(data_batch, data_samples if folds is None else [_folded(one, folds) for one in data_samples])
+        super().process(data_batch, data_samples)
 
     def _folded(self, sample: dict[str, Any]) -> dict[str, Any]:
         """The sample with its prediction in the dataset's classes, if its labels are those of the vocabulary."""
@@ -122,14 +121,6 @@ class OpenVocabIoUMetric(IoUMetric):
         for name, of_classes in values.items():
             table.add_column(name, np.round(100 * of_classes, 2))
         print_log(f"per class results:\n{table.get_string()}", "current")
-
-
-def _folded(sample: dict[str, Any], folds: Sequence[int]) -> dict[str, Any]:
-    """A sample with classes in place of names; predictions of no name stay."""
-    predicted = sample["pred_sem_seg"]["data"]
-    table = torch.as_tensor(folds, dtype=predicted.dtype, device=predicted.device)
-    classes = table[predicted.clamp(max=len(table) - 1).long()]
-    return {**sample, "pred_sem_seg": {"data": classes.where(predicted < len(table), predicted)}}
 
 
 def _mean(values: NDArray[np.floating]) -> float:

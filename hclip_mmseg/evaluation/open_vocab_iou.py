@@ -67,7 +67,7 @@ class OpenVocabIoUMetric(IoUMetric):
 
     def _folded(self, sample: dict[str, Any]) -> dict[str, Any]:
         """The sample with its prediction in the dataset's classes, if its labels are those of the vocabulary."""
-        folds, asked = self.dataset_meta.get("folds"), self.dataset_meta.get("vocabulary")
+        folds, asked = self.dataset_meta.get("folds"), self.dataset_meta.get("vocabulary", ())
         if folds is None or tuple(sample.get("vocabulary", asked)) != tuple(asked):
             return sample
         labels = sample["pred_sem_seg"]["data"]

@@ -1,11 +1,17 @@
-"""Segment pictures into words: python tools/predict.py IMAGE... --vocab "cat, grass, traffic light"."""
+"""Find words in pictures: python tools/predict.py IMAGE... --vocab "cat, grass, traffic light" [--config CONFIG].
+
+A segmentor's config gives overlays with a legend and label maps, a detector's gives drawn boxes and a list of them.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -17,14 +23,18 @@ from tqdm import tqdm
 from hclip_mmseg.apis import OpenVocabInferencer, Segmentation, images, launch
 from hclip_mmseg.apis.memory import keep_freed_memory
 from hclip_mmseg.apis.paths import locate
+from hclip_mmseg.apis.picture_inferencer import PictureInferencer
 from hclip_mmseg.datasets.vocabularies import read_names
 from hclip_mmseg.visualization import write_label_map
+
+if TYPE_CHECKING:
+    from hclip_mmseg.detection.inferencer import Detections
 
 TINY = "configs/hclip/hclip_tiny_scenes.py"
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Write pictures in colours with a legend, and label maps.")
+    parser = argparse.ArgumentParser(description="Write pictures in colours and label maps, or with boxes.")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="pictures, or folders of pictures")
     parser.add_argument(
         "--vocab",
@@ -35,6 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--config", default=TINY, help=f"config of the model ({TINY})")
     parser.add_argument("--checkpoint", help="trained weights (the latest in work_dirs/<config>, if any)")
     parser.add_argument("--out-dir", default="predictions", help="folder for the results (predictions)")
+    parser.add_argument("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (a GPU where there is one)")
     return parser.parse_args()
 
@@ -47,9 +58,19 @@ def choose_checkpoint(args: argparse.Namespace) -> str | None:
     latest = find_latest_checkpoint(runs) if runs else None
     if latest:
         print(f"using {latest}")
-    else:
-        print(f"no trained checkpoint of {args.config} found: using its frozen CLIP, without a trained head")
     return latest
+
+
+def open_inferencer(args: argparse.Namespace) -> tuple[PictureInferencer, Callable[..., str]]:
+    """What answers for the config, and what writes (result, folder, name) and returns the words found."""
+    cfg, checkpoint = launch.read_config(args.config), choose_checkpoint(args)
+    if "roi_head" in cfg.model:  # a head for regions: a detector
+        from hclip_mmseg.detection.inferencer import DetectionInferencer
+
+        return DetectionInferencer(cfg, checkpoint, args.device), partial(write_detections, min_score=args.min_score)
+    if checkpoint is None:
+        print(f"no trained checkpoint of {args.config} found: using its CLIP as it is, without a trained head")
+    return OpenVocabInferencer(cfg, checkpoint, args.device), write_segmentation
 
 
 def name_results(paths: list[Path]) -> dict[str, str]:
@@ -61,10 +82,20 @@ def name_results(paths: list[Path]) -> dict[str, str]:
     }
 
 
-def write_results(result: Segmentation, folder: Path, name: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:
+    """Writes overlay and label map; the words found, for the terminal."""
     Image.fromarray(result.overlay()).save(folder / f"{name}_overlay.png")
     write_label_map(folder / f"{name}_labels.png", result.labels, len(result.vocabulary))
+    return ", ".join(f"{word} {share:.0%}" for word, share in list(result.shares().items())[:5])
+
+
+def write_detections(result: Detections, folder: Path, name: str, min_score: float) -> str:
+    """Writes the picture with its boxes and the list of all; the words found, for the terminal."""
+    from hclip_mmseg.detection.box_files import write_boxes
+
+    Image.fromarray(result.overlay(min_score)).save(folder / f"{name}_boxes.png")
+    write_boxes(folder / f"{name}_boxes.json", result.instances, result.vocabulary)
+    return ", ".join(f"{word} {score:.2f}" for word, score in list(result.best().items())[:5])
 
 
 def main() -> None:
@@ -74,7 +105,7 @@ def main() -> None:
     with launch.clear_errors():
         names = read_names(args.vocab)
         paths = images.list_images(args.images)
-        inferencer = OpenVocabInferencer(args.config, choose_checkpoint(args), args.device)
+        inferencer, write = open_inferencer(args)
         inferencer.set_vocabulary(names, args.templates)
 
     failed: list[tuple[str, Exception]] = []
@@ -82,9 +113,8 @@ def main() -> None:
     bar = tqdm(paths, unit="picture", disable=None)
     for path in bar:
         for result in inferencer([path], on_error=lambda source, error: failed.append((source, error))):
-            write_results(result, folder, results_of[str(path)])
-            found = ", ".join(f"{word} {share:.0%}" for word, share in list(result.shares().items())[:5])
-            bar.write(f"{path}: {found}")
+            folder.mkdir(parents=True, exist_ok=True)
+            bar.write(f"{path}: {write(result, folder, results_of[str(path)])}")
     for _, error in failed:
         print(f"error: {error}", file=sys.stderr)
     print(f"{len(paths) - len(failed)} of {len(paths)} pictures done, results in {folder}")

@@ -1,4 +1,4 @@
-"""Test a model: python tools/test.py CONFIG CHECKPOINT [--out DIR] [--show-dir DIR]."""
+"""Test a model: python tools/test.py CONFIG CHECKPOINT [--benchmarks NAME ...] [--out DIR] [--show-dir DIR]."""
 
 from __future__ import annotations
 
@@ -16,14 +16,26 @@ from mmengine.runner import Runner
 
 from hclip_mmseg.apis import checks, launch, record
 from hclip_mmseg.apis.memory import keep_freed_memory
+from hclip_mmseg.models.frozen import is_training_free
+from hclip_mmseg.benchmarks.choice import FOUND, survey
+from hclip_mmseg.benchmarks.command import check_takes_names, use_benchmarks
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Test a model.")
     launch.add_run_arguments(parser)
-    parser.add_argument("checkpoint", help="checkpoint file")
-    parser.add_argument("--out", metavar="DIR", help="write label maps there (PNG; 16-bit above 255 classes)")
-    parser.add_argument("--show-dir", metavar="DIR", help="write pictures with a legend of the words there")
+    parser.add_argument("checkpoint", nargs="?", help="checkpoint file; models that need no training have none")
+    parser.add_argument(
+        "--benchmarks",
+        nargs="+",
+        metavar="NAME",
+        help="evaluate on these instead of the config's own test data, one after the other (A-847 PC-459 A-150 PC-59 "
+        "PAS-20 PAS-20b ...; 'all'; or 'found': those whose data is there); an interrupted evaluation goes on with "
+        "those that remain",
+    )
+    parser.add_argument("--data-root", metavar="DIR", help="folder of the benchmarks' data (data)")
+    parser.add_argument("--out", metavar="DIR", help="write label maps (16-bit above 255 classes) or boxes there")
+    parser.add_argument("--show-dir", metavar="DIR", help="write pictures with the words there")
     parser.add_argument("--show", action="store_true", help="show the pictures in a window")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds that a window stays (2)")
     return parser.parse_args()
@@ -44,20 +56,31 @@ def main() -> None:
     keep_freed_memory()
     with launch.clear_errors():
         cfg = launch.load_config(args)
-        checks.take_clip_from_checkpoint(cfg)
+        if args.benchmarks:
+            use_benchmarks(cfg, args.checkpoint, args.benchmarks, args.data_root, args.cfg_options)
+        if args.checkpoint:
+            checks.take_clip_from_checkpoint(cfg)
+        elif not is_training_free(cfg.model):
+            raise ValueError(f"{args.config} is a model that is trained: give the checkpoint to be tested after it")
         checks.check_run(cfg, ["test"])
-        state = checks.read_state_dict(args.checkpoint)
+        state = checks.read_state_dict(args.checkpoint) if args.checkpoint else None
         if args.show or args.show_dir:
             draw_pictures(cfg, args)
         if args.out:
-            cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type="LabelMapHook", folder=args.out)]
-        cfg.load_from, cfg.resume = str(checks.find_checkpoint(args.checkpoint)), False
+            hook = "BoxFileHook" if "roi_head" in cfg.model else "LabelMapHook"
+            cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type=hook, folder=args.out)]
+        cfg.load_from, cfg.resume = str(checks.find_checkpoint(args.checkpoint)) if args.checkpoint else None, False
         launch.distribute(cfg)
         runner = Runner.from_cfg(cfg)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        checks.check_fits(model, state, args.checkpoint)
+        if args.benchmarks:
+            check_takes_names(model)
+        if state is not None:
+            checks.check_fits(model, state, args.checkpoint)
         del state
     record.write_record(runner)
+    if args.benchmarks == [FOUND]:
+        runner.logger.info(f"Found (+) and not found (-):\n{survey(args.data_root)}")
     runner.test()
 
 

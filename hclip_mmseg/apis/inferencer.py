@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +14,12 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from torch import nn
 
-from hclip_mmseg.datasets.vocabularies import read_names
 from hclip_mmseg.models.frozen import frozen_clip_config
 from hclip_mmseg.visualization import class_shares, draw_overlay
 
 from . import checks
-from .images import check_array, list_images, read_image
-from .paths import locate, looked_in
-
-Picture = str | Path | NDArray[np.uint8]
+from .launch import read_config
+from .picture_inferencer import PictureInferencer
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +29,8 @@ class Segmentation:
     Attributes:
         source: the picture's path, or its place in the list for an array.
         image: RGB uint8, [H, W, 3].
-        labels: [H, W], indices of `vocabulary`; 255 where the model leaves a pixel out (`score_threshold`).
+        labels: [H, W], indices of `vocabulary`; 255, or 65535 of more than 255 words, where the model leaves a
+            pixel out (`score_threshold`).
         vocabulary: the words.
         scores: [T, H, W] in 0..1 if asked for, else None.
     """
@@ -54,22 +51,19 @@ class Segmentation:
 
 
 def build_model(config: str | Path | Config, checkpoint: str | Path | None = None) -> nn.Module:
-    """An open-vocabulary segmentor, ready for inference on the CPU.
+    """An open-vocabulary model, ready for inference on the CPU.
 
     Args:
         config: path of a config, or the config.
         checkpoint: of this config's model. None: CLIP alone, frozen, since a head without training says
-            nothing; the words are then compared with CLIP's dense tokens.
+            nothing; the words are then compared with CLIP's dense tokens. Only for segmentors.
 
     Raises:
         FileNotFoundError, ValueError: if config, CLIP's weights or checkpoint are missing, broken, or do not
             belong together.
     """
     if not isinstance(config, Config):
-        path = locate(config)
-        if path is None:
-            raise FileNotFoundError(f"no config {config}: looked for at {looked_in(config)}")
-        config = Config.fromfile(path)
+        config = read_config(config)
     config = config.copy()
     if checkpoint is not None:
         checks.take_clip_from_checkpoint(config)
@@ -85,8 +79,8 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
     return model.eval()
 
 
-class OpenVocabInferencer:
-    """Segments pictures into any words.
+class OpenVocabInferencer(PictureInferencer[Segmentation]):
+    """Segments pictures into any words; ``scores=True`` in a call gives the scores of all words too.
 
         inferencer = OpenVocabInferencer("configs/hclip/hclip_vitb16_coco-stuff.py", "iter_80000.pth")
         for result in inferencer(["park.jpg"], "cat, grass, traffic light"):
@@ -104,81 +98,20 @@ class OpenVocabInferencer:
     def __init__(
         self, config: str | Path | Config, checkpoint: str | Path | None = None, device: str = "auto"
     ) -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = build_model(config, checkpoint).to(device)
+        super().__init__(build_model(config, checkpoint), device)
 
-    def set_vocabulary(
-        self, names: str | Sequence[str], templates: str | Sequence[str] | None = None
-    ) -> None:
-        """Replace the words; a string is a list with commas, a file, or a benchmark's (see `read_names`)."""
-        self.model.set_vocabulary(read_names(names) if isinstance(names, str) else names, templates)
-
-    def __call__(
-        self,
-        images: Picture | Sequence[Picture],
-        vocabulary: str | Sequence[str] | None = None,
-        templates: str | Sequence[str] | None = None,
-        *,
-        scores: bool = False,
-        on_error: Callable[[str, Exception], None] | None = None,
-    ) -> Iterator[Segmentation]:
-        """Segment pictures one after another.
+    def answer(self, source: str, image: NDArray[np.uint8], *, scores: bool = False) -> Segmentation:
+        """Segment one picture, RGB uint8 [H, W, 3].
 
         Args:
-            images: paths of pictures or folders, or arrays as `mmcv.imread` gives them (BGR uint8 [H, W, 3]).
-            vocabulary: the words; None keeps those set before. See `set_vocabulary`.
-            templates: prompt templates; None keeps the present ones.
+            source: the picture's path or place.
+            image: the picture.
             scores: whether to give the scores of all words too.
-            on_error: called with a picture's source and its error, and the rest is done; None: the error is
-                raised.
-
-        Yields:
-            One result for each picture that could be read.
 
         Raises:
-            ValueError, FileNotFoundError: for the vocabulary at once; for a picture when it is its turn.
+            ValueError: if the scores take more memory than the model's configuration allows.
         """
-        if vocabulary is not None or templates is not None:
-            self.set_vocabulary(self.model.vocabulary if vocabulary is None else vocabulary, templates)
-        if not self.model.vocabulary:
-            raise ValueError("no words to look for: give a vocabulary, such as 'cat, grass, traffic light'")
-        return self._segment_all(self._pictures(images), scores, on_error)
-
-    @staticmethod
-    def _pictures(images: Picture | Sequence[Picture]) -> list[tuple[str, Picture]]:
-        if isinstance(images, (str, Path, np.ndarray)):
-            images = [images]
-        pictures: list[tuple[str, Picture]] = []
-        for position, image in enumerate(images):
-            if isinstance(image, np.ndarray):
-                pictures.append((f"picture {position}", image))
-            else:
-                pictures += [(str(path), path) for path in list_images([image])]
-        return pictures
-
-    def _segment_all(
-        self,
-        pictures: list[tuple[str, Picture]],
-        scores: bool,
-        on_error: Callable[[str, Exception], None] | None,
-    ) -> Iterator[Segmentation]:
-        for source, picture in pictures:
-            try:
-                yield self._segment(source, picture, scores)
-            except (ValueError, FileNotFoundError) as error:
-                if on_error is None:
-                    raise
-                on_error(source, error)
-
-    def _segment(self, source: str, picture: Picture, scores: bool) -> Segmentation:
-        image = check_array(picture, source) if isinstance(picture, np.ndarray) else read_image(picture)
         height, width = image.shape[:2]
-        patch = self.model.backbone.image_tower.patch_size
-        if min(height, width) < patch:
-            raise ValueError(
-                f"{source} is {height} x {width} pixels, smaller than one patch of {patch} x {patch}"
-            )
         bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
         sample = SegDataSample(metainfo=dict(ori_shape=(height, width), img_shape=(height, width)))
         with torch.no_grad():

@@ -20,13 +20,18 @@ from hclip_mmseg.datasets.ov_coco import OVCocoDataset  # noqa: E402
 from hclip_mmseg.datasets.scene_detection import BoxesFromLabels, SceneDetectionDataset  # noqa: E402
 from hclip_mmseg.detection.ap50 import OpenVocabAP50  # noqa: E402
 from hclip_mmseg.detection.bbox_head import OpenVocabBBoxHead  # noqa: E402
+from hclip_mmseg.detection.box_files import BoxFileHook  # noqa: E402
 from hclip_mmseg.detection.faster_rcnn import OpenVocabFasterRCNN  # noqa: E402
+from hclip_mmseg.detection.inferencer import DetectionInferencer, Detections  # noqa: E402
 from hclip_mmseg.detection.patch_pyramid import PatchPyramid  # noqa: E402
 from hclip_mmseg.detection.roi_head import OpenVocabRoIHead  # noqa: E402
 from hclip_mmseg.detection.visualizer import OpenVocabDetVisualizer  # noqa: E402
 
 __all__ = [
+    "BoxFileHook",
     "BoxesFromLabels",
+    "DetectionInferencer",
+    "Detections",
     "OVCocoDataset",
     "OpenVocabAP50",
     "OpenVocabBBoxHead",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import socket
+import runpy
+import sys
 
 import pytest
 import torch
 
 pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
 
-from miniature import run_script
+from miniature import torchrun
 from miniature_coco import write_coco
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -28,6 +29,10 @@ def config(tmp_path_factory, repository):
     cfg = Config.fromfile(repository / "configs/detection/hclip_vitb16_ov-coco.py")
     tiny = detector_config()
     cfg.model = dict(tiny, roi_head=dict(tiny["roi_head"], base_names=cfg.model.roi_head.base_names))
+    cfg.model.test_cfg = dict(  # of so little training something is found only where nearly everything is kept
+        rpn=dict(tiny["test_cfg"]["rpn"], max_per_img=100),
+        rcnn=dict(tiny["test_cfg"]["rcnn"], score_thr=0.0, max_per_img=3000),
+    )
     sizes = dict(RandomResize=dict(scale=(64, 64)), RandomCrop=dict(crop_size=(64, 64)), Pad=dict(size=(64, 64)))
     for step in cfg.train_dataloader.dataset.pipeline:
         step.update(sizes.get(step.type, {}))
@@ -56,26 +61,30 @@ def train(config, work_dir, epochs, **changes):
     Runner.from_cfg(cfg).train()
 
 
-def results_of(output: str) -> list[dict[str, str]]:
-    """AP50 by group, for every evaluation in a log."""
-    lines = [line for line in output.splitlines() if "AP50_all:" in line]
+def log_of(work_dir) -> str:
+    return next(work_dir.glob("*/*.log")).read_text()
+
+
+def log_results(work_dir) -> list[dict[str, str]]:
+    """AP50 by group, for every evaluation in a run's log."""
+    lines = [line for line in log_of(work_dir).splitlines() if "AP50_all:" in line]
     return [dict(re.findall(r"(AP50_\w+): (\S+)", line)) for line in lines]
 
 
 @pytest.fixture(scope="module")
 def whole(config, tmp_path_factory):
-    """The folder of a finished run, and what its log says."""
+    """The folder of a finished run."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     train(config, folder, 2)
-    return folder, next(folder.glob("*/*.log")).read_text()
+    return folder
 
 
 def test_trains_evaluates_and_saves(whole):
-    folder, log = whole
-    assert len(results_of(log)) == 2 and set(results_of(log)[0]) == {"AP50_novel", "AP50_base", "AP50_all"}
-    row = next(line for line in log.splitlines() if line.count("│") == 6)
+    results = log_results(whole)
+    assert len(results) == 2 and set(results[0]) == {"AP50_novel", "AP50_base", "AP50_all"}
+    row = next(line for line in log_of(whole).splitlines() if line.count("│") == 6)
     assert [cell.strip() for cell in row.split("│")[4:6]] == ["25.1", "42.9"], "the paper's, beside"
-    first, second = (weights_of(folder / f"epoch_{epoch}.pth") for epoch in (1, 2))
+    first, second = (weights_of(whole / f"epoch_{epoch}.pth") for epoch in (1, 2))
     changed = {name for name in first if not torch.equal(first[name], second[name])}
     assert {"backbone.adapter.tensor", "roi_head.bbox_head.log_temperature", "neck.0.scales.1.weight"} <= changed
     assert not any("in_proj_weight" in name for name in changed), "CLIP's own projections stay frozen"
@@ -84,29 +93,27 @@ def test_trains_evaluates_and_saves(whole):
 def test_resuming_is_no_interruption(whole, config, tmp_path):
     train(config, tmp_path / "parts", 1)
     train(config, tmp_path / "parts", 2, resume=True)
-    parts, expected = weights_of(tmp_path / "parts/epoch_2.pth"), weights_of(whole[0] / "epoch_2.pth")
+    parts, expected = weights_of(tmp_path / "parts/epoch_2.pth"), weights_of(whole / "epoch_2.pth")
     assert all(torch.equal(parts[name], expected[name]) for name in expected)
 
 
-def test_two_processes_train_alike_and_evaluate_as_one(config, repository, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    launcher = ("-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}")
+def test_two_processes_train_alike_and_evaluate_as_one(config, repository, tmp_path, monkeypatch):
     options = ("--cfg-options", "train_cfg.max_epochs=1", "train_dataloader.batch_size=1")
-    two = run_script(
-        repository / "tools/train.py", config, "--work-dir", tmp_path / "two", "--launcher", "pytorch", *options,
-        cwd=tmp_path, script=launcher,
-    )  # fmt: skip
-    assert two.returncode == 0, two.stderr[-3000:]
-    checkpoint = tmp_path / "two/epoch_1.pth"
-    one = run_script(
-        repository / "tools/test.py", config, checkpoint, "--work-dir", tmp_path / "one", "--show-dir",
-        tmp_path / "shown", cwd=tmp_path,
-    )  # fmt: skip
-    assert one.returncode == 0, one.stderr[-3000:]
-    assert results_of(two.stdout + two.stderr)[-1:] == results_of(one.stdout + one.stderr)[-1:] != []
-    assert len(list((tmp_path / "shown").rglob("*.png"))) == 4
+    two = tmp_path / "two"
+    torchrun(2, repository / "tools/train.py", config, "--work-dir", two, *options, cwd=tmp_path)
+    assert json.loads((two / "run.json").read_text())["processes"] == 2
+    checkpoint = two / "epoch_1.pth"
     state = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    assert json.loads((tmp_path / "two/run.json").read_text())["processes"] == 2
     assert state["meta"]["iter"] == 3, "six pictures in batches of two"
+
+    folders = {name: tmp_path / name for name in ("work-dir", "out", "show-dir")}
+    script = str(repository / "tools/test.py")
+    arguments = [part for name, folder in folders.items() for part in (f"--{name}", str(folder))]
+    arguments += ["--cfg-options", "visualizer.name=shown"]  # a process keeps one of each name, with its first folder
+    monkeypatch.setattr(sys, "argv", [script, str(config), str(checkpoint), *arguments])
+    runpy.run_path(script, run_name="__main__")
+    assert log_results(folders["work-dir"]) == log_results(two) != []
+    assert len(list(folders["show-dir"].rglob("*.png"))) == 4
+    written = sorted(folders["out"].iterdir())
+    assert [path.name for path in written] == [f"{index:012d}.json" for index in range(4)]
+    assert {tuple(one) for path in written for one in json.loads(path.read_text())} == {("word", "score", "box")}

@@ -1,0 +1,107 @@
+"""Asking a model about pictures, one after another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from hclip_mmseg.datasets.vocabularies import read_names
+
+from .images import check_array, list_images, read_image
+
+Picture = str | Path | NDArray[np.uint8]
+Result = TypeVar("Result")
+
+
+class PictureInferencer(ABC, Generic[Result]):
+    """What inferencers share: words, pictures from files, folders and arrays, errors picture by picture.
+
+    Args:
+        model: has ``vocabulary``, ``set_vocabulary`` and ``backbone.image_tower``; in evaluation mode.
+        device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+    """
+
+    def __init__(self, model: nn.Module, device: str = "auto") -> None:
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = model.to(device)
+
+    def set_vocabulary(self, names: str | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+        """Replace the words; a string is a list with commas, a file, or a benchmark's (see `read_names`)."""
+        self.model.set_vocabulary(read_names(names) if isinstance(names, str) else names, templates)
+
+    def __call__(
+        self,
+        images: Picture | Sequence[Picture],
+        vocabulary: str | Sequence[str] | None = None,
+        templates: str | Sequence[str] | None = None,
+        *,
+        on_error: Callable[[str, Exception], None] | None = None,
+        **options: Any,
+    ) -> Iterator[Result]:
+        """Ask for words in pictures, one picture after another.
+
+        Args:
+            images: paths of pictures or folders, or arrays as `mmcv.imread` gives them (BGR uint8 [H, W, 3]).
+            vocabulary: the words; None keeps those set before. See `set_vocabulary`.
+            templates: prompt templates; None keeps the present ones.
+            on_error: called with a picture's source and its error, and the rest is done; None: the error is
+                raised.
+            options: of :meth:`answer`.
+
+        Yields:
+            One result for each picture that could be read.
+
+        Raises:
+            ValueError, FileNotFoundError: for the vocabulary at once; for a picture when it is its turn.
+        """
+        if vocabulary is not None or templates is not None:
+            self.set_vocabulary(self.model.vocabulary if vocabulary is None else vocabulary, templates)
+        if not self.model.vocabulary:
+            raise ValueError("no words to look for: give a vocabulary, such as 'cat, grass, traffic light'")
+        return self._answers(_sources(images), on_error, options)
+
+    def _answers(
+        self,
+        pictures: list[tuple[str, Picture]],
+        on_error: Callable[[str, Exception], None] | None,
+        options: dict[str, Any],
+    ) -> Iterator[Result]:
+        for source, picture in pictures:
+            try:
+                yield self.answer(source, self._read(source, picture), **options)
+            except (ValueError, FileNotFoundError) as error:
+                if on_error is None:
+                    raise
+                on_error(source, error)
+
+    def _read(self, source: str, picture: Picture) -> NDArray[np.uint8]:
+        image = check_array(picture, source) if isinstance(picture, np.ndarray) else read_image(picture)
+        height, width = image.shape[:2]
+        patch = self.model.backbone.image_tower.patch_size
+        if min(height, width) < patch:
+            raise ValueError(f"{source} is {height} x {width} pixels, smaller than one patch of {patch} x {patch}")
+        return image
+
+    @abstractmethod
+    def answer(self, source: str, image: NDArray[np.uint8]) -> Result:
+        """The model's result for one picture, RGB uint8 [H, W, 3]; ``source`` is what errors call it."""
+
+
+def _sources(images: Picture | Sequence[Picture]) -> list[tuple[str, Picture]]:
+    if isinstance(images, (str, Path, np.ndarray)):
+        images = [images]
+    pictures: list[tuple[str, Picture]] = []
+    for position, image in enumerate(images):
+        if isinstance(image, np.ndarray):
+            pictures.append((f"picture {position}", image))
+        else:
+            pictures += [(str(path), path) for path in list_images([image])]
+    return pictures

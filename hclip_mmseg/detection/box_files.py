@@ -1,0 +1,60 @@
+"""Detections as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmdet.structures import DetDataSample
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData
+
+
+def write_boxes(path: str | Path, instances: InstanceData, names: Sequence[str]) -> None:
+    """Write detections as a JSON list, the highest scores first.
+
+    Args:
+        path: the file; its folder is made if absent.
+        instances: ``bboxes`` [n, 4] in pixels of the picture, ``scores`` [n], ``labels`` [n].
+        names: what labels stand for.
+    """
+    order = instances.scores.argsort(descending=True)
+    found = [
+        dict(word=names[label], score=round(score, 4), box=[round(side, 1) for side in box])
+        for label, score, box in zip(
+            instances.labels[order].tolist(),
+            instances.scores[order].tolist(),
+            instances.bboxes[order].tolist(),
+            strict=True,
+        )
+    ]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@HOOKS.register_module()
+class BoxFileHook(Hook):
+    """Writes the detections of every tested picture to ``<folder>/<picture's name>.json``.
+
+    Args:
+        folder: where to; made if absent.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[DetDataSample] | None = None,
+    ) -> None:
+        """Write the detections of a batch."""
+        for sample in outputs or ():
+            path = self.folder / f"{Path(sample.img_path).stem}.json"
+            write_boxes(path, sample.pred_instances, sample.metainfo["vocabulary"])

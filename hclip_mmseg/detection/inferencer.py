@@ -1,0 +1,103 @@
+"""Finding things by name in pictures, from Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmdet.registry import TRANSFORMS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.structures import InstanceData
+from numpy.typing import NDArray
+
+from hclip_mmseg.apis.inferencer import build_model
+from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.apis.picture_inferencer import PictureInferencer
+from hclip_mmseg.detection.visualizer import OpenVocabDetVisualizer
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What was found of the words in a picture.
+
+    Attributes:
+        source: the picture's path, or its place in the list for an array.
+        image: RGB uint8, [H, W, 3].
+        instances: ``bboxes`` [n, 4] (x1, y1, x2, y2) in pixels of the picture, ``scores`` [n] in 0..1,
+            ``labels`` [n], indices of `vocabulary`.
+        vocabulary: the words.
+    """
+
+    source: str
+    image: NDArray[np.uint8]
+    instances: InstanceData
+    vocabulary: tuple[str, ...]
+
+    def above(self, score: float) -> InstanceData:
+        """The detections of at least that score."""
+        return self.instances[self.instances.scores >= score]
+
+    def overlay(self, score: float = 0.3) -> NDArray[np.uint8]:
+        """The picture with the boxes of at least that score and their words; RGB uint8 [H, W, 3]."""
+        sample = DetDataSample(metainfo=dict(vocabulary=self.vocabulary), pred_instances=self.above(score))
+        visualizer = OpenVocabDetVisualizer(score_threshold=score)
+        visualizer.add_datasample("", self.image, sample, draw_gt=False)
+        return visualizer.get_image()
+
+    def best(self) -> dict[str, float]:
+        """The words found, each with its highest score, the highest first."""
+        order = self.instances.scores.argsort(descending=True)
+        found: dict[str, float] = {}
+        for label, score in zip(
+            self.instances.labels[order].tolist(), self.instances.scores[order].tolist(), strict=True
+        ):
+            found.setdefault(self.vocabulary[label], score)
+        return found
+
+
+class DetectionInferencer(PictureInferencer[Detections]):
+    """Finds any words in pictures, as boxes.
+
+        inferencer = DetectionInferencer("configs/detection/hclip_vitb16_ov-coco.py", "epoch_3.pth")
+        for result in inferencer(["park.jpg"], "cat, umbrella, traffic light"):
+            print(result.source, result.best())
+
+    Pictures are resized as the config resizes those that it tests on.
+
+    Args:
+        config: path of a detector's config, or the config.
+        checkpoint: its trained weights.
+        device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`~hclip_mmseg.apis.build_model`; also without a checkpoint, since
+            proposals have to be learnt.
+    """
+
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None, device: str = "auto") -> None:
+        config = config if isinstance(config, Config) else read_config(config)
+        if checkpoint is None:
+            raise ValueError(
+                f"a {config.model.type} finds nothing without training: give a checkpoint, such as training writes "
+                "into its --work-dir"
+            )
+        super().__init__(build_model(config, checkpoint), device)
+        steps = config.test_dataloader.dataset.pipeline
+        steps = [
+            dict(type="LoadImageFromNDArray"),
+            *(step for step in steps if step["type"] == "Resize"),
+            dict(type="PackDetInputs", meta_keys=("ori_shape", "img_shape", "scale_factor")),
+        ]
+        self.pipeline = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])
+
+    def answer(self, source: str, image: NDArray[np.uint8]) -> Detections:
+        """What is found in one picture, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
+        packed = self.pipeline(dict(img=np.ascontiguousarray(image[..., ::-1])))
+        with torch.no_grad():
+            batch = dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]])
+            result = self.model.test_step(batch)[0]
+        return Detections(source, image, result.pred_instances.cpu(), tuple(result.metainfo["vocabulary"]))

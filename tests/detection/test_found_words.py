@@ -1,0 +1,110 @@
+"""Pictures and words in, boxes out."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
+
+import mmcv
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from PIL import Image
+from tiny_detectors import detector_config, tiny_detector
+
+from hclip_mmseg.detection import DetectionInferencer
+
+WORDS = "cat, red star, traffic light"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, repository):
+    """The path of a config and of a checkpoint of a random tiny detector."""
+    folder = tmp_path_factory.mktemp("trained")
+    cfg = Config.fromfile(repository / "configs/detection/hclip_vitb16_ov-coco.py")
+    cfg.model = detector_config()
+    step = next(step for step in cfg.test_dataloader.dataset.pipeline if step.type == "Resize")
+    step.scale = (96, 96)
+    cfg.dump(folder / "tiny.py")
+    torch.save({"state_dict": tiny_detector(seed=3).state_dict()}, folder / "tiny.pth")
+    return folder / "tiny.py", folder / "tiny.pth"
+
+
+@pytest.fixture(scope="module")
+def inferencer(trained):
+    return DetectionInferencer(*trained, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    """Twice as wide as the detector takes it."""
+    path = tmp_path_factory.mktemp("pictures") / "street.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (80, 192, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_boxes_are_the_models_in_pixels_of_the_picture(inferencer, picture):
+    (result,) = inferencer(picture, WORDS)
+    assert result.vocabulary == ("cat", "red star", "traffic light")
+    halved = mmcv.imresize(mmcv.imread(str(picture)), (96, 40))
+    assert np.array_equal(result.image, np.asarray(Image.open(picture))), "the picture itself is kept"
+    sample = DetDataSample(metainfo=dict(ori_shape=(80, 192), img_shape=(40, 96), scale_factor=(0.5, 0.5)))
+    bgr = torch.from_numpy(np.ascontiguousarray(halved.transpose(2, 0, 1)))
+    with torch.no_grad():
+        expected = inferencer.model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0].pred_instances
+    assert len(expected) == len(result.instances) > 0
+    torch.testing.assert_close(result.instances.bboxes, expected.bboxes)
+    x1, y1, x2, y2 = result.instances.bboxes.T
+    assert x2.max() > 96 and x2.max() <= 192 and y2.max() > 40 and y2.max() <= 80
+
+
+def test_a_path_and_the_array_that_mmcv_reads_give_the_same(inferencer, picture):
+    one, other = inferencer([picture, mmcv.imread(str(picture))], WORDS)
+    assert torch.equal(one.instances.bboxes, other.instances.bboxes) and other.source == "picture 1"
+
+
+def test_what_was_found_and_what_is_drawn(inferencer, picture):
+    (result,) = inferencer(picture, WORDS)
+    best = result.best()
+    for word, score in best.items():
+        labels = result.instances.labels == result.vocabulary.index(word)
+        assert score == result.instances.scores[labels].max().item()
+    assert list(best.values()) == sorted(best.values(), reverse=True)
+    middle = result.instances.scores.median().item()
+    assert len(result.above(middle)) == int((result.instances.scores >= middle).sum())
+    assert np.array_equal(result.overlay(1.1), result.image), "nothing reaches that score"
+    drawn = result.overlay(middle)
+    assert drawn.shape == result.image.shape and not np.array_equal(drawn, result.image)
+
+
+def test_without_a_checkpoint_there_is_nothing_to_find(trained):
+    with pytest.raises(ValueError, match="OpenVocabFasterRCNN finds nothing without training: give a checkpoint"):
+        DetectionInferencer(trained[0], device="cpu")
+
+
+def test_the_script_writes_boxes_and_words(trained, picture, repository, tmp_path, monkeypatch, capsys):
+    config, checkpoint = map(str, trained)
+    monkeypatch.chdir(tmp_path)
+    script = str(repository / "tools/predict.py")
+    command = [script, str(picture), "absent.png", "--vocab", WORDS, "--config", config, "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", [*command, "--checkpoint", checkpoint, "--min-score", "0"])
+    with pytest.raises(SystemExit, match="1"):
+        runpy.run_path(script, run_name="__main__")
+    said = capsys.readouterr()
+    assert "1 of 2 pictures done" in said.out and "no picture at" in said.err
+    found = json.loads((tmp_path / "predictions/street_boxes.json").read_text())
+    scores = [one["score"] for one in found]
+    assert scores == sorted(scores, reverse=True) and {one["word"] for one in found} <= set(WORDS.split(", "))
+    assert all(0 <= x1 <= x2 <= 192 and 0 <= y1 <= y2 <= 80 for x1, y1, x2, y2 in (one["box"] for one in found))
+    assert f"{found[0]['word']} {scores[0]:.2f}" in said.out
+    assert np.asarray(Image.open(tmp_path / "predictions/street_boxes.png")).shape == (80, 192, 3)
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(script, run_name="__main__")
+    assert "give a checkpoint" in capsys.readouterr().err.splitlines()[-1]

@@ -14,7 +14,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from hclip_mmseg.datasets.labels import label_outside
+from hclip_mmseg.datasets.labels import label_of_no_class, label_outside
 from hclip_mmseg.models.segmentors.views import (
     ScoreCanvas,
     View,
@@ -77,7 +77,8 @@ class OpenVocabSegmentor(EncoderDecoder):
               memory;
             - score_memory: bytes up to which the scores of all names are kept in the result as
               ``seg_logits`` (2 GiB); above, the result holds the label map alone;
-            - score_threshold: pixels whose best score is below get the label ``ignore_index`` (None).
+            - score_threshold: pixels whose best score is below get the label 255, or 65535
+              where there are more than 255 names (None).
     """
 
     def __init__(
@@ -305,6 +306,6 @@ class OpenVocabSegmentor(EncoderDecoder):
         label, best = best_class(board.scores, size)
         label = board.classes[label]
         if self.score_threshold is not None:
-            label = label.where(best >= self.score_threshold, self.decode_head.ignore_index)
+            label = label.where(best >= self.score_threshold, label_of_no_class(len(names)))
         sample.set_data({"pred_sem_seg": PixelData(data=label[None])})
         sample.set_metainfo({"vocabulary": names})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-
 NO_CLASS_16_BIT = 65535
 
 

@@ -6,13 +6,23 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from mmseg.registry import MODELS
+
+
+def is_training_free(model: Mapping[str, Any]) -> bool:
+    """Whether a model's config describes one that is complete without a checkpoint."""
+    return bool(getattr(MODELS.get(model["type"]), "training_free", False))
+
 
 def frozen_clip_config(model: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a segmentor that compares names with CLIP's dense tokens and trains nothing.
 
     Args:
-        model: config of an ``OpenVocabSegmentor``; only its CLIP, vocabulary and views are kept.
+        model: config of an ``OpenVocabSegmentor``; only its CLIP, vocabulary and views are kept. A model that needs
+            no training stays as it is.
     """
+    if is_training_free(model):
+        return copy.deepcopy(dict(model))
     frozen = copy.deepcopy(dict(model))
     frozen.pop("auxiliary_head", None)
     frozen["backbone"] = {

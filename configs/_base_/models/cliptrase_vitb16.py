@@ -1,0 +1,23 @@
+"""CLIPtrase on CLIP ViT-B/16 at 224 pixels; nothing is trained."""
+
+data_preprocessor = dict(
+    type="SegDataPreProcessor",
+    mean=[122.7709383, 116.7460125, 104.09373615],
+    std=[68.5005327, 66.6321579, 70.32316305],
+    bgr_to_rgb=True,
+    pad_val=0,
+    seg_pad_val=255,
+)
+model = dict(
+    type="TrainingFreeSegmentor",
+    data_preprocessor=data_preprocessor,
+    backbone=dict(
+        type="TrainingFreeBackbone",
+        clip=dict(model="ViT-B-16-quickgelu", pretrained="pretrained/ViT-B-16.pt"),
+        attention="cliptrase",
+        correlation=dict(similarity="cosine", heads="separate"),
+    ),
+    text_encoder=dict(type="TextEncoderNeck", templates="imagenet"),
+    regions=dict(epsilon=0.7, min_samples=3),
+    resolution=224,
+)

@@ -1,0 +1,20 @@
+"""CLIPtrase with the embedded tiny CLIP on its scenes."""
+
+_base_ = [
+    "../_base_/models/cliptrase_vitb16.py",
+    "../_base_/datasets/scenes_192x192.py",
+    "../_base_/training_free_runtime.py",
+]
+
+model = dict(
+    backbone=dict(
+        clip=dict(
+            model="hclip_mmseg/demo_assets/tiny_clip.json",
+            pretrained="hclip_mmseg/demo_assets/tiny_clip.pt",
+        ),
+    ),
+    text_encoder=dict(templates="scene"),
+    # 24 x 24 patches: the published setting of the larger grid, that of 336 pixels
+    regions=dict(epsilon=1.1, min_samples=7),
+    resolution=192,
+)

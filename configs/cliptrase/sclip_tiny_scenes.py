@@ -1,0 +1,5 @@
+"""SCLIP with the embedded tiny CLIP on its scenes."""
+
+_base_ = ["./cliptrase_tiny_scenes.py"]
+
+model = dict(backbone=dict(attention="sclip"), regions=None)

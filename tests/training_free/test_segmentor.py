@@ -1,0 +1,162 @@
+"""The segmentor's label maps against the literal loops; sizes, background, scores, reaches."""
+
+from __future__ import annotations
+
+import literal
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from tiny_training_free import NAMES, REGIONS, textured_images, tiny_training_free
+
+from hclip_mmseg.apis import OpenVocabInferencer
+from hclip_mmseg.training_free.background import background_names, expand_background
+
+
+def text_of(model) -> torch.Tensor:
+    with torch.no_grad():
+        return model.text_encoder(model.backbone.encode_text, model.backbone.text_parameters())[:, 0]
+
+
+def labels_of(results) -> np.ndarray:
+    return np.stack([result.pred_sem_seg.data[0].numpy() for result in results])
+
+
+@pytest.mark.parametrize("form", ["clip", "value", "sclip", "cliptrase"])
+@pytest.mark.parametrize("times_cls", [False, True])
+@torch.no_grad()
+def test_labels_are_the_literal_loops(form, times_cls):
+    model = tiny_training_free(attention=form, times_cls=times_cls)
+    images = textured_images(5)
+    regions = REGIONS if form == "cliptrase" else {}
+    expected = [
+        literal.segment(
+            model.backbone.image_tower, image, text_of(model), model.backbone.logit_scale, form, times_cls=times_cls,
+            **regions,
+        )
+        for image in images
+    ]  # fmt: skip
+    results = model.predict(images)
+    np.testing.assert_array_equal(labels_of(results), expected)
+    assert len(np.unique(expected)) > 1
+    if form == "cliptrase":
+        model.region_finder = None
+        assert (labels_of(model.predict(images)) != expected).any(), "the regions change nothing in this test"
+
+
+@torch.no_grad()
+def test_without_clusters_the_patches_stand():
+    model = tiny_training_free(regions=dict(epsilon=1e-6, min_samples=3))
+    images = textured_images(2)
+    with_regions = labels_of(model.predict(images))
+    model.region_finder = None
+    np.testing.assert_array_equal(with_regions, labels_of(model.predict(images)))
+
+
+@torch.no_grad()
+def test_batches_do_not_matter():
+    model = tiny_training_free(images_at_once=2)
+    images = textured_images(5)
+    together = labels_of(model.predict(images))
+    np.testing.assert_array_equal(together, np.concatenate([labels_of(model.predict(one[None])) for one in images]))
+
+
+@torch.no_grad()
+def test_images_keep_their_shape_and_lose_their_padding():
+    model = tiny_training_free()
+    image = textured_images(1, 50, 100)
+    assert model.at_resolution(image).shape == (1, 3, 64, 128)
+    alone = model.predict(image, [SegDataSample(metainfo=dict(ori_shape=(75, 150)))])
+    assert alone[0].pred_sem_seg.data.shape == (1, 75, 150)
+    padded = torch.nn.functional.pad(image, (0, 20, 0, 14))
+    sample = SegDataSample(metainfo=dict(ori_shape=(75, 150), padding_size=[0, 20, 0, 14]))
+    np.testing.assert_array_equal(labels_of(model.predict(padded, [sample])), labels_of(alone))
+
+
+@torch.no_grad()
+def test_scores_are_the_patches_probabilities():
+    model = tiny_training_free(attention="value")
+    images = textured_images(1)
+    result = model.predict(images)[0]
+    scores = result.seg_logits.data
+    assert scores.shape == (len(NAMES), 64, 64)
+    torch.testing.assert_close(scores.sum(dim=0), torch.ones(64, 64))
+    view = model.backbone.look(images, correlate=False)
+    patches = literal.patch_logits(view.tokens[0], text_of(model), model.backbone.logit_scale, False).softmax(dim=1)
+    torch.testing.assert_close(scores[2], literal.enlarged(patches[:, 2].view(8, 8), (64, 64)))
+    model.score_memory = 4 * len(NAMES) * 64 * 64 - 1
+    assert "seg_logits" not in model.predict(images)[0]
+
+
+@torch.no_grad()
+def test_background_names_fold_into_one_class():
+    model = tiny_training_free(attention="value", regions=REGIONS, background=("wall", "sky"))
+    model.set_vocabulary(("background", "cat", "grass", "sky"))
+    # 'sky' is a class of its own here, so it stands for itself
+    assert model.text_encoder.vocabulary == ("cat", "grass", "sky", "wall")
+    assert model.vocabulary == ("background", "cat", "grass", "sky")
+    images = textured_images(3)
+    expected = [
+        literal.segment(
+            model.backbone.image_tower, image, text_of(model), model.backbone.logit_scale, "value",
+            class_of_prompt=[1, 2, 3, 0], **REGIONS,
+        )
+        for image in images
+    ]  # fmt: skip
+    results = model.predict(images)
+    np.testing.assert_array_equal(labels_of(results), expected)
+    assert results[0].metainfo["vocabulary"] == ("background", "cat", "grass", "sky")
+    assert results[0].seg_logits.data.shape[0] == 4
+
+
+def test_names_to_ask_for():
+    assert expand_background(("background", "cat"), ()) == (("background", "cat"), (0, 1))
+    assert expand_background(("cat", "background"), ("wall", "floor")) == (("cat", "wall", "floor"), (0, 1, 1))
+    assert expand_background(("cat", "dog", "cat"), ("wall",)) == (("cat", "dog"), (0, 1))
+    assert background_names(("a", "b")) == ("a", "b")
+    with pytest.raises(KeyError, match="no background names of 'voc'"):
+        background_names("voc")
+
+
+def test_background_names_are_the_published(shared):
+    import json
+
+    published = json.loads((shared / "facts" / "cliptrase_background_prompts.json").read_text())
+    for benchmark, names in published.items():
+        assert background_names(benchmark) == tuple(dict.fromkeys(names))
+
+
+@torch.no_grad()
+def test_reach_own_and_labels():
+    images = textured_images(2)
+    own = tiny_training_free(attention="sclip", reach="own")
+    apart = tiny_training_free(attention="sclip", reach="labels")
+    # every patch a label of its own: the same as reaching itself alone
+    labels = torch.arange(64).view(8, 8).repeat_interleave(8, 0).repeat_interleave(8, 1)[None]
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=labels)) for _ in images]
+    np.testing.assert_array_equal(labels_of(apart.predict(images, samples)), labels_of(own.predict(images)))
+    # one label for all: all patches reach each other, and no longer the CLS token
+    one = [SegDataSample(gt_sem_seg=PixelData(data=0 * labels)) for _ in images]
+    apart.predict(images, one)
+    with pytest.raises(ValueError, match="needs label maps"):
+        apart.predict(images)
+    with pytest.raises(ValueError, match="reach must be one of all, own, labels"):
+        tiny_training_free(reach="none")
+
+
+def test_inferencer_needs_no_checkpoint(repository):
+    inferencer = OpenVocabInferencer(repository / "configs/cliptrase/cliptrase_tiny_scenes.py", device="cpu")
+    assert type(inferencer.model).__name__ == "TrainingFreeSegmentor"
+    picture = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
+    result = next(inferencer([picture], ["grass", "a cat"], scores=True))
+    assert result.labels.shape == (60, 90)
+    assert result.scores.shape == (2, 60, 90)
+    assert result.vocabulary == ("grass", "a cat")
+
+
+def test_nothing_is_trained():
+    model = tiny_training_free()
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    with pytest.raises(NotImplementedError, match="nothing to train"):
+        model(textured_images(1), [SegDataSample()], mode="loss")

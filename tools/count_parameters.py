@@ -14,7 +14,6 @@ from typing import Any
 if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
@@ -25,17 +24,35 @@ from torch import nn
 
 from hclip_mmseg.adapters import POP
 from hclip_mmseg.apis import checks, launch
+from hclip_mmseg.compat import meta_device
 
 MI = 2**20
 ADAPTERS = ("adapters, image tower", "adapters, text tower", "relations")
 """The parts that the papers count; positional embeddings and decoder stand apart."""
 
 
+MASK_CLASSIFIERS = {
+    "backbone.mask_tokens.seve.": "SEVE",
+    "backbone.mask_tokens.queries.": "query projections (SIMO)",
+    "backbone.mask_tokens.adapter.": "adapters, image tower",
+    "backbone.mask_tokens.tower.": "image tower",
+    "backbone.distribution_adapter.": "Distribution Adapter",
+    "classes.void": "void embedding",
+    "generator.": "mask generator",
+}
+"""Beginnings of names in models that classify mask proposals, and the parts that they belong to."""
+
+
 def part_of(name: str) -> str:
     """The part of the model that a parameter belongs to, by its name."""
+    for beginning, part in MASK_CLASSIFIERS.items():
+        if name.startswith(beginning):
+            return part
     first, *inner = name.split(".")
     if first == "decode_head" or name.startswith("backbone.guidance_upsamples."):
         return "decoder"
+    if first in ("neck", "rpn_head", "roi_head"):
+        return "detector"
     if "positional_embedding" in inner:
         return "positional embeddings"
     if first == "backbone" and inner[0] == "adapter":
@@ -69,7 +86,7 @@ def build_on_meta(cfg: Config) -> nn.Module:
     if cfg.get("custom_imports"):
         import_modules_from_strings(**cfg.custom_imports)
     init_default_scope(cfg.get("default_scope", "mmseg"))
-    with torch.device("meta"):
+    with meta_device():
         return MODELS.build(cfg.model)
 
 
@@ -80,7 +97,7 @@ def count(cfg: Config) -> dict[str, Any]:
         cfg: a config of this project; its paths to CLIP are completed, its weights left out.
 
     Returns:
-        ``parts``: part -> how many; ``adapters``: their sum, positional embeddings and decoder left out;
+        ``parts``: part -> how many; ``adapters``: their sum, positional embeddings, decoder and detector left out;
         ``free``: the same with numbers of orthogonal blocks counted half, as the H-CLIP paper counts them;
         ``paper``: the config's entry of that name, or None.
 
@@ -103,7 +120,7 @@ def count(cfg: Config) -> dict[str, Any]:
         parts.update({f"adapters, {tower} tower": number for tower, number in entries.items()})
         numbers = adapter.count_parameters()
         halved = numbers.entries - numbers.free
-    apart = ("decoder", "positional embeddings")
+    apart = ("decoder", "detector", "positional embeddings")
     order = [*ADAPTERS, *(part for part in parts if part not in (*ADAPTERS, *apart)), *reversed(apart)]
     trained = sum(number for part, number in parts.items() if part not in apart)
     paper = cfg.get("paper")
@@ -132,7 +149,7 @@ def print_count(name: str, counted: Mapping[str, Any]) -> None:
         table.add_row("the same, orthogonal blocks half", f"{counted['free']:,}", in_mi(counted["free"]))
     paper = counted["paper"] or {}
     if "params" in paper:
-        table.add_row("printed in the H-CLIP paper", "", f"{paper['params']} M")
+        table.add_row("printed in the paper", "", f"{paper['params']} M")
     console = Console()
     console.print(table)
     if "counted" in paper:

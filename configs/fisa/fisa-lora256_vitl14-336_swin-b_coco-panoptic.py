@@ -2,5 +2,5 @@
 
 _base_ = ["./fisa-10k_vitl14-336_swin-b_coco-panoptic.py"]
 
-model = dict(backbone=dict(tuning=dict(type="LoRA", rank=256), checkpoint_blocks=True))
+model = dict(backbone=dict(tuning=dict(_delete_=True, type="LoRA", rank=256), checkpoint_blocks=True))
 paper = dict(_delete_=True, table="ablation, 10k iterations", row="LoRA rank 256", figures={"ADE150 PQ": 25.3})

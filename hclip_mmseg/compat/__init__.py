@@ -4,7 +4,8 @@ No other package here knows which distribution is installed, or whether it was c
 """
 
 from .checkpoints import trust_mmengine_checkpoints
+from .meta_device import meta_device
 from .mmcv_ops import MissingMMCVOpError, ensure_mmcv_ops
 from .panoptic_api import ensure_panopticapi
 
-__all__ = ["MissingMMCVOpError", "ensure_mmcv_ops", "ensure_panopticapi", "trust_mmengine_checkpoints"]
+__all__ = ["MissingMMCVOpError", "ensure_mmcv_ops", "ensure_panopticapi", "meta_device", "trust_mmengine_checkpoints"]

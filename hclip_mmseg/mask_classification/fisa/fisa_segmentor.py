@@ -11,6 +11,7 @@ from mmdet.registry import MODELS
 from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
+from hclip_mmseg.apis import checks
 from hclip_mmseg.apis.paths import locate, looked_in
 from hclip_mmseg.mask_classification.classification import MaskClasses, class_scores
 from hclip_mmseg.mask_classification.inference import without_padding
@@ -64,6 +65,7 @@ class FISA(MaskClassifier):
 
         Raises:
             FileNotFoundError: if it is a file that is not there: where it was looked for.
+            ValueError: if it is not of this generator: what it lacks.
         """
         settings = self.generator.init_cfg
         for one in [settings] if isinstance(settings, Mapping) else settings or []:
@@ -77,6 +79,8 @@ class FISA(MaskClassifier):
                     "MMDetection's model zoo has Mask2Former for COCO panoptic; model.generator.init_cfg=None starts "
                     "from random weights"
                 )
+            own, state = self.generator.state_dict(), checks.read_state_dict(found)
+            checks.check_fits(self.generator, {name: state[name] for name in state if name in own}, found)
             one["checkpoint"] = str(found)
         super().init_weights()
 

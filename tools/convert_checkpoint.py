@@ -21,8 +21,8 @@ from hclip_mmseg.datasets.vocabularies import load_vocabulary
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Convert checkpoints of CAT-Seg and H-CLIP as published, and CLIP's own weights, to this "
-        "project's, or this project's to the published form."
+        description="Convert checkpoints of CAT-Seg, H-CLIP, MAFT+ and FC-CLIP as published, and CLIP's own weights, "
+        "to this project's, or this project's to the published form."
     )
     parser.add_argument("src", help="the checkpoint to read")
     parser.add_argument("dst", help="the file to write")
@@ -47,9 +47,11 @@ def main() -> None:
         checkpoint = read(checks.find_checkpoint(source))
         if args.to == "ours":
             converted = to_ours(checkpoint)
-            kind = converted["meta"]["published"]["kind"]
+            published = converted["meta"]["published"]
+            kind = published["kind"]
             if kind != "clip":
-                converted["meta"]["dataset_meta"] = dict(classes=load_vocabulary("coco_stuff_171").names)
+                trained = published.get("vocabulary", "coco_stuff_171")
+                converted["meta"]["dataset_meta"] = dict(classes=load_vocabulary(trained).names)
             count = len(converted["state_dict"])
         else:
             if not isinstance(checkpoint.get("state_dict"), dict):

@@ -1,4 +1,4 @@
-"""Checkpoints of CAT-Seg, H-CLIP and CLIP as they are published, to this project's and back."""
+"""Checkpoints of CAT-Seg, H-CLIP, MAFT+ and CLIP as they are published, to this project's and back."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from hclip_mmseg.conversion import maft_plus
 from hclip_mmseg.conversion.names import CLIP_MODEL, PREDICTOR, prefix_pairs, rename
 
-Kind = Literal["cat-seg", "h-clip", "clip"]
+Kind = Literal["cat-seg", "h-clip", "maft+", "fc-clip", "clip"]
 
 LAYER_R = "attn_q_proj_oft_layer_R"
 RELATION_L = "attn_q_proj_oft_relation_l_R.weight"
@@ -34,13 +35,15 @@ def recognise(state: Mapping[str, Tensor]) -> Kind:
     """
     if any(LAYER_R in name for name in state):
         return "h-clip"
+    if maft_plus.is_maft_plus(state):
+        return "maft+" if any(name.startswith(maft_plus.TRANSFER) for name in state) else "fc-clip"
     if any(name.startswith(PREDICTOR) for name in state):
         return "cat-seg"
     if any(name in state for name in ("visual.conv1.weight", "visual.proj")):
         return "clip"
     raise ValueError(
-        "this is no checkpoint of CAT-Seg, H-CLIP or CLIP that this project knows; its first parameters are "
-        + ", ".join(list(state)[:3])
+        "this is no checkpoint of CAT-Seg, H-CLIP, MAFT+, FC-CLIP or CLIP that this project knows; its first "
+        "parameters are " + ", ".join(list(state)[:3])
     )
 
 
@@ -98,7 +101,8 @@ def to_ours(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``state_dict`` with our names, and ``meta`` with 'published': its kind, and the entries that hold
-        no weights, so that :func:`to_published` can give back every tensor.
+        no weights, so that :func:`to_published` can give back every tensor; for MAFT+ and FC-CLIP see
+        :func:`hclip_mmseg.conversion.maft_plus.to_ours`.
 
     Raises:
         ValueError: on an unknown kind, parameters of unknown name, or shared parameters that disagree.
@@ -106,6 +110,8 @@ def to_ours(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     state = checkpoint.get("model", checkpoint.get("state_dict", checkpoint))
     state = {name.removeprefix("module."): torch.as_tensor(value) for name, value in state.items()}
     kind = recognise(state)
+    if kind in ("maft+", "fc-clip"):
+        return maft_plus.to_ours(state)
     if kind == "clip":
         state = {CLIP_MODEL + name: value for name, value in state.items()}
         for extra in ("input_resolution", "context_length", "vocab_size"):
@@ -152,13 +158,15 @@ def to_published(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         checkpoint: with ``state_dict``; from :func:`to_ours`, or from training one of our configs.
 
     Returns:
-        ``{"model": state}`` for CAT-Seg and H-CLIP; for one without a head, CLIP's bare state dict.
+        ``{"model": state}`` for CAT-Seg, H-CLIP and MAFT+; for one without a head, CLIP's bare state dict.
 
     Raises:
         ValueError: on parameters that the published models do not have.
     """
     ours = dict(checkpoint["state_dict"])
     published = checkpoint.get("meta", {}).get("published", {})
+    if any(name.startswith("head.pixel_decoder.") for name in ours):
+        return maft_plus.to_published(ours, published)
     kind = published.get("kind") or ("h-clip" if TENSOR in ours else "cat-seg")
     layers = _layers_of(ours, r"aggregator\.layers\.(\d+)\.")
     adapters = {name: ours.pop(name) for name in list(ours) if name.startswith("backbone.adapter.")}

@@ -16,9 +16,9 @@ from mmengine.runner import Runner
 
 from hclip_mmseg.apis import checks, launch, record
 from hclip_mmseg.apis.memory import keep_freed_memory
-from hclip_mmseg.models.frozen import is_training_free
 from hclip_mmseg.benchmarks.choice import FOUND, survey
 from hclip_mmseg.benchmarks.command import check_takes_names, use_benchmarks
+from hclip_mmseg.models.frozen import is_training_free
 
 
 def parse_arguments() -> argparse.Namespace:

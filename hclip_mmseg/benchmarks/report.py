@@ -17,8 +17,8 @@ from hclip_mmseg.benchmarks.results import Results, write_whole
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 
 SPLIT = {"mIoU_seen": "mIoU of seen classes", "mIoU_unseen": "mIoU of unseen classes"}
-NOTE = "Percent; rows marked 'printed' are the paper's figures and were not measured here."
-SEEN_NOTE = "Seen: a class of the training data has one of its names (see docs/benchmarks_command.md)."
+PRINTED_NOTE = "Rows marked 'printed' are the paper's figures and were not measured here."
+SEEN_NOTE = "A class is seen if one of its names is that of a class of the training data."
 
 
 def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
@@ -94,7 +94,14 @@ class Report:
             table.add_row(title, *texts)
         console = console or Console()
         console.print(table)
-        console.print(NOTE, markup=False)
+        console.print(self._note(), markup=False)
+
+    def _note(self) -> str:
+        rows = self.rows()
+        notes = ["In percent."]
+        notes += [PRINTED_NOTE] if any(self.printed_row in title for title in rows) else []
+        notes += [SEEN_NOTE] if "seen classes" in rows else []
+        return " ".join(notes)
 
     def write(self) -> list[Path]:
         """Writes Markdown and CSV (results, classes) beside the JSON file; each appears whole or not at all."""
@@ -113,7 +120,7 @@ class Report:
         about = self.results.about
         lines = ["# Benchmarks", "", _line("", *self.headings()), "|---|" + "---:|" * len(self.names)]
         lines += [_line(title, *texts) for title, texts in self.rows().items()]
-        lines += ["", NOTE, "", SEEN_NOTE, ""]
+        lines += ["", self._note(), ""]
         lines += [f"- config: `{about['config']}`", f"- checkpoint: `{about['checkpoint']}`"]
         lines += [f"- SHA-256 of the checkpoint: {about['checkpoint_sha256'] or 'not known'}"]
         for place, run in enumerate(self.results.runs):

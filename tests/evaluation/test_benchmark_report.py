@@ -1,0 +1,115 @@
+"""The paper's row beside the measured one, of any metrics."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from mmengine.config import Config
+from rich.console import Console
+
+from hclip_mmseg.benchmarks.command import training_names
+from hclip_mmseg.benchmarks.printed import printed_figures
+from hclip_mmseg.benchmarks.report import Report, plain_metrics
+from hclip_mmseg.benchmarks.results import Results, write_whole
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+ABOUT = dict(config="row.py", checkpoint="row.pth", checkpoint_sha256="ab" * 32, settings={})
+
+
+def results_of(path, measured, **paper) -> Results:
+    results = Results(path)
+    results.go_on_with({**ABOUT, "paper": paper}, {})
+    results.begin_run(command=["test.py"], seed=3, versions={"torch": "2.0"}, processes=1, device="cpu")
+    for name, metrics in measured.items():
+        results.add(name, metrics=plain_metrics(metrics), classes=[], pictures=7, settings={})
+    return results
+
+
+def cells(line) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize(("file", "backbone"), [("hclip_vitb16", "ViT-B/16"), ("hclip_vitl14", "ViT-L/14")])
+def test_configs_hold_the_row_that_the_paper_prints(repository, shared, file, backbone):
+    published = json.loads((shared / "facts/published.json").read_text())["hclip_main"]
+    paper = Config.fromfile(repository / f"configs/hclip/{file}_coco-stuff.py").to_dict()["paper"]
+    found = {name: printed.figure for (name, _), printed in printed_figures(paper).items()}
+    assert found == dict(zip(published["columns"], published[backbone]["H-CLIP"], strict=True))
+
+
+def test_headings_of_other_papers_are_the_same_benchmarks():
+    found = printed_figures(
+        dict(row="FISA", params=1.0, figures={"ADE150 PQ": 28.1, "ADE150 mIoU": 36.8, "COCO mIoU": 67.1, "steps": 3})
+    )
+    assert {key: printed.figure for key, printed in found.items()} == {
+        ("ADE20K-panoptic", "PQ"): 28.1, ("A-150", "mIoU"): 36.8, ("COCO-panoptic", "mIoU"): 67.1,
+    }  # fmt: skip
+    assert found["A-150", "mIoU"].heading == "ADE150"
+    found = printed_figures(dict(pAcc={"VOC20": 89.68}, mIoU={"ADEfull": 6.31}))
+    assert {(name, metric) for name, metric in found} == {("PAS-20", "pAcc"), ("A-847", "mIoU")}
+    assert printed_figures(None) == {}
+
+
+def test_rows_of_any_metrics(tmp_path):
+    panoptic = {"coco_panoptic/PQ": 20.5, "coco_panoptic/SQ": 70.25, "coco_panoptic/RQ": float("nan"), "name": "x"}
+    semantic = {"aAcc": 80.0, "mIoU": 33.125, "mIoU_seen": float("nan")}
+    measured = {"ADE20K-panoptic": panoptic, "A-150": semantic}
+    figures = {"ADE150 PQ": 28.1, "ADE150 mIoU": 36.8}
+    report = Report(
+        results_of(tmp_path / "row.json", measured, row="FISA", figures=figures),
+        ["ADE20K-panoptic", "A-150", "PC-59"],
+    )
+    assert report.rows() == {
+        "PQ, measured here": ["20.50", "", ""],
+        "PQ, printed (FISA)": ["28.1", "", ""],
+        "SQ, measured here": ["70.25", "", ""],
+        "mIoU, measured here": ["", "33.12", ""],
+        "mIoU, printed (FISA)": ["", "36.8", ""],
+        "pAcc, measured here": ["", "80.00", ""],
+        "pictures": ["7", "7", ""],
+    }
+    console = Console(file=io.StringIO(), width=200)
+    report.show(console)
+    shown = console.file.getvalue()
+    assert "28.1" in shown and "33.12" in shown and "were not measured here" in shown
+
+    markdown = report.markdown().splitlines()
+    table = [cells(line) for line in markdown if line.startswith("|")]
+    assert ["PQ, printed (FISA)", "28.1", "", ""] in table and all(len(row) == 4 for row in table)
+    assert any("seed 3" in line and "torch 2.0" in line for line in markdown)
+    rows = {(row["benchmark"], row["metric"]): row for row in csv.DictReader(io.StringIO(report.csv()))}
+    assert rows["ADE20K-panoptic", "PQ"]["measured"] == "20.5" and rows["ADE20K-panoptic", "PQ"]["printed"] == "28.1"
+    assert rows["ADE20K-panoptic", "RQ"]["measured"] == "" and rows["A-150", "pAcc"]["printed"] == ""
+
+
+def test_without_a_paper_there_is_no_printed_row(tmp_path):
+    report = Report(results_of(tmp_path / "row.json", {"A-150": {"mIoU": 1.0}}), ["A-150"])
+    assert list(report.rows()) == ["mIoU, measured here", "pictures"]
+
+
+def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path, monkeypatch):
+    path = tmp_path / "folder/results.json"
+    write_whole(path, "old")
+    monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises(OSError, match="no space left"):
+        write_whole(path, "new and longer")
+    assert path.read_text() == "old"
+
+
+def test_results_are_read_again_as_they_were_written(tmp_path):
+    path = tmp_path / "row.json"
+    results_of(path, {"A-150": {"mIoU": 1.0, "mAcc": float("nan")}})
+    again = Results(path)
+    assert again.measured["A-150"]["metrics"] == {"mIoU": 1.0, "mAcc": None}
+    assert again.remaining(["PC-59", "A-150", "A-847"]) == ["PC-59", "A-847"]
+
+
+def test_names_of_the_training_data_are_known_without_the_data(repository):
+    config = Config.fromfile(repository / "configs/hclip/hclip_vitb16_coco-stuff.py")
+    assert tuple(training_names(config)) == load_vocabulary("coco_stuff_171").titles
+    config = Config.fromfile(repository / "configs/hclip/hclip_tiny_scenes.py")
+    assert len(training_names(config)) == 59
+    assert training_names(Config(dict(model=dict()))) is None

@@ -23,7 +23,7 @@ if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from ablation_jobs import Job, Runs, Settings, fingerprint, job_config, trusted_result
-from ablation_report import TRAIN, write_report
+from ablation_report import MIOU, Metric, write_report
 from count_parameters import count
 from mmengine.config import Config, DictAction
 from tqdm import tqdm
@@ -44,7 +44,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--search",
         action="store_true",
         help="first choose each row's learning rate for its adapters, by the same search for all: one run for each "
-        "factor, the best mIoU of training names on scenes of their own",
+        "factor, the best result on training names, on scenes of their own",
     )
     parser.add_argument(
         "--factors", nargs="+", type=float, default=FACTORS, help="of the search (%(default)s times the base's rate)"
@@ -102,6 +102,8 @@ class Ablation:
 
     def __init__(self, table: Config, settings: Settings, shares: Sequence[list[int] | None], threads: int | None):
         self.table, self.settings = table, settings
+        metric = Metric.of(table)
+        self.shown = metric.train, metric.held_out
         self.threads = threads
         self.runs = Runs()
         self.failed: list[str] = []
@@ -145,7 +147,7 @@ class Ablation:
                     try:
                         found[job] = future.result()
                         metrics = found[job]["metrics"]
-                        shown = ", ".join(f"{k} {v:.1f}" for k, v in metrics.items() if k.startswith("mIoU"))
+                        shown = ", ".join(f"{key} {metrics.get(key, math.nan):.1f}" for key in self.shown)
                         bar.write(f"{job.folder(Path())}: {shown}")
                     except (RuntimeError, OSError) as error:
                         self.failed.append(str(error))
@@ -179,11 +181,13 @@ def search_jobs(table: Config, rows: Sequence[str], factors: Sequence[float]) ->
     return [Job(row, SEARCH_SEED, factor, search=True) for row in adapted for factor in factors]
 
 
-def best_factors(found: dict[Job, dict[str, Any]]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Row -> its best factor, and row -> factor -> mIoU on training names."""
+def best_factors(
+    found: dict[Job, dict[str, Any]], metric: Metric = MIOU
+) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """Row -> its best factor, and row -> factor -> the metric on training names."""
     scores: dict[str, dict[str, float]] = {}
     for job, result in found.items():
-        score = result["metrics"].get(TRAIN, math.nan)
+        score = result["metrics"].get(metric.train, math.nan)
         if not math.isnan(score):
             scores.setdefault(job.row, {})[f"{job.factor:g}"] = score
     return {row: float(max(own, key=own.__getitem__)) for row, own in scores.items()}, scores
@@ -209,6 +213,7 @@ def main() -> None:
     launch.quieten_dependencies()
     with launch.clear_errors():
         table = launch.read_config(args.table)
+        metric = Metric.of(table)
         rows = chosen_rows(table, args.rows)
         if args.seeds < 1:
             raise ValueError(f"--seeds must be at least 1, not {args.seeds}")
@@ -229,13 +234,13 @@ def main() -> None:
         if args.search:
             ablation.results(search_jobs(table, rows, args.factors))
             found = ablation.results(search_jobs(table, list(table.rows), args.factors), run=False)
-            factors, search = best_factors(found)
+            factors, search = best_factors(found, metric)
         ablation.results(jobs_of(rows))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
     done = ablation.results(jobs_of(list(table.rows)), run=False)
     results = {row: [result for job, result in done.items() if job.row == row] for row in table.rows}
-    print(write_report(settings.out, facts, table.get("claims", []), results, search))
+    print(write_report(settings.out, facts, table.get("claims", []), results, search, metric))
     lacking = [job for job in jobs_of(rows) if job not in done]
     print(f"{len(done)} runs are reported, {len(lacking)} lack; report: {settings.out / 'results.md'}")
     if ablation.failed or lacking:

@@ -109,7 +109,7 @@ def job_config(table: Config, job: Job, settings: Settings) -> Config:
     scenes = cfg.val_dataloader.dataset
     if settings.scenes is not None:
         scenes.length = settings.scenes
-    if job.search and scenes.type == "SceneDataset":
+    if job.search and scenes.type in ("SceneDataset", "SceneDetectionDataset"):
         scenes.seed = scenes.get("seed", 0) + 1  # those that are reported decide nothing
     if job.factor != 1:
         keys = cfg.optim_wrapper.get("paramwise_cfg", {}).get("custom_keys", {})
@@ -118,7 +118,7 @@ def job_config(table: Config, job: Job, settings: Settings) -> Config:
         keys[ADAPTER].lr_mult *= job.factor
     cfg.randomness = dict(seed=job.seed)
     cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks", []) if hook.type != "ComparisonHook"]
-    cfg.custom_hooks.append(dict(type="SummaryHook"))
+    cfg.custom_hooks.append(dict(type="mmseg.SummaryHook"))
     hooks = cfg.default_hooks
     hooks.checkpoint.update(interval=whole, save_optimizer=False, save_param_scheduler=False)
     if "visualization" in hooks:

@@ -6,6 +6,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,41 @@ import matplotlib.pyplot as plt
 from ablation_jobs import write_whole
 
 Result = Mapping[str, Any]
-TRAIN, HELD_OUT = "mIoU_seen", "mIoU_unseen"
-FIGURES: Mapping[str, Callable[[Result], float]] = {
-    "train": lambda result: result["metrics"].get(TRAIN, math.nan),
-    "held_out": lambda result: result["metrics"].get(HELD_OUT, math.nan),
-    "step_seconds": lambda result: result["step_seconds"],
-    "memory_gib": lambda result: result["peak_memory"] / 2**30,
-    "drift_image": lambda result: 100 * result["energy_drift"]["image"],
-    "drift_text": lambda result: 100 * result["energy_drift"]["text"],
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What rows are compared by; a table may name another one in ``metric``.
+
+    Attributes:
+        title: its name, in percent.
+        train, held_out: what a run's results call it on training names and on held-out names.
+        paper: where a config's entry ``paper`` holds the paper's figure for the row.
+        printed: what that figure is.
+    """
+
+    title: str = "mIoU"
+    train: str = "mIoU_seen"
+    held_out: str = "mIoU_unseen"
+    paper: tuple[str, str] = ("mIoU", "A-150")
+    printed: str = "mIoU, ViT-B/16 on A-150"
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Metric:
+        """The metric of a table of rows."""
+        return cls(**dict(table.get("metric") or {}))
+
+
+MIOU = Metric()
+FIGURES: Mapping[str, Callable[[Result, Metric], float]] = {
+    "train": lambda result, metric: result["metrics"].get(metric.train, math.nan),
+    "held_out": lambda result, metric: result["metrics"].get(metric.held_out, math.nan),
+    "step_seconds": lambda result, _: result["step_seconds"],
+    "memory_gib": lambda result, _: result["peak_memory"] / 2**30,
+    "drift_image": lambda result, _: 100 * result["energy_drift"]["image"],
+    "drift_text": lambda result, _: 100 * result["energy_drift"]["text"],
 }
-"""What is averaged over seeds: mIoU in percent, seconds, GiB, energy drift in percent."""
+"""What is averaged over seeds: the metric in percent, seconds, GiB, energy drift in percent."""
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
@@ -33,12 +59,14 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else math.nan
 
 
-def row_figures(results: Sequence[Result]) -> dict[str, tuple[float, float]]:
+def row_figures(results: Sequence[Result], metric: Metric) -> dict[str, tuple[float, float]]:
     """Figure -> mean and spread over the seeds of a row."""
-    return {name: mean_and_spread([read(result) for result in results]) for name, read in FIGURES.items()}
+    return {name: mean_and_spread([read(result, metric) for result in results]) for name, read in FIGURES.items()}
 
 
-def judge(claim: Sequence[str], results: Mapping[str, Sequence[Result]]) -> dict[str, Any] | None:
+def judge(
+    claim: Sequence[str], results: Mapping[str, Sequence[Result]], metric: Metric = MIOU
+) -> dict[str, Any] | None:
     """Whether one row is above another on held-out names, seed by seed.
 
     Returns:
@@ -47,7 +75,7 @@ def judge(claim: Sequence[str], results: Mapping[str, Sequence[Result]]) -> dict
         or less than that 'undecided'.
     """
     sentence, above, below = claim
-    of = [{r["seed"]: FIGURES["held_out"](r) for r in results.get(row, ())} for row in (above, below)]
+    of = [{r["seed"]: FIGURES["held_out"](r, metric) for r in results.get(row, ())} for row in (above, below)]
     seeds = sorted(of[0].keys() & of[1].keys())
     if not seeds:
         return None
@@ -68,16 +96,17 @@ def markdown(
     seeds: Mapping[str, int],
     verdicts: Sequence[Mapping[str, Any]],
     search: Mapping[str, Mapping[str, float]],
+    metric: Metric,
 ) -> str:
     """The report as text; ``rows`` gives each row's ``title``, ``trained``, ``free``, ``paper``."""
     lines = [
-        "mIoU in percent, mean ± standard deviation over the seeds. Trained: adapters and relations, positional",
-        "embeddings and decoder left out; half: numbers of orthogonal blocks counted half. The step is the median",
-        "with its data, the memory the process's peak, the drift the mean relative change of the hyperspherical",
-        "energy. The last column is the H-CLIP paper's, ViT-B/16 on A-150: not measured here.",
+        f"{metric.title} in percent, mean ± standard deviation over the seeds. Trained: adapters and relations,",
+        "positional embeddings, decoder and detector left out; half: numbers of orthogonal blocks counted half. The",
+        "step is the median with its data, the memory the process's peak, the drift the mean relative change of the",
+        f"hyperspherical energy. The last column is the H-CLIP paper's ({metric.printed}): not measured here.",
         "",
         "| row | seeds | trained | half | train names | held-out names | s a step | GiB | drift image (%) "
-        "| drift text (%) | paper, A-150 |",
+        "| drift text (%) | paper |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, own in figures.items():
@@ -93,7 +122,7 @@ def markdown(
             f"{own['memory_gib'][0]:.2f}",
             with_spread(own["drift_image"], 2),
             with_spread(own["drift_text"], 2),
-            str(row["paper"].get("mIoU", {}).get("A-150", "")),
+            str(row["paper"].get(metric.paper[0], {}).get(metric.paper[1], "")),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     if verdicts:
@@ -105,8 +134,8 @@ def markdown(
         factors = sorted({float(factor) for found in search.values() for factor in found})
         lines += [
             "",
-            "Search for the adapters' learning rate, as a multiple of the base config's: mIoU on training names, on",
-            "scenes of their own; the best is taken.",
+            f"Search for the adapters' learning rate, as a multiple of the base config's: {metric.title} on training",
+            "names, on scenes of their own; the best is taken.",
             "",
             "| row | " + " | ".join(f"x {factor:g}" for factor in factors) + " |",
             "|---|" + "---|" * len(factors),
@@ -149,11 +178,12 @@ def plot(
     figures: Mapping[str, Mapping[str, tuple[float, float]]],
     results: Mapping[str, Sequence[Result]],
     titles: Mapping[str, str],
+    metric: Metric,
 ) -> None:
     """Writes held_out_against_train.png, drift_against_held_out.png and curves.png."""
     figure, axes = plt.subplots(figsize=(9, 5.5))
     _scatter(axes, figures, "train", "held_out", titles)
-    axes.set(xlabel="mIoU of training names (%)", ylabel="mIoU of held-out names (%)")
+    axes.set(xlabel=f"{metric.title} of training names (%)", ylabel=f"{metric.title} of held-out names (%)")
     _legend(axes)
     _save(figure, out / "held_out_against_train.png")
 
@@ -161,7 +191,7 @@ def plot(
     for axes, tower in zip(both, ("image", "text"), strict=True):
         _scatter(axes, figures, f"drift_{tower}", "held_out", titles)
         axes.set(xlabel=f"drift of the {tower} tower's hyperspherical energy (%)")
-    both[0].set_ylabel("mIoU of held-out names (%)")
+    both[0].set_ylabel(f"{metric.title} of held-out names (%)")
     _legend(both[1])
     _save(figure, out / "drift_against_held_out.png")
 
@@ -172,16 +202,16 @@ def plot(
         length = min(map(len, curves))
         losses = [statistics.fmean(curve[i] for curve in curves) for i in range(length)]
         panels[0].plot(runs[0]["loss"]["iteration"][:length], losses, color=colour, lw=1)
-        for axes, metric in zip(panels[1:], (TRAIN, HELD_OUT), strict=True):
+        for axes, key in zip(panels[1:], (metric.train, metric.held_out), strict=True):
             times = zip(*(run["validations"] for run in runs), strict=False)
             points = [
-                (step[0]["iteration"], statistics.fmean(v["metrics"].get(metric, math.nan) for v in step))
+                (step[0]["iteration"], statistics.fmean(v["metrics"].get(key, math.nan) for v in step))
                 for step in times
             ]
             axes.plot(*zip(*points, strict=True), lw=1, markersize=4, label=titles[name], **style)
     panels[0].set(xlabel="iteration", ylabel="loss", yscale="log")
     for axes, which in zip(panels[1:], ("training", "held-out"), strict=True):
-        axes.set(xlabel="iteration", ylabel=f"mIoU of {which} names (%)")
+        axes.set(xlabel="iteration", ylabel=f"{metric.title} of {which} names (%)")
     for axes in panels:
         axes.grid(alpha=0.3)
     _legend(panels[2])
@@ -194,6 +224,7 @@ def write_report(
     claims: Sequence[Sequence[str]],
     results: Mapping[str, Sequence[Result]],
     search: Mapping[str, Mapping[str, float]],
+    metric: Metric = MIOU,
 ) -> str:
     """Writes results.json, results.md and the plots of what there is.
 
@@ -202,15 +233,16 @@ def write_report(
         rows: row -> ``title``, ``trained`` and ``free`` parameters, ``paper`` (its config's entry).
         claims: (sentence, row above, row below).
         results: row -> its results, one a seed; rows without any are left out.
-        search: row -> learning rate's factor -> mIoU on training names.
+        search: row -> learning rate's factor -> the metric on training names.
+        metric: what rows are compared by.
 
     Returns:
         The text of results.md.
     """
     results = {name: results[name] for name in rows if results.get(name)}
-    figures = {name: row_figures(own) for name, own in results.items()}
-    verdicts = [verdict for claim in claims if (verdict := judge(claim, results)) is not None]
-    text = markdown(rows, figures, {name: len(own) for name, own in results.items()}, verdicts, search)
+    figures = {name: row_figures(own, metric) for name, own in results.items()}
+    verdicts = [verdict for claim in claims if (verdict := judge(claim, results, metric)) is not None]
+    text = markdown(rows, figures, {name: len(own) for name, own in results.items()}, verdicts, search, metric)
     numbers = dict(
         rows={
             name: dict(
@@ -226,5 +258,5 @@ def write_report(
     write_whole(out / "results.json", json.dumps(numbers, indent=1) + "\n")
     write_whole(out / "results.md", text)
     if figures:
-        plot(out, figures, results, {name: rows[name]["title"] for name in results})
+        plot(out, figures, results, {name: rows[name]["title"] for name in results}, metric)
     return text

@@ -137,7 +137,7 @@ def test_the_config_of_a_run(folder):
     assert next(keys) * 0.3 == pytest.approx(next(keys))
     assert cfg.val_dataloader.dataset.length == 5 and cfg.log_level == "ERROR" and cfg.randomness.seed == 7
     kinds = [hook["type"] for hook in cfg.custom_hooks]
-    assert "SummaryHook" in kinds and "ComparisonHook" not in kinds
+    assert "mmseg.SummaryHook" in kinds and "ComparisonHook" not in kinds
     found = job_config(table, Job("lora", 7, search=True), Settings(folder, max_iters=90, search_iters=30))
     assert found.train_cfg.max_iters == 30
     assert found.val_dataloader.dataset.get("seed", 0) != cfg.val_dataloader.dataset.get("seed", 0)

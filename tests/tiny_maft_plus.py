@@ -69,6 +69,7 @@ def tiny_maft_plus(seed: int = 0, backbone: dict[str, Any] | None = None, **chan
         cdt=dict(heads=4),
         rc=dict(),
         mask_aware_loss=dict(),
+        view=None,
         criterion=dict(type="MaskClassificationLoss", num_points=32),
         data_preprocessor=dict(
             type="DetDataPreprocessor", mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True, pad_size_divisor=16

@@ -1,4 +1,4 @@
-"""The rendered scenes with masks: objects are things, backgrounds are stuff."""
+"""The rendered scenes with masks, objects things and backgrounds stuff; masks from label maps."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from mmseg.registry import DATASETS, TRANSFORMS
 
 from hclip_mmseg.datasets.scenes import SceneDataset
 from hclip_mmseg.demo_assets.scenes import BACKGROUNDS
+
+IGNORED = 255
 
 
 @DATASETS.register_module()
@@ -34,19 +36,30 @@ class ScenePanopticDataset(SceneDataset):
 
 @TRANSFORMS.register_module()
 class MasksFromLabels(BaseTransform):
-    """The masks of a scene's objects: each has a name of its own, so the pixels of a label are an instance.
+    """A mask for the pixels of every label: a scene's objects have names of their own, so they are its instances.
 
-    Required keys: ``gt_seg_map`` (``uint8 [H, W]``), ``thing_labels``. Added keys: ``gt_masks``, ``gt_bboxes``,
+    Required keys: ``gt_seg_map`` (``uint8 [H, W]``, 255 for ignored pixels); ``thing_labels`` (optional), which labels
+    get masks, all where it is missing, as in semantic segmentation. Added keys: ``gt_masks``, ``gt_bboxes``,
     ``gt_bboxes_labels``, ``gt_ignore_flags``.
+
+    Args:
+        agnostic: whether names are left out: all masks have label 0, and what gets none label 1 in ``gt_seg_map``.
     """
+
+    def __init__(self, agnostic: bool = False) -> None:
+        self.agnostic = agnostic
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """See the class."""
         labels = results["gt_seg_map"]
-        found = [label for label in np.unique(labels).tolist() if label in results["thing_labels"]]
+        wanted = results.get("thing_labels", range(IGNORED))
+        found = [label for label in np.unique(labels).tolist() if label in wanted]
         masks = np.array([labels == label for label in found], np.uint8).reshape(-1, *labels.shape)
         results["gt_masks"] = BitmapMasks(masks, *labels.shape)
         results["gt_bboxes"] = results["gt_masks"].get_bboxes(HorizontalBoxes)
-        results["gt_bboxes_labels"] = np.array(found, np.int64)
+        results["gt_bboxes_labels"] = np.zeros(len(found), np.int64) if self.agnostic else np.array(found, np.int64)
         results["gt_ignore_flags"] = np.zeros(len(found), bool)
+        if self.agnostic:
+            stuff = (labels != IGNORED) & ~np.isin(labels, results["thing_labels"])
+            results["gt_seg_map"] = np.where(labels == IGNORED, labels, stuff.astype(labels.dtype))
         return results

@@ -7,7 +7,10 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from mmdet.structures import DetDataSample
 from tiny_maft_plus import NAMES, WIDTH, batch, tiny_maft_plus
+
+from hclip_mmseg.mask_classification.view import view_size
 
 TOWER = ("backbone.image_tower.trunk.stem.", "backbone.image_tower.trunk.stages.")
 PROPOSALS = ("head.", "void")
@@ -95,6 +98,7 @@ def test_checkpoints_hold_no_frozen_copy_and_loading_leaves_it_alone():
 def literal_scores(model, ensemble: dict | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores [Q, T + 1] of the first image of the batch, and its mask logits at the size of the input."""
     images, samples = batch()
+    images = F.pad(images[:1, :, :, :56], (0, 8))  # what lies beyond the picture is nothing to it
     maps = model.backbone(images)
     words = model.text_encoder(model.backbone.encode_text, model.backbone.text_parameters())[:, 0]
     own, masks = model.head(list(maps), samples)
@@ -144,6 +148,24 @@ def test_predictions_have_the_pictures_size_and_know_their_names():
         assert ids.shape == (1, 40, 35)
         assert sample.metainfo["things"] == NAMES[:2] and sample.metainfo["vocabulary"] == NAMES
         assert sample.pred_instances.masks.shape[1:] == (40, 35)
+
+
+@torch.no_grad()
+def test_pictures_are_looked_at_in_one_size():
+    assert view_size((480, 640), (800, 1333)) == (800, 1067)
+    assert view_size((2000, 500), (800, 1333)) == (1333, 333)
+    model = tiny_maft_plus(view=(64, 100)).eval()
+    picture = torch.randn(3, 32, 40)
+    large = F.interpolate(picture[None], (64, 80), mode="bilinear", antialias=True)[0]
+    found = []
+    for image in (picture, large):
+        padded = F.pad(image, (0, 7, 0, 5), value=3.0)[None]
+        sample = DetDataSample(metainfo=dict(img_shape=image.shape[1:], ori_shape=(20, 25)))
+        found.append(next(iter(model.scored_masks(padded, [sample]))))
+    (scores, masks), (large_scores, large_masks) = found
+    assert masks.shape == (6, 64, 80)
+    torch.testing.assert_close(scores, large_scores)
+    torch.testing.assert_close(masks, large_masks)
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from hclip_mmseg.mask_classification.maft_plus.mask_aware_loss import MaskAwareL
 from hclip_mmseg.mask_classification.maft_plus.mask_pooling import mask_pooling
 from hclip_mmseg.mask_classification.maft_plus.representation_compensation import RepresentationCompensation
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
+from hclip_mmseg.mask_classification.view import viewed
 
 
 @dataclass
@@ -64,6 +65,7 @@ class MAFTPlus(MaskClassifier):
         criterion: of the proposals, a ``MaskClassificationLoss``.
         ensemble: None, or ``alpha``, ``beta`` and ``trained`` (the training names, or the name of their vocabulary):
             scores of names become FC-CLIP's geometric mean of the head's and CLIP's.
+        view: shorter side and greatest longer side of pictures in inference, in pixels; None takes them as they come.
         data_preprocessor: MMDetection's, with CLIP's mean and deviation.
         test_cfg: see :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`.
 
@@ -81,6 +83,7 @@ class MAFTPlus(MaskClassifier):
         mask_aware_loss: Mapping[str, Any] | None = None,
         criterion: Mapping[str, Any] | None = None,
         ensemble: Mapping[str, Any] | None = None,
+        view: Sequence[int] | None = (800, 1333),
         data_preprocessor: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
@@ -104,6 +107,7 @@ class MAFTPlus(MaskClassifier):
         self.rc = None if rc is None else RepresentationCompensation(**rc)
         self.mask_aware_loss = None if mask_aware_loss is None else MaskAwareLoss(**mask_aware_loss)
         self.criterion = MODELS.build(criterion or dict(type="MaskClassificationLoss"))
+        self.view = view
         self.ensemble = None if ensemble is None else dict(ensemble, trained=_names(ensemble["trained"]))
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
@@ -161,8 +165,16 @@ class MAFTPlus(MaskClassifier):
         return losses
 
     def scored_masks(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor]]:
-        """See :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`."""
-        proposals = self.propose(batch_inputs, batch_data_samples)
+        """See :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`; one picture after another."""
+        for image, sample in zip(batch_inputs, batch_data_samples, strict=True):
+            height, width = sample.metainfo["img_shape"][:2]
+            picture, size = viewed(image[:, :height, :width], self.view, self.backbone.image_tower.strides[-1])
+            proposals = self.propose(picture, [sample])
+            masks = without_padding(proposals.masks[-1][0], tuple(picture.shape[-2:]), size)
+            yield self._scores(proposals)[0], masks
+
+    def _scores(self, proposals: Proposals) -> Tensor:
+        """[B, Q, T + 1], void last."""
         inner, logits = self.head_logits(proposals), self.clip_logits(proposals)
         void = inner.softmax(dim=-1)[..., -1]
         if self.ensemble is not None:
@@ -170,11 +182,7 @@ class MAFTPlus(MaskClassifier):
             seen = torch.from_numpy(seen_in_training(self.vocabulary, options.pop("trained")))
             names = geometric_ensemble(inner[..., :-1], logits[..., :-1], seen, **options)
             logits = torch.cat([names, logits[..., -1:]], dim=-1)
-        padded = tuple(batch_inputs.shape[-2:])
-        for scores, masks, sample in zip(
-            class_scores(logits, void), proposals.masks[-1], batch_data_samples, strict=True
-        ):
-            yield scores, without_padding(masks, padded, tuple(sample.metainfo["img_shape"][:2]))
+        return class_scores(logits, void)
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Class logits and mask logits."""

@@ -9,9 +9,10 @@ Captions cover all names of the scenes, held-out ones included.
 Each step has two kinds of captions: the full caption of every image, and one sentence for every single name.
 A caption is a positive of every image that shows all that it mentions, so that equal or vaguer captions are
 never false negatives. Two losses of the same form are added: CLIP's, which reads an image at its CLS token, and
-one that reads it at the soft maximum of its patches for each name (as FILIP compares patches and words), through
-a projection of their own that is thrown away in the end. It makes so small a CLIP keep shapes in its dense tokens,
-not only colours, while the frozen value path stays a by-product, as in CLIP itself. No mask is used.
+one that reads it at the soft maximum of a few of its patches for each name (as FILIP compares patches and words),
+through a projection of their own that is thrown away in the end. Which patches is drawn anew for each image, so that
+every part of an object has to tell what the whole is. It makes so small a CLIP keep shapes in its dense tokens, not
+only colours, while the frozen value path stays a by-product, as in CLIP itself. No mask is used.
 
 Images grow over the phases while objects keep their size in pixels: a small image takes a window of the 24 x 24
 positional embeddings, at a random place; nothing is ever interpolated.
@@ -52,7 +53,8 @@ from hclip_mmseg.demo_assets.tiny_clip import CONFIG_PATH, frozen_metrics, save_
 MEAN = torch.tensor(open_clip.constants.OPENAI_DATASET_MEAN).view(1, 3, 1, 1)
 STD = torch.tensor(open_clip.constants.OPENAI_DATASET_STD).view(1, 3, 1, 1)
 SHARPNESS = 10.0  # of the soft maximum over an image's patches
-DEFAULT_PHASES = ("64:128:1-1:1800", "96:64:1-2:300", "192:24:2-4:150")
+ASKED_PATCHES = 1 / 8  # the share of an image's patches that the soft maximum is taken over
+DEFAULT_PHASES = ("64:128:1-1:1800", "96:64:1-2:300", "192:32:2-4:1500:0.5", "192:24:2-4:400")
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,12 @@ def soft_maximum(similarity: Tensor, sharpness: float = SHARPNESS) -> Tensor:
     return (torch.logsumexp(sharpness * similarity, dim=1) - math.log(patches)) / sharpness
 
 
+def any_of(patches: Tensor, count: int) -> Tensor:
+    """``[B, N, C] -> [B, min(count, N), C]``: as many patches of each image, drawn at random."""
+    drawn = torch.rand(patches.shape[:2]).argsort(1)[:, :count]
+    return patches.gather(1, drawn[..., None].expand(-1, -1, patches.shape[-1]))
+
+
 def sine_positions(side: int, width: int) -> Tensor:
     """Sines and cosines of the row and the column, ``[side * side, width]``, periods of 6 patches and more.
 
@@ -186,6 +194,10 @@ class Trainee(nn.Module):
         self.patch_projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, embed_dim))
         positions = sine_positions(visual.grid_size[0], visual.conv1.out_channels)
         visual.positional_embedding.data[1:] = 0.3 * positions
+
+    def patches(self, size: int) -> int:
+        """Number of patches of an image of ``size x size`` pixels, before any is left out."""
+        return (size // self.clip.visual.conv1.stride[0]) ** 2
 
     def encode_image(self, images: Tensor, drop: float = 0.0) -> tuple[Tensor, Tensor]:
         """Unit embeddings of images ``[B, 3, H, W]``, H = W at most the full size, and of their patches.
@@ -258,6 +270,7 @@ def step_loss(model: Trainee, batch: dict[str, Tensor], drop: float) -> tuple[Te
     with torch.autocast("cpu", torch.bfloat16):
         x, patches = model.encode_image(images, drop)
         t = model.encode_text(batch["tokens"])
+    patches = any_of(patches, round(ASKED_PATCHES * model.patches(images.shape[-1])))
     names = t[len(x) :]
     mentioned = torch.cat([present, torch.eye(present.shape[1])])
     positive = (present @ mentioned.t()) == mentioned.sum(1)

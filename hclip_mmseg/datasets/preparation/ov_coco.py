@@ -82,6 +82,28 @@ def prepare_ov_coco(root: str | Path) -> list[Path]:
     return written
 
 
+def check_ov_coco(root: str | Path) -> list[str]:
+    """Reads OV-COCO's files again.
+
+    Returns:
+        How many pictures and boxes each has, a line each.
+
+    Raises:
+        FileNotFoundError: if one is not there.
+        ValueError: if one is truncated, or its categories are not the names it should have boxes of.
+    """
+    lines = []
+    for name, (_, vocabulary) in FILES.items():
+        path = Path(root) / "annotations/ov-coco" / name
+        if not path.is_file():
+            raise FileNotFoundError(f"no {path}; run it without --check to make it")
+        content = _read(path)
+        if {category["name"] for category in content["categories"]} != set(load_vocabulary(vocabulary).names):
+            raise ValueError(f"the categories of {path} are not the names of {vocabulary}; make it anew")
+        lines.append(f"{name}: {len(content['images']):,} pictures, {len(content['annotations']):,} boxes")
+    return lines
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())

@@ -1,0 +1,107 @@
+"""ADE20K: the full annotation of 847 classes, and a check of the 150 classes of scene parsing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from hclip_mmseg.datasets.ade20k import ADE20K150Dataset, ADE20K847Dataset
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+from .ade20k_index import read_index
+from .conversion import Conversion, LabelMap, Labels, Split, those_there
+from .tables import Table, look_up, number_table
+
+NO_CLASS = ADE20K847Dataset.IGNORE
+PICTURES = {"training": 25_574, "validation": 2_000}
+SCENE_PICTURES = {"training": 20_210, "validation": 2_000}
+
+
+@dataclass(frozen=True)
+class FromColours:
+    """Converts ADE20K's annotations: red / 10, without the remainder, times 256 plus green is an object's number."""
+
+    table: Table
+
+    def __call__(self, path: Path) -> Labels:
+        """Labels ``[H, W]`` of a file; raises ValueError if it is no such picture or holds unknown numbers."""
+        try:
+            colours = np.asarray(Image.open(path))
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise ValueError(f"{path} is no picture, or a truncated one: {error}") from error
+        if colours.ndim != 3 or colours.dtype != np.uint8:
+            raise ValueError(f"{path} is no colour picture, as ADE20K's annotations are")
+        return look_up(self.table, colours[..., 0].astype(np.int32) // 10 * 256 + colours[..., 1], path)
+
+
+def class_of_object(objects: Sequence[str]) -> dict[int, int]:
+    """Number in the annotation -> class, for the objects that the 847 classes name.
+
+    Case and spaces aside, an object's synonyms are the class's, in any order. Where several objects have the same,
+    all are of that class.
+
+    Raises:
+        ValueError: if classes have no object: the index is of another release.
+    """
+    classes = {_words(title): label for label, title in enumerate(load_vocabulary("ade20k_847").titles)}
+    found = {number: classes[_words(name)] for number, name in enumerate(objects, 1) if _words(name) in classes}
+    lacking = set(classes.values()) - set(found.values())
+    if lacking:
+        names = load_vocabulary("ade20k_847").titles
+        shown = "; ".join(names[label] for label in sorted(lacking)[:5])
+        raise ValueError(
+            f"the index has no objects for {len(lacking)} of the 847 classes ({shown}): it must be that of "
+            "ADE20K_2021_17_01"
+        )
+    return found
+
+
+def ade20k_847(root: Path) -> list[Conversion]:
+    """Label maps of 16 bits in ``labels_847`` for the pictures of ADE20K_2021_17_01.
+
+    Raises:
+        FileNotFoundError: if the index or all pictures are not there.
+        ValueError: if it cannot be read; see :func:`~.ade20k_index.read_index`.
+    """
+    if not (root / "index_ade20k.pkl").is_file():
+        raise FileNotFoundError(f"no index_ade20k.pkl in {root}. {ADE20K847Dataset.HOW_TO_GET}")
+    index = read_index(root / "index_ade20k.pkl")
+    images, labels = root / "images/ADE", root / "labels_847"
+    maps: dict[str, list[LabelMap]] = {name: [] for name in PICTURES}
+    for picture in index.pictures:
+        path = images / picture
+        if path.is_file():
+            source, target = path.with_name(f"{path.stem}_seg.png"), (labels / picture).with_suffix(".png")
+            maps[picture.parts[0]].append(LabelMap(path, source, target))
+    splits = those_there(
+        [Split(name, expected, maps[name]) for name, expected in PICTURES.items()], images, ADE20K847Dataset.HOW_TO_GET
+    )
+    table = number_table({**dict.fromkeys(range(len(index.objects) + 1), NO_CLASS), **class_of_object(index.objects)})
+    lists = {
+        labels / f"{split.name}.txt": [one.target.relative_to(labels).with_suffix("").as_posix() for one in split.maps]
+        for split in splits
+    }
+    return [Conversion("ADE20K-847", splits, FromColours(table), len(load_vocabulary("ade20k_847")), NO_CLASS, lists)]
+
+
+def ade20k_150(root: Path) -> list[Conversion]:
+    """A check of ADEChallengeData2016, which is read as it is: 1..150, and 0 for no class.
+
+    Raises:
+        FileNotFoundError: if there are no pictures.
+    """
+    splits = []
+    for name, expected in SCENE_PICTURES.items():
+        pictures = sorted((root / "images" / name).glob("*.jpg"))
+        maps = [root / "annotations" / name / f"{picture.stem}.png" for picture in pictures]
+        splits.append(Split(name, expected, [LabelMap(*one) for one in zip(pictures, maps, maps, strict=True)]))
+    splits = those_there(splits, root / "images", ADE20K150Dataset.HOW_TO_GET)
+    return [Conversion("ADE20K-150", splits, None, 151)]
+
+
+def _words(name: str) -> frozenset[str]:
+    return frozenset(" ".join(word.lower().split()) for word in name.split(",") if word.strip())

@@ -1,0 +1,39 @@
+"""COCO-Stuff's label maps of 171 classes, which COCO-Object and COCO-27 are read from too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hclip_mmseg.datasets.coco_stuff import HOW_TO_GET
+
+from .conversion import Conversion, LabelMap, Split, those_there
+from .tables import FromPicture, number_table
+
+PICTURES = {"train2017": 118_287, "val2017": 5_000}
+NUMBERS = 182
+UNUSED = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
+"""Numbers of the owners' label maps, from 0, that were planned as classes and have no pixels."""
+NO_CLASS = 255
+
+
+def coco_stuff(root: Path) -> list[Conversion]:
+    """Writes ``annotations/<split>/*_labelTrainIds.png`` beside the owners' ``annotations/<split>/*.png``.
+
+    Args:
+        root: holds ``images/{train,val}2017`` and ``annotations/{train,val}2017``, the latter unpacked from
+            stuffthingmaps_trainval2017.zip.
+
+    Raises:
+        FileNotFoundError: if there are no pictures of either split.
+    """
+    splits = []
+    for name, expected in PICTURES.items():
+        pictures = sorted((root / "images" / name).glob("*.jpg"))
+        folder = root / "annotations" / name
+        maps = [LabelMap(one, folder / f"{one.stem}.png", folder / f"{one.stem}_labelTrainIds.png") for one in pictures]
+        splits.append(Split(name, expected, maps))
+    splits = those_there(splits, root / "images", HOW_TO_GET)
+    used = [number for number in range(NUMBERS) if number not in UNUSED]
+    labels = {number: label for label, number in enumerate(used)}
+    table = number_table({**labels, 255: NO_CLASS})
+    return [Conversion("COCO-Stuff", splits, FromPicture(table), len(labels), NO_CLASS)]

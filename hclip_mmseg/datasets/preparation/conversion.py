@@ -1,0 +1,294 @@
+"""Label maps made from what data sets' owners distribute: on all cores, each whole or not at all, resumable."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from hclip_mmseg.datasets.label_maps import decode_label_map
+
+PNG_END = b"IEND\xaeB`\x82"
+CHUNK = 16
+SHOWN = 5
+
+Labels = NDArray[np.unsignedinteger]
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """One label map.
+
+    Attributes:
+        picture: what it labels.
+        source: the owners' file that it is made from.
+        target: where it is written; the source itself where that is read as it is.
+    """
+
+    picture: Path
+    source: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Split:
+    """The label maps of a part of a data set, and how many the whole part has."""
+
+    name: str
+    expected: int
+    maps: Sequence[LabelMap]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """All label maps of one kind.
+
+    Attributes:
+        title: of the data set, for messages.
+        splits: its parts; those that are not there are left out.
+        convert: source -> labels ``[H, W]``; raises ValueError naming the file. It is sent to other processes. None:
+            sources are label maps already, and are only checked.
+        classes: labels are 0 .. classes - 1,
+        ignore: and this one, where there is one.
+        lists: file -> names of pictures; written once every label map is there.
+    """
+
+    title: str
+    splits: Sequence[Split]
+    convert: Callable[[Path], Labels] | None
+    classes: int
+    ignore: int | None = None
+    lists: Mapping[Path, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a preparation is done.
+
+    Attributes:
+        check: read what was made and verify it, write nothing.
+        partial: take a part of the data set for the whole.
+        jobs: processes that work at once.
+        progress: (what is being done, how many) -> context manager that yields a function to call with numbers done.
+    """
+
+    check: bool = False
+    partial: bool = False
+    jobs: int = 1
+    progress: Callable[[str, int], object] | None = None
+
+
+@dataclass
+class Outcome:
+    """What came of some label maps: how many were good, what was wrong, which labels occur."""
+
+    done: int = 0
+    problems: list[str] = field(default_factory=list)
+    labels: set[int] = field(default_factory=set)
+
+
+def those_there(splits: Iterable[Split], where: Path, how_to_get: str) -> list[Split]:
+    """The parts that have pictures.
+
+    Raises:
+        FileNotFoundError: if none has any: where they were looked for, and how to get them.
+    """
+    there = [split for split in splits if split.maps]
+    if not there:
+        raise FileNotFoundError(f"no pictures below {where.absolute()}. {how_to_get}")
+    return there
+
+
+def carry_out(conversion: Conversion, options: Options) -> list[str]:
+    """Makes the label maps of a conversion that are not there yet, or checks them all.
+
+    Returns:
+        What was found, a line each.
+
+    Raises:
+        FileNotFoundError: if pictures, sources or, for a check, label maps or lists are missing, before any work.
+        ValueError: if numbers of pictures are not the official ones, before any work; or, when all else is done, if
+            files could not be converted or label maps are wrong: how many, and the first of them.
+    """
+    maps = [one for split in conversion.splits for one in split.maps]
+    if not options.partial:
+        _verify_counts(conversion)
+    _verify_files(conversion, maps, options.check)
+    checked = options.check or conversion.convert is None
+    todo = maps if checked else [one for one in maps if not is_whole(one.target)]
+    outcome = _work(conversion, todo, checked, options)
+    if outcome.problems:
+        raise ValueError(
+            f"{len(outcome.problems)} of {len(todo)} label maps of {conversion.title} are not as they should be, the "
+            f"others are good and stay:\n  {_first(outcome.problems, separator=chr(10) + '  ')}"
+        )
+    if not options.check:
+        for path, names in conversion.lists.items():
+            _write_list(path, names)
+    counts = ", ".join(f"{len(split.maps):,} in {split.name}" for split in conversion.splits)
+    if checked:
+        occurring = len(outcome.labels - {conversion.ignore})
+        return [f"{conversion.title}: {counts}; all checked, {occurring} of {conversion.classes} labels occur"]
+    return [f"{conversion.title}: {counts}; {len(todo):,} made now, {len(maps) - len(todo):,} were there"]
+
+
+def read_label_map(path: Path) -> Labels:
+    """A grey or palette PNG as labels; raises ValueError if it is none."""
+    return decode_label_map(path.read_bytes(), str(path))
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a PNG file is there to its end."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return file.read() == PNG_END
+    except OSError:  # not there, or shorter than that
+        return False
+
+
+def save_whole(path: Path, labels: Labels) -> None:
+    """Writes a label map as a grey PNG of 8 or 16 bits, which appears under its name when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        Image.fromarray(labels).save(part, format="PNG")
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _write_list(path: Path, names: Sequence[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text("".join(f"{name}\n" for name in names))
+    os.replace(part, path)
+
+
+def verify(labels: Labels, label_map: LabelMap, classes: int, ignore: int | None) -> set[int]:
+    """The labels that occur in a label map.
+
+    Raises:
+        ValueError: if one is none of the data set's, or the map has not its picture's size.
+    """
+    occurring = set(np.flatnonzero(np.bincount(labels.ravel())).tolist())
+    outside = sorted(label for label in occurring if label >= classes and label != ignore)
+    if outside:
+        allowed = f"0 to {classes - 1}" + ("" if ignore is None else f" and {ignore}")
+        raise ValueError(f"{label_map.target} has the label {outside[0]}; {allowed} are the data set's")
+    try:
+        with Image.open(label_map.picture) as picture:
+            width, height = picture.size
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{label_map.picture} is no picture") from error
+    if labels.shape != (height, width):
+        raise ValueError(
+            f"{label_map.target} would be {labels.shape[1]} x {labels.shape[0]}, but its picture is {width} x {height}"
+        )
+    return occurring
+
+
+def _verify_counts(conversion: Conversion) -> None:
+    wrong = [split for split in conversion.splits if len(split.maps) != split.expected]
+    if wrong:
+        listed = ", ".join(f"{len(split.maps):,} of {split.expected:,} in {split.name}" for split in wrong)
+        raise ValueError(
+            f"{conversion.title} is not complete: {listed} pictures. Unpack it again, or pass --partial to take what "
+            "is there"
+        )
+
+
+def _verify_files(conversion: Conversion, maps: Sequence[LabelMap], check: bool) -> None:
+    wanted = [path for one in maps for path in (one.picture, one.target if check else one.source)]
+    wanted += conversion.lists if check else ()
+    missing = [str(path) for path in wanted if not path.is_file()]
+    stale = [
+        str(path) for path, names in conversion.lists.items() if check and path.is_file() and not _lists(path, names)
+    ]
+    if stale:
+        raise ValueError(
+            f"{_first(stale)} lists other pictures than there are; run it without --check to write it anew"
+        )
+    if missing:
+        hint = "; run it without --check to make label maps" if check else ""
+        raise FileNotFoundError(f"{len(missing)} files of {conversion.title} are missing: {_first(missing)}{hint}")
+
+
+def _lists(path: Path, names: Sequence[str]) -> bool:
+    return path.read_text().split("\n") == [*names, ""]
+
+
+def _work(conversion: Conversion, todo: Sequence[LabelMap], checked: bool, options: Options) -> Outcome:
+    convert = None if checked else conversion.convert
+    arguments = (convert, conversion.classes, conversion.ignore)
+    chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
+    total = Outcome()
+    with _progress(options, f"{conversion.title}: {'checking' if checked else 'making'}", len(todo)) as advance:
+        for outcome in _outcomes(chunks, arguments, min(options.jobs, len(chunks))):
+            total.done += outcome.done
+            total.problems += outcome.problems
+            total.labels |= outcome.labels
+            advance(outcome.done + len(outcome.problems))
+    return total
+
+
+def _outcomes(chunks: Sequence[Sequence[LabelMap]], arguments: tuple, jobs: int) -> Iterator[Outcome]:
+    if jobs <= 1:
+        yield from (_convert_some(chunk, *arguments) for chunk in chunks)
+        return
+    # forked processes need not import everything again
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(jobs, context, initializer=_leave_interrupts_to_the_first) as pool:
+        try:
+            for future in as_completed([pool.submit(_convert_some, chunk, *arguments) for chunk in chunks]):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)  # those at work end what they have
+            raise
+
+
+def _leave_interrupts_to_the_first() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _convert_some(
+    maps: Sequence[LabelMap], convert: Callable[[Path], Labels] | None, classes: int, ignore: int | None
+) -> Outcome:
+    """Makes label maps, or without ``convert`` checks them. What is wrong with one does not stop the others."""
+    outcome = Outcome()
+    for one in maps:
+        try:
+            labels = read_label_map(one.target) if convert is None else convert(one.source)
+            outcome.labels |= verify(labels, one, classes, ignore)
+        except ValueError as error:
+            outcome.problems.append(str(error))
+            continue
+        if convert is not None:
+            save_whole(one.target, labels)
+        outcome.done += 1
+    return outcome
+
+
+@contextmanager
+def _progress(options: Options, title: str, total: int) -> Iterator[Advance]:
+    if options.progress is None:
+        yield lambda count: None
+        return
+    with options.progress(title, total) as advance:
+        yield advance
+
+
+def _first(items: Sequence[str], separator: str = ", ") -> str:
+    return separator.join(items[:SHOWN]) + (f"{separator}and {len(items) - SHOWN} more" if len(items) > SHOWN else "")

@@ -1,0 +1,140 @@
+"""PASCAL-Context's label maps with 59 and with 459 classes; a check of VOC 2012, and SBD's label maps for training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hclip_mmseg.datasets.pascal import CONTEXT_HOW_TO_GET, VOC_HOW_TO_GET, PascalContext459Dataset
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+from .conversion import Conversion, LabelMap, Split
+from .tables import FromMatlab, FromPicture, number_table
+
+CONTEXT_PICTURES = {"train": 4_998, "val": 5_105}
+VOC_PICTURES = {"train": 1_464, "val": 1_449}
+SBD_PICTURES = 10_582
+"""VOC's training pictures and all of SBD's that are not among VOC's for validation."""
+SBD_PLACES = ("../VOCaug/dataset", "../benchmark_RELEASE/dataset", "benchmark_RELEASE/dataset")
+OTHER_NAMES = {"diningtable": "table"}
+"""A name among the 59 -> the same class's among the 459."""
+
+
+def pascal_context(root: Path) -> list[Conversion]:
+    """Label maps of the 59 classes in ``SegmentationClassContext``, of all 459 in ``SegmentationClassContext459``.
+
+    Args:
+        root: VOC2010 with ``JPEGImages``, ``trainval/*.mat`` and ``trainval_merged.json``.
+
+    Raises:
+        FileNotFoundError: if one of these is missing.
+        ValueError: if the JSON file is not PASCAL-Context's.
+    """
+    lacking = [name for name in ("JPEGImages", "trainval", "trainval_merged.json") if not (root / name).exists()]
+    if lacking:
+        raise FileNotFoundError(f"{root} lacks {', '.join(lacking)}. {CONTEXT_HOW_TO_GET}")
+    pictures = root / "JPEGImages"
+    names = {
+        phase: [name for name in of_phase if (pictures / f"{name}.jpg").is_file()]
+        for phase, of_phase in read_phases(root / "trainval_merged.json").items()
+    }
+    names459 = load_vocabulary("pascal_context_459").names
+    places = {
+        names459.index(OTHER_NAMES.get(name, name)) + 1: label
+        for label, name in enumerate(load_vocabulary("pascal_context_59").names, 1)
+    }
+    none = PascalContext459Dataset.IGNORE
+    of_59 = number_table({number: places.get(number, 0) for number in range(len(names459) + 1)})
+    of_459 = number_table({0: none, **{number: number - 1 for number in range(1, len(names459) + 1)}})
+    lists = {root / f"ImageSets/SegmentationContext/{phase}.txt": of_phase for phase, of_phase in names.items()}
+
+    def splits(folder: str) -> list[Split]:
+        return [
+            Split(
+                phase,
+                CONTEXT_PICTURES[phase],
+                [
+                    LabelMap(pictures / f"{name}.jpg", root / f"trainval/{name}.mat", root / folder / f"{name}.png")
+                    for name in of_phase
+                ],
+            )
+            for phase, of_phase in names.items()
+        ]
+
+    variable = ("LabelMap",)
+    return [
+        Conversion("PASCAL-Context-59", splits("SegmentationClassContext"), FromMatlab(of_59, variable), 60),
+        Conversion(
+            "PASCAL-Context-459",
+            splits("SegmentationClassContext459"),
+            FromMatlab(of_459, variable),
+            len(names459),
+            none,
+            lists,
+        ),
+    ]
+
+
+def read_phases(path: Path) -> dict[str, list[str]]:
+    """Pictures for training and for validation, by name without ending, from ``trainval_merged.json``.
+
+    Raises:
+        ValueError: if it is no such file.
+    """
+    names: dict[str, list[str]] = {phase: [] for phase in CONTEXT_PICTURES}
+    try:
+        for image in json.loads(path.read_text())["images"]:
+            if image["phase"] in names:
+                names[image["phase"]].append(Path(image["file_name"]).stem)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not PASCAL-Context's list of pictures, or is truncated: {error!r}") from error
+    return {phase: sorted(of_phase) for phase, of_phase in names.items()}
+
+
+def pascal_voc(root: Path) -> list[Conversion]:
+    """A check of VOC 2012, which is read as it is: 1..20, 0 for background, 255 for outlines.
+
+    Where SBD lies beside it, label maps for its pictures too, in ``SegmentationClassAug``, and their list,
+    ``ImageSets/Segmentation/trainaug.txt``.
+
+    Raises:
+        FileNotFoundError: if lists of pictures or label maps are missing.
+    """
+    lists = {name: root / f"ImageSets/Segmentation/{name}.txt" for name in VOC_PICTURES}
+    lacking = [path for path in (*lists.values(), root / "SegmentationClass") if not path.exists()]
+    if lacking:
+        raise FileNotFoundError(f"no {lacking[0]}. {VOC_HOW_TO_GET}")
+    own = {name: path.read_text().split() for name, path in lists.items()}
+    splits = []
+    for name, of_split in own.items():
+        maps = [root / f"SegmentationClass/{one}.png" for one in of_split]
+        pictures = [root / f"JPEGImages/{one}.jpg" for one in of_split]
+        splits.append(
+            Split(name, VOC_PICTURES[name], [LabelMap(*one) for one in zip(pictures, maps, maps, strict=True)])
+        )
+    conversions = [Conversion("PASCAL VOC 2012", splits, None, 21, 255)]
+    sbd = next((root / place for place in SBD_PLACES if (root / place / "cls").is_dir()), None)
+    return conversions if sbd is None else [*conversions, *_augmented(root, sbd, own)]
+
+
+def _augmented(root: Path, sbd: Path, own: Mapping[str, Sequence[str]]) -> list[Conversion]:
+    """VOC's own label maps for its training pictures, SBD's for all others but those for validation."""
+    others = {path.stem for path in (sbd / "cls").glob("*.mat")} - set(own["train"]) - set(own["val"])
+    target = root / "SegmentationClassAug"
+
+    def maps(names: Sequence[str], source: Path, suffix: str) -> list[LabelMap]:
+        return [
+            LabelMap(root / f"JPEGImages/{name}.jpg", source / f"{name}{suffix}", target / f"{name}.png")
+            for name in names
+        ]
+
+    table = number_table({**{number: number for number in range(21)}, 255: 255})
+    from_voc = Split("train", VOC_PICTURES["train"], maps(own["train"], root / "SegmentationClass", ".png"))
+    from_sbd = Split("SBD", SBD_PICTURES - VOC_PICTURES["train"], maps(sorted(others), sbd / "cls", ".mat"))
+    lists = {root / "ImageSets/Segmentation/trainaug.txt": sorted({*own["train"], *others})}
+    segmentation = ("GTcls", "Segmentation")
+    return [
+        Conversion("PASCAL VOC 2012 for SBD", [from_voc], FromPicture(table), 21, 255),
+        Conversion("SBD", [from_sbd], FromMatlab(table, segmentation), 21, 255, lists),
+    ]

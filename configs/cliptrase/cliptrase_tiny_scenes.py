@@ -1,7 +1,7 @@
 """CLIPtrase with the embedded tiny CLIP on its scenes."""
 
 _base_ = [
-    "../_base_/models/cliptrase_vitb16.py",
+    "../_base_/models/cliptrase_vitb16_224.py",
     "../_base_/datasets/scenes_192x192.py",
     "../_base_/training_free_runtime.py",
 ]
@@ -18,3 +18,4 @@ model = dict(
     regions=dict(epsilon=1.1, min_samples=7),
     resolution=192,
 )
+train_dataloader = val_dataloader = val_evaluator = None

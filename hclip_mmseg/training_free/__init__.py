@@ -2,7 +2,15 @@
 
 from .backbone import PatchView, TrainingFreeBackbone
 from .clip_crop import CLIPCrop
+from .printed_figures_hook import PrintedFiguresHook
 from .region_finder import RegionFinder
 from .segmentor import TrainingFreeSegmentor
 
-__all__ = ["CLIPCrop", "PatchView", "RegionFinder", "TrainingFreeBackbone", "TrainingFreeSegmentor"]
+__all__ = [
+    "CLIPCrop",
+    "PatchView",
+    "PrintedFiguresHook",
+    "RegionFinder",
+    "TrainingFreeBackbone",
+    "TrainingFreeSegmentor",
+]

@@ -15,11 +15,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from hclip_mmseg.datasets.vocabularies import check_names
 from hclip_mmseg.models.segmentors.views import resized
 
 from .backbone import PatchView
-from .background import background_names, expand_background
 from .last_attention import within_regions
 from .patch_labels import labels_of_patches
 from .pixel_labels import pixel_labels
@@ -39,8 +37,6 @@ class TrainingFreeSegmentor(BaseSegmentor):
         regions: arguments of :class:`~.region_finder.RegionFinder`, such as ``dict(epsilon=0.7, min_samples=3)``;
             None for patches alone.
         resolution: the shorter side that images are brought to, in pixels; both sides are rounded to patches.
-        background: names that stand for the class 'background' where the vocabulary has it: a list, or a benchmark's
-            (see :func:`~.background.background_names`).
         times_cls: whether the patches' logits are multiplied by the CLS token's, as published for VOC20.
         reach: which patches each patch's attention in the last block reaches: 'all'; 'own', itself alone; 'labels',
             those of the same region in the ground truth, a bound for what correlation can give.
@@ -59,7 +55,6 @@ class TrainingFreeSegmentor(BaseSegmentor):
         text_encoder: dict[str, Any],
         regions: dict[str, Any] | None = None,
         resolution: int = 224,
-        background: str | Sequence[str] = (),
         times_cls: bool = False,
         reach: str = "all",
         refinement: dict[str, Any] | None = None,
@@ -77,43 +72,34 @@ class TrainingFreeSegmentor(BaseSegmentor):
         self.images_at_once, self.score_memory = images_at_once, score_memory
         if reach not in REACHES:
             raise ValueError(f"reach must be one of {', '.join(REACHES)}, not {reach!r}")
-        self.background = background_names(background)
-        self.classes: tuple[str, ...] = ()
-        if self.text_encoder.vocabulary:
-            self.set_vocabulary(self.text_encoder.vocabulary)
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
         """The names that the model looks for, in label order."""
-        return self.classes
+        return self.text_encoder.vocabulary
 
     def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
         """Replaces what the model looks for.
 
         Args:
-            names: class names in label order. 'background' stands for the model's background names, if it has any;
-                of classes with one name only the first is ever found.
+            names: class names in label order; a name may list synonyms after commas.
             templates: prompt templates, None keeps the present ones.
 
         Raises:
-            ValueError: if names are empty or too long; the vocabulary stays as it was.
+            ValueError: if names are empty, doubled or too long; the vocabulary stays as it was.
         """
-        names = check_names(names, repeats=True)
-        prompts, class_of_prompt = expand_background(names, self.background)
-        self.text_encoder.set_vocabulary(prompts, templates)
-        self.classes = names
-        self.class_of_prompt = torch.tensor(class_of_prompt)
+        self.text_encoder.set_vocabulary(names, templates)
 
     def extract_feat(self, inputs: Tensor) -> PatchView:
         """Normalised images [B, 3, H, W] -> what CLIP says of them, correlations included."""
         return self.backbone.look(inputs)
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: Any = None) -> Tensor:
-        """Normalised images [B, 3, H, W] -> logits of all prompts [B, P, H, W], of patches alone."""
+        """Normalised images [B, 3, H, W] -> logits of all names [B, T, H, W], of patches alone."""
         return F.interpolate(self._forward(inputs), size=inputs.shape[-2:], mode="bilinear", align_corners=False)
 
     def _forward(self, inputs: Tensor, data_samples: Any = None) -> Tensor:
-        """Normalised images [B, 3, H, W] -> logits of all prompts [B, P, h, w]."""
+        """Normalised images [B, 3, H, W] -> logits of all names [B, T, h, w]."""
         return self.patch_logits(self.backbone.look(self.at_resolution(inputs), correlate=False))
 
     def loss(self, inputs: Tensor, data_samples: Any) -> dict[str, Tensor]:
@@ -130,7 +116,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         return F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
 
     def patch_logits(self, view: PatchView) -> Tensor:
-        """Cosine of every patch's token and every prompt times CLIP's scale: [B, P, rows, columns]."""
+        """Cosine of every patch's token and every name times CLIP's scale: [B, T, rows, columns]."""
         text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters()).squeeze(1)
         logits = self.backbone.logit_scale.exp() * (F.normalize(view.tokens, dim=-1) @ text.T)
         patches = logits[:, 1:] * logits[:, :1] if self.times_cls else logits[:, 1:]
@@ -208,16 +194,14 @@ class TrainingFreeSegmentor(BaseSegmentor):
     def _store(
         self, sample: SegDataSample, logits: Tensor, size: tuple[int, int], regions: Future[Tensor | None] | None
     ) -> None:
-        class_of_prompt = self.class_of_prompt.to(logits.device)
-        labels = class_of_prompt[pixel_labels(logits, size)]
+        classes = len(self.vocabulary)
+        labels = pixel_labels(logits, size)
         found = None if regions is None else regions.result()
         if found is not None:
-            labels = vote(labels, found, len(self.classes))
+            labels = vote(labels, found, classes)
         if self.refinement is not None:
-            labels = self.refinement(labels, sample.metainfo, len(self.classes))
-        if 4 * len(self.classes) * size[0] * size[1] <= self.score_memory:
-            scores = logits.new_zeros(len(self.classes), *logits.shape[1:])
-            scores.index_add_(0, class_of_prompt, logits.softmax(dim=0))
-            sample.set_data({"seg_logits": PixelData(data=resized(scores, size))})
+            labels = self.refinement(labels, sample.metainfo, classes)
+        if 4 * classes * size[0] * size[1] <= self.score_memory:
+            sample.set_data({"seg_logits": PixelData(data=resized(logits.softmax(dim=0), size))})
         sample.set_data({"pred_sem_seg": PixelData(data=labels[None])})
-        sample.set_metainfo({"vocabulary": self.classes})
+        sample.set_metainfo({"vocabulary": self.vocabulary})

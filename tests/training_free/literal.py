@@ -106,15 +106,12 @@ def segment(
     epsilon: float | None = None,
     min_samples: int = 1,
     times_cls: bool = False,
-    class_of_prompt: list[int] | None = None,
 ) -> np.ndarray:
     """Labels [H, W] of one normalised image; without regions where ``epsilon`` is None."""
     size, grid = tuple(image.shape[1:]), tower.grid_of(*image.shape[1:])
     tokens, correlation = look(tower, image, form)
     maps = patch_logits(tokens, text, logit_scale, times_cls).T.reshape(-1, *grid)
     labels = torch.stack([enlarged(one, size) for one in maps]).argmax(dim=0).numpy()
-    if class_of_prompt is not None:
-        labels = np.array(class_of_prompt)[labels]
     if epsilon is None:
         return labels
     clusters = clusters_of(correlation, epsilon, min_samples)

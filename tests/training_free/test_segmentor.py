@@ -11,7 +11,6 @@ from mmseg.structures import SegDataSample
 from tiny_training_free import NAMES, REGIONS, textured_images, tiny_training_free
 
 from hclip_mmseg.apis import OpenVocabInferencer
-from hclip_mmseg.training_free.background import background_names, expand_background
 
 
 def text_of(model) -> torch.Tensor:
@@ -87,44 +86,6 @@ def test_scores_are_the_patches_probabilities():
     torch.testing.assert_close(scores[2], literal.enlarged(patches[:, 2].view(8, 8), (64, 64)))
     model.score_memory = 4 * len(NAMES) * 64 * 64 - 1
     assert "seg_logits" not in model.predict(images)[0]
-
-
-@torch.no_grad()
-def test_background_names_fold_into_one_class():
-    model = tiny_training_free(attention="value", regions=REGIONS, background=("wall", "sky"))
-    model.set_vocabulary(("background", "cat", "grass", "sky"))
-    # 'sky' is a class of its own here, so it stands for itself
-    assert model.text_encoder.vocabulary == ("cat", "grass", "sky", "wall")
-    assert model.vocabulary == ("background", "cat", "grass", "sky")
-    images = textured_images(3)
-    expected = [
-        literal.segment(
-            model.backbone.image_tower, image, text_of(model), model.backbone.logit_scale, "value",
-            class_of_prompt=[1, 2, 3, 0], **REGIONS,
-        )
-        for image in images
-    ]  # fmt: skip
-    results = model.predict(images)
-    np.testing.assert_array_equal(labels_of(results), expected)
-    assert results[0].metainfo["vocabulary"] == ("background", "cat", "grass", "sky")
-    assert results[0].seg_logits.data.shape[0] == 4
-
-
-def test_names_to_ask_for():
-    assert expand_background(("background", "cat"), ()) == (("background", "cat"), (0, 1))
-    assert expand_background(("cat", "background"), ("wall", "floor")) == (("cat", "wall", "floor"), (0, 1, 1))
-    assert expand_background(("cat", "dog", "cat"), ("wall",)) == (("cat", "dog"), (0, 1))
-    assert background_names(("a", "b")) == ("a", "b")
-    with pytest.raises(KeyError, match="no background names of 'voc'"):
-        background_names("voc")
-
-
-def test_background_names_are_the_published(shared):
-    import json
-
-    published = json.loads((shared / "facts" / "cliptrase_background_prompts.json").read_text())
-    for benchmark, names in published.items():
-        assert background_names(benchmark) == tuple(dict.fromkeys(names))
 
 
 @torch.no_grad()

@@ -21,3 +21,11 @@ model = dict(
     regions=dict(epsilon=0.7, min_samples=3),
     resolution=224,
 )
+
+# CLIP's own preprocessing, as published; with whole=True (and batches of 1) nothing of an image is cut off
+clip_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadLabelMap"),
+    dict(type="CLIPCrop", size=224),
+    dict(type="PackSegInputs"),
+]

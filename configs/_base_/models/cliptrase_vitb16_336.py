@@ -1,0 +1,11 @@
+"""CLIPtrase on CLIP ViT-B/16 at 336 pixels; nothing is trained."""
+
+_base_ = ["./cliptrase_vitb16_224.py"]
+
+model = dict(regions=dict(epsilon=1.1, min_samples=7), resolution=336)
+clip_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadLabelMap"),
+    dict(type="CLIPCrop", size=336),
+    dict(type="PackSegInputs"),
+]

@@ -1,0 +1,73 @@
+"""tools/test.py and tools/predict.py without a checkpoint, and the configs."""
+
+from __future__ import annotations
+
+import json
+import runpy
+
+import numpy as np
+import pytest
+from miniature import REPOSITORY, run_script
+from mmengine.config import Config
+from PIL import Image
+
+BENCHMARKS = {
+    "coco-object": "COCO-Object", "voc21": "VOC21", "pc60": "PC60", "coco-stuff": "COCO-Stuff", "voc20": "VOC20",
+    "pc59": "PC59", "pc459": "PC459", "ade150": "ADE150", "adefull": "ADEfull",
+}  # fmt: skip
+TINY = [
+    "model.backbone.clip.model=hclip_mmseg/demo_assets/tiny_clip.json",
+    "model.backbone.clip.pretrained=hclip_mmseg/demo_assets/tiny_clip.pt",
+    "model.text_encoder.templates=scene",
+]
+
+
+@pytest.mark.parametrize("size", [224, 336])
+@pytest.mark.parametrize("benchmark", BENCHMARKS)
+def test_config(size, benchmark, shared):
+    config = Config.fromfile(REPOSITORY / f"configs/cliptrase/cliptrase_vitb16_{size}_{benchmark}.py")
+    published = json.loads((shared / "facts" / "published.json").read_text())[f"cliptrase_vitb16_{size}"]
+    assert list(config.paper.printed.values()) == published["CLIPtrase"][BENCHMARKS[benchmark]]
+    assert list(config.paper.printed) == published["columns"]
+    assert config.model.resolution == config.test_dataloader.dataset.pipeline[2]["size"] == size
+    assert config.model.regions == (
+        dict(epsilon=0.7, min_samples=3) if size == 224 else dict(epsilon=1.1, min_samples=7)
+    )
+    assert config.model.get("times_cls", False) == (benchmark == "voc20")
+    assert not config.get("train_dataloader") and not config.get("val_dataloader")
+
+
+def test_benchmark_without_checkpoint(coco_stuff, tmp_path):
+    ended = run_script(
+        REPOSITORY / "tools/test.py", "configs/cliptrase/cliptrase_vitb16_224_coco-stuff.py", "--out", "labels",
+        "--cfg-options", *TINY, f"test_dataloader.dataset.data_root={coco_stuff}", "test_dataloader.num_workers=0",
+        "test_dataloader.persistent_workers=False", cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    output = ended.stdout + ended.stderr
+    for expected in ("aAcc", "fwIoU", "printed (CLIPtrase, ViT-B/16 at 224) | 38.9 | 44.47 | 26.87 | 22.84"):
+        assert expected in output
+    written = sorted((tmp_path / "labels").rglob("*.png"))
+    assert len(written) == 2
+    assert np.asarray(Image.open(written[0])).shape == (224, 224)
+
+
+def test_trained_models_ask_for_a_checkpoint(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["tools/test.py", "configs/hclip/hclip_tiny_scenes.py"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(REPOSITORY / "tools/test.py"), run_name="__main__")
+    assert ended.value.code == 2
+    assert "give the checkpoint to be tested after it" in capsys.readouterr().err
+
+
+def test_predict(monkeypatch, capsys, tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    monkeypatch.chdir(tmp_path)
+    config = "configs/cliptrase/sclip_tiny_scenes.py"
+    arguments = ["picture.png", "--vocab", "grass, a cat", "--config", config, "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["tools/predict.py", *arguments])
+    runpy.run_path(str(REPOSITORY / "tools/predict.py"), run_name="__main__")
+    assert "1 of 1 pictures done" in capsys.readouterr().out
+    assert np.asarray(Image.open(tmp_path / "predictions/picture_labels.png")).shape == (50, 90)

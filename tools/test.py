@@ -67,7 +67,7 @@ def main() -> None:
         if args.show or args.show_dir:
             draw_pictures(cfg, args)
         if args.out:
-            hook = "BoxFileHook" if "roi_head" in cfg.model else "LabelMapHook"
+            hook = "BoxFileHook" if "roi_head" in cfg.model else "mmseg.LabelMapHook"
             cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type=hook, folder=args.out)]
         cfg.load_from, cfg.resume = str(checks.find_checkpoint(args.checkpoint)) if args.checkpoint else None, False
         launch.distribute(cfg)

@@ -28,14 +28,12 @@ class ReadyBenchmark:
     Attributes:
         benchmark: its entry.
         dataloader, evaluator: settings for MMEngine, with the data's real place.
-        scope: of the registries that their types are looked for in.
         settings: what its result depends on: dataset and evaluator as the config has them, whatever the place.
     """
 
     benchmark: Benchmark
     dataloader: dict[str, Any]
     evaluator: Any
-    scope: str
     settings: dict[str, Any]
 
     @property
@@ -109,6 +107,7 @@ def ready(
     benchmarks: Sequence[Benchmark],
     data_root: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
+    transforms: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[ReadyBenchmark, ...]:
     """Benchmarks with their settings; every picture's label map is known to be there.
 
@@ -117,6 +116,8 @@ def ready(
         data_root: see :func:`choose`.
         options: settings that replace those of every benchmark, such as {'test_dataloader.num_workers': 8};
             of others than ``test_dataloader`` and ``test_evaluator`` no notice is taken.
+        transforms: what the model wants done to a picture once it is loaded, before its labels are, such as a
+            ``Resize``; left out of pipelines that have a transform of the same type.
 
     Raises:
         FileNotFoundError: listing every benchmark whose data is missing or not prepared, and what to do.
@@ -126,20 +127,29 @@ def ready(
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise FileNotFoundError(f"these benchmarks cannot be run:{listed}")
-    chosen = tuple(_read(benchmark, root_of(benchmark, data_root)[0], options or {}) for benchmark in benchmarks)
-    for one in chosen:
-        _check_pictures(one)
-    return chosen
+    options = {key: value for key, value in (options or {}).items() if key.split(".")[0] in PARTS}
+    chosen = []
+    for benchmark in benchmarks:
+        cfg = Config.fromfile(benchmark.config_path)
+        cfg.merge_from_dict(options)
+        chosen.append(_read(benchmark, cfg, root_of(benchmark, data_root)[0], transforms))
+        _check_pictures(chosen[-1])
+    return tuple(chosen)
 
 
-def _read(benchmark: Benchmark, root: Path | None, options: Mapping[str, Any]) -> ReadyBenchmark:
-    cfg = Config.fromfile(benchmark.config_path)
-    cfg.merge_from_dict({key: value for key, value in options.items() if key.split(".")[0] in PARTS})
+def _read(
+    benchmark: Benchmark, cfg: Config, root: Path | None, transforms: Sequence[Mapping[str, Any]]
+) -> ReadyBenchmark:
     dataloader, evaluator = (cfg.to_dict()[part] for part in PARTS)
+    for dataset in innermost_datasets(dataloader["dataset"]):
+        pipeline = dataset["pipeline"]
+        kinds = {step["type"] for step in pipeline}
+        dataset["pipeline"] = [*pipeline[:1], *(one for one in transforms if one["type"] not in kinds), *pipeline[1:]]
+    if not dataloader.get("num_workers"):
+        dataloader["persistent_workers"] = False  # torch refuses them where there are none
     settings = dict(dataset=dataloader["dataset"], evaluator=evaluator)
     place = (Path(benchmark.data_root).as_posix(), str(root))
-    scope = cfg.get("default_scope", "mmseg")
-    return ReadyBenchmark(benchmark, _moved(dataloader, *place), _moved(evaluator, *place), scope, settings)
+    return ReadyBenchmark(benchmark, _moved(dataloader, *place), _moved(evaluator, *place), settings)
 
 
 def _moved(settings: Any, old: str, new: str) -> Any:
@@ -156,10 +166,10 @@ def _moved(settings: Any, old: str, new: str) -> Any:
 def _check_pictures(chosen: ReadyBenchmark) -> None:
     for settings in innermost_datasets(chosen.dataloader["dataset"]):
         try:
-            with DefaultScope.overwrite_default_scope(chosen.scope):
+            with DefaultScope.overwrite_default_scope(chosen.benchmark.scope):
                 dataset = DATASETS.build(settings)
         except (AssertionError, OSError, ValueError, KeyError) as error:
-            raise ValueError(f"the data of {chosen.name} cannot be read: {error}") from error
+            raise ValueError(f"the data of {chosen.name} cannot be read: {error or type(error).__name__}") from error
         if len(dataset) == 0:
             raise ValueError(f"{chosen.name}: no pictures in {settings.get('data_root')}")
         for index in range(len(dataset)):

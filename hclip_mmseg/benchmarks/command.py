@@ -27,7 +27,8 @@ def use_benchmarks(
     """Make benchmarks the test of a config.
 
     Args:
-        cfg: a config as its file has it; it is changed in place.
+        cfg: a config as its file has it; it is changed in place. It may have ``benchmark_transforms``, see
+            :func:`~hclip_mmseg.benchmarks.choice.ready`.
         checkpoint: what will be evaluated; None is CLIP's own weights, for a model without training. Results go to
             ``<work_dir>/benchmarks/<its name>.json`` and so on; that folder becomes the work_dir, so that a training's
             records beside it stay as they are.
@@ -42,7 +43,8 @@ def use_benchmarks(
         KeyError, ValueError, FileNotFoundError: see :mod:`hclip_mmseg.benchmarks.choice`, and
             :class:`~hclip_mmseg.benchmarks.results.Results` for results of another model.
     """
-    chosen = ready(choose(words, data_root), data_root, options)
+    transforms = cfg.to_dict().get("benchmark_transforms", ())
+    chosen = ready(choose(words, data_root), data_root, options, transforms)
     weights, file = _weights(cfg, checkpoint)
     about = dict(
         config=str(cfg.filename),
@@ -62,7 +64,7 @@ def use_benchmarks(
                 name=one.name,
                 dataloader=one.dataloader,
                 evaluator=one.evaluator,
-                scope=one.scope,
+                scope=one.benchmark.scope,
                 settings=one.settings,
             )
             for one in chosen

@@ -16,7 +16,12 @@ from hclip_mmseg.benchmarks.printed import METRICS, Printed, printed_figures
 from hclip_mmseg.benchmarks.results import Results, write_whole
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 
-SPLIT = {"mIoU_seen": "mIoU of seen classes", "mIoU_unseen": "mIoU of unseen classes"}
+SPLIT = {
+    "PQ_seen": "PQ of seen classes",
+    "PQ_unseen": "PQ of unseen classes",
+    "mIoU_seen": "mIoU of seen classes",
+    "mIoU_unseen": "mIoU of unseen classes",
+}
 PRINTED_NOTE = "Rows marked 'printed' are the paper's figures and were not measured here."
 SEEN_NOTE = "A class is seen if one of its names is that of a class of the training data."
 

@@ -21,6 +21,7 @@ class Benchmark:
         data_root: its folder as the config has it, relative to the working directory or the project's folder.
         prepared: patterns of files and folders below ``data_root``; once each has a match, it can be read.
         preparation: what ``tools/prepare_dataset.py`` knows it by.
+        scope: whose registries the types in its config are looked for in, 'mmseg' or 'mmdet' (panoptic ones).
     """
 
     name: str
@@ -30,6 +31,7 @@ class Benchmark:
     data_root: str
     prepared: tuple[str, ...]
     preparation: str
+    scope: str = "mmseg"
 
     @property
     def config_path(self) -> Path:

@@ -14,9 +14,10 @@ import torch
 from miniature import torchrun
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
+from hclip_mmseg.benchmarks.choice import choose, ready
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS, Benchmark
 
 ANIMALS = ("person", "car", "dog", "grass", "axolotl")  # the tiny config trains on the first four
@@ -277,6 +278,29 @@ def test_several_processes_measure_what_one_does(run, data, config, checkpoint, 
     for name in ("Animals", "Things"):
         assert two["measured"][name]["metrics"] == one["measured"][name]["metrics"]
         assert two["measured"][name]["classes"] == one["measured"][name]["classes"]
+
+
+def test_what_a_model_wants_done_to_pictures_is_done_unless_the_benchmark_does_it(data):
+    resize = dict(type="Resize", scale=(40, 32), keep_ratio=False)
+    once = ready(choose(["Animals"]), data, transforms=[resize])[0].dataloader["dataset"]["pipeline"]
+    assert [step["type"] for step in once] == ["LoadImageFromFile", "Resize", "LoadAnnotations", "PackSegInputs"]
+    image, labels = loaded(once, data / "animals")
+    assert image == (3, 32, 40) and labels == (1, 64, 80), "labels keep their size"
+    of_its_own = dict(type="Resize", scale=(16, 16), keep_ratio=False)
+    options = {"test_dataloader.dataset.pipeline": [once[0], of_its_own, *once[2:]]}
+    kept = ready(choose(["Animals"]), data, options, [resize])[0].dataloader["dataset"]["pipeline"]
+    assert [step.get("scale") for step in kept] == [None, (16, 16), None, None]
+
+
+def loaded(pipeline, folder):
+    dataset = DATASETS.build(
+        dict(
+            type="BaseSegDataset", data_root=str(folder), pipeline=pipeline, metainfo=dict(classes=ANIMALS),
+            data_prefix=dict(img_path="pictures", seg_map_path="labels"),
+        )
+    )  # fmt: skip
+    sample = dataset[0]
+    return tuple(sample["inputs"].shape), tuple(sample["data_samples"].gt_sem_seg.data.shape)
 
 
 CLOSED = """

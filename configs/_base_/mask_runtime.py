@@ -1,6 +1,9 @@
 """What every run of mask classification shares: registration, hooks, logging."""
 
-custom_imports = dict(imports=["hclip_mmseg", "hclip_mmseg.mask_classification.fisa"], allow_failed_imports=False)
+custom_imports = dict(
+    imports=["hclip_mmseg", "hclip_mmseg.mask_classification.fisa", "hclip_mmseg.mask_classification.maft_plus"],
+    allow_failed_imports=False,
+)
 default_scope = "mmdet"  # parts that are shared with segmentation are registered under "mmseg."
 
 default_hooks = dict(

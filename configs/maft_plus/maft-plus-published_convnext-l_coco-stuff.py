@@ -1,0 +1,11 @@
+"""MAFT+ as its code was published, on ConvNeXt-L: for published checkpoints, converted."""
+
+_base_ = ["./maft-plus_convnext-l_coco-stuff.py"]
+
+model = dict(cdt=dict(_delete_=True, type="semantic", heads=8), rc=dict(type="published"))
+paper = dict(
+    _delete_=True,
+    table="main results",
+    row="MAFT+ (ConvNeXt-L)",
+    mIoU={"A-847": 15.1, "A-150": 36.1, "PC-459": 21.6, "PC-59": 59.4, "PAS-20": 96.5},
+)

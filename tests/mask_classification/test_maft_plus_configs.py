@@ -1,0 +1,51 @@
+"""MAFT+'s configs: each row builds, and trains what it says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+ROWS = {
+    "baseline": {"head", "void"},
+    "cdt": {"head", "void", "cdt"},
+    "mlp": {"head", "void", "cdt"},
+    "rc": {"head", "void", "backbone"},
+    "maft-plus": {"head", "void", "backbone", "cdt"},
+}
+
+
+def build(repository, name: str):
+    config = Config.fromfile(repository / f"configs/maft_plus/{name}.py")
+    config.model.backbone.clip.pretrained = None
+    init_default_scope(config.default_scope)
+    with torch.device("meta"):
+        return config, MODELS.build(config.model)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rows_train_what_they_name(repository, row):
+    _, model = build(repository, f"{row}_convnext-l_coco-stuff")
+    trained = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == ROWS[row]
+    assert model.backbone.image_tower.strides == model.head.pixel_decoder.strides == [4, 8, 16, 32]
+    assert len(model.text_encoder.templates) == 14
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("maft-plus_convnext-b_coco-stuff", "PaperLayer"),
+        ("maft-plus-published_convnext-b_coco-stuff", "PublishedLayer"),
+        ("maft-plus-published_convnext-l_coco-panoptic", "PublishedLayer"),
+    ],
+)
+def test_sizes_and_forms(repository, name, form):
+    config, model = build(repository, name)
+    assert {type(layer).__name__ for layer in model.cdt.layers} == {form}
+    assert model.backbone.embed_dim == (640 if "convnext-b" in name else 768)
+    if form == "PublishedLayer":
+        assert model.cdt.layers[0].panoptic == ("panoptic" in name)
+    assert 4 * config.train_dataloader.batch_size == config.auto_scale_lr.base_batch_size

@@ -51,7 +51,7 @@ def use_benchmarks(
         checkpoint=weights,
         checkpoint_sha256=None if file is None else sha256_of(file),
         settings=settings_of(cfg),
-        paper=cfg.to_dict().get("paper") or {},
+        paper=_paper_of(cfg, chosen),
     )
     cfg.work_dir = str(Path(cfg.work_dir) / "benchmarks")
     path = Path(cfg.work_dir) / f"{Path(weights).stem}.json"
@@ -74,10 +74,21 @@ def use_benchmarks(
         training_names=training_names(cfg),
         loop=cfg.get("test_cfg"),
     )
-    hooks = list(cfg.get("custom_hooks") or ())
+    # figures of the config's own test data beside those of another benchmark would mislead
+    hooks = [hook for hook in cfg.get("custom_hooks") or () if not str(hook.get("type")).endswith("PrintedFiguresHook")]
+    cfg.custom_hooks = hooks
     if not any(str(hook.get("type")).endswith("VocabularyHook") for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type="mmseg.VocabularyHook")]
     return chosen
+
+
+def _paper_of(cfg: Config, chosen: Sequence[ReadyBenchmark]) -> dict[str, Any]:
+    """The config's entry on the paper; figures without a heading, ``printed``, are those of its own test data."""
+    paper = dict(cfg.to_dict().get("paper") or {})
+    own = ((cfg.to_dict().get("test_dataloader") or {}).get("dataset") or {}).get("type")
+    for metric, figure in paper.pop("printed", {}).items():
+        paper[metric] = {one.name: figure for one in chosen if one.dataloader["dataset"].get("type") == own}
+    return paper
 
 
 def _weights(cfg: Config, checkpoint: str | Path | None) -> tuple[str, Path | None]:

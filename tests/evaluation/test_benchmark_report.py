@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 
@@ -10,8 +11,8 @@ import pytest
 from mmengine.config import Config
 from rich.console import Console
 
-from hclip_mmseg.benchmarks.command import training_names
-from hclip_mmseg.benchmarks.printed import printed_figures
+from hclip_mmseg.benchmarks.command import training_names, use_benchmarks
+from hclip_mmseg.benchmarks.printed import Printed, printed_figures
 from hclip_mmseg.benchmarks.report import Report, plain_metrics
 from hclip_mmseg.benchmarks.results import Results, write_whole
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
@@ -113,3 +114,22 @@ def test_names_of_the_training_data_are_known_without_the_data(repository):
     config = Config.fromfile(repository / "configs/hclip/hclip_tiny_scenes.py")
     assert len(training_names(config)) == 59
     assert training_names(Config(dict(model=dict()))) is None
+
+
+def test_a_config_of_one_benchmark_without_a_checkpoint(repository, coco_stuff, tmp_path):
+    """CLIPtrase's configs print the figures of their own test data, and have CLIP's weights alone."""
+    config = Config.fromfile(repository / "configs/cliptrase/cliptrase_vitb16_224_coco-object.py")
+    weights = tmp_path / "clip.pt"
+    weights.write_bytes(b"weights")
+    config.model.backbone.clip.pretrained, config.work_dir = str(weights), str(tmp_path)
+    use_benchmarks(config, None, ["COCO-Stuff", "COCO-Object"], coco_stuff.parent)
+    about = config.test_cfg.about
+    assert printed_figures(about.paper) == {
+        ("COCO-Object", metric): Printed("COCO-Object", figure)
+        for metric, figure in dict(pAcc=50.08, mAcc=62.5, fwIoU=38.19, mIoU=43.56).items()
+    }
+    assert about.checkpoint == str(weights)
+    assert about.checkpoint_sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert config.test_cfg.results == str(tmp_path / "benchmarks/clip.json")
+    assert not any("Printed" in hook.type for hook in config.custom_hooks)
+    assert config.test_cfg.training_names is None

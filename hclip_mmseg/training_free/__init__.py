@@ -5,6 +5,7 @@ from .clip_crop import CLIPCrop
 from .printed_figures_hook import PrintedFiguresHook
 from .region_finder import RegionFinder
 from .segmentor import TrainingFreeSegmentor
+from .untrained_distributed import UntrainedDistributed
 
 __all__ = [
     "CLIPCrop",
@@ -13,4 +14,5 @@ __all__ = [
     "RegionFinder",
     "TrainingFreeBackbone",
     "TrainingFreeSegmentor",
+    "UntrainedDistributed",
 ]

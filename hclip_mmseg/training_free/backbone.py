@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from hclip_mmseg.clip.attention import run_block
+from hclip_mmseg.clip.attention import attend, finish_block, run_block
 from hclip_mmseg.models import HCLIPBackbone
 
 from .last_attention import check_form, run_last_block
@@ -82,12 +82,13 @@ class TrainingFreeBackbone(HCLIPBackbone):
         grid = tower.grid_of(*images.shape[-2:])
         x, features, last = tower.embed(images), None, tower.layers - 1
         for index, block in enumerate(tower.blocks[:last]):
-            if correlate and index == last - 1:
-                # its output is CLIP's own, see below; only what it attends with is looked at
-                qkv = projections(index).qkv(block.ln_1(x))
-                features = correlation_features(
-                    *qkv, block.attn.num_heads, self.correlation["similarity"], self.correlation["heads"]
-                )
-            x = run_block(block, x, projections(index))
+            if not (correlate and index == last - 1):
+                x = run_block(block, x, projections(index))
+                continue
+            # this block's output is CLIP's own; only what it attends with is correlated besides
+            q, k, v = projections(index).qkv(block.ln_1(x))
+            heads = block.attn.num_heads
+            features = correlation_features(q, k, v, heads, self.correlation["similarity"], self.correlation["heads"])
+            x = finish_block(block, x, attend(q, k, v, heads), projections(index))
         x = run_last_block(tower.blocks[last], x, projections(last), self.attention, self.similarity, allowed)
         return PatchView(tower.project(x), features, grid)

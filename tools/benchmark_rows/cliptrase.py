@@ -1,0 +1,72 @@
+"""CLIPtrase ViT-B/16 with random weights against its literal loops; four images a step, text cached."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+import hclip_mmseg.training_free  # noqa: F401 (registers)
+from benchmark_rows.row import Row, Step
+
+ROOT = Path(__file__).resolve().parents[2]
+IMAGES = 4
+
+
+def build(device: str, size: int, names: int):
+    """The model of the configs at ``size``, its names replaced by random embeddings."""
+    config = Config.fromfile(ROOT / f"configs/cliptrase/cliptrase_vitb16_{size}_ade150.py").model
+    config.backbone.clip.pretrained = None
+    config.images_at_once = 1 if device == "cpu" else IMAGES
+    init_default_scope("mmseg")
+    torch.manual_seed(0)
+    model = MODELS.build(config).to(device).eval()
+    model.text_encoder = RandomNames(names, model.backbone.image_tower.embed_dim).to(device)
+    return model
+
+
+class RandomNames(torch.nn.Module):
+    """Stands for the text neck: as many unit vectors as there are names."""
+
+    def __init__(self, names: int, width: int) -> None:
+        super().__init__()
+        self.vocabulary = tuple(map(str, range(names)))
+        self.register_buffer("embeddings", F.normalize(torch.randn(names, 1, width), dim=-1))
+
+    def forward(self, encode_text, parameters):
+        return self.embeddings
+
+
+def pictures(device: str, size: int) -> torch.Tensor:
+    """Flat areas with noise, so that there are regions to be found."""
+    generator = torch.Generator().manual_seed(0)
+    areas = F.interpolate(torch.randn(IMAGES, 3, 6, 6, generator=generator), size=(size, size))
+    return (3 * areas + 0.3 * torch.randn(IMAGES, 3, size, size, generator=generator)).to(device)
+
+
+def segment(form: str, device: str, size: int, names: int) -> Step:
+    """Label maps of four images."""
+    model, images = build(device, size, names), pictures(device, size)
+    if form == "ours":
+        return lambda: model.predict(images)
+    sys.path.insert(0, str(ROOT / "tests/training_free"))
+    import literal
+
+    model, images = model.cpu(), images.cpu()  # it works on one processor, as the published script does
+    text, finder = model.text_encoder.embeddings[:, 0], model.region_finder
+    tower, scale = model.backbone.image_tower, model.backbone.logit_scale
+    settings = ("cliptrase", finder.epsilon, finder.min_samples)
+    return lambda: [literal.segment(tower, image, text, scale, *settings) for image in images]
+
+
+ROWS = (
+    Row("cliptrase-224", partial(segment, size=224, names=150)),
+    Row("cliptrase-336", partial(segment, size=336, names=150), time_target=1 / 3),
+    Row("cliptrase-336-names-847", partial(segment, size=336, names=847), time_target=1 / 3),
+)

@@ -17,11 +17,11 @@ def class_metainfo(vocabulary: str) -> dict[str, Any]:
     """A data set's metainfo from a vocabulary's name.
 
     Returns:
-        ``classes``, which are evaluated, and their ``palette``. Where the model is asked for other names than these,
-        also ``vocabulary``, what it is asked for, and ``folds``, the index of the class that each of them counts as.
+        ``classes``, which are evaluated. Where the model is asked for other names than these, also ``vocabulary``,
+        what it is asked for, and ``folds``, the index of the class that each of them counts as.
     """
     loaded = load_vocabulary(vocabulary)
-    metainfo: dict[str, Any] = dict(classes=loaded.classes, palette=name_colours(loaded.classes).tolist())
+    metainfo: dict[str, Any] = dict(classes=loaded.classes)
     if loaded.folds is not None:
         metainfo.update(vocabulary=loaded.asked, folds=loaded.folds)
     return metainfo
@@ -32,7 +32,8 @@ class BenchmarkClasses(BaseSegDataset):
 
     Label maps that several benchmarks read in different ways need no copies: ``VIEW`` says what a number in the file
     counts as. A part of the classes can be chosen with ``metainfo=dict(classes=...)``, as in MMSeg; pixels of the
-    others are ignored then. That a label map is there for every picture is checked before the first is read.
+    others are ignored then. That a label map is there for every picture is checked before the first is read. Colours
+    follow from the names.
     """
 
     IGNORE: ClassVar[int] = 255

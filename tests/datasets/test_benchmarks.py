@@ -1,0 +1,181 @@
+"""Each benchmark from its owners' layout to its metric."""
+
+import numpy as np
+import pytest
+import torch
+from miniature_benchmarks import ADE_TITLES, CONTEXT_NAMES, OWNERS, write_owners
+from mmengine.config import Config
+from mmengine.structures import PixelData
+from mmseg.registry import DATASETS, METRICS
+from mmseg.structures import SegDataSample
+
+from hclip_mmseg.datasets.benchmarks import BENCHMARKS
+from hclip_mmseg.datasets.preparation.conversion import Options
+from hclip_mmseg.datasets.preparation.registry import find_preparation
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+
+def prepare(name, root, **options):
+    root.mkdir(parents=True, exist_ok=True)
+    truth = write_owners(OWNERS[name], root)
+    find_preparation(name).run(root, Options(partial=True, **options))
+    return truth
+
+
+def build(config, root, **changes):
+    settings = dict(data_root=str(root), _scope_="mmseg", serialize_data=False)  # which takes long for two pictures
+    return DATASETS.build({**config.to_dict(), **settings, **changes})
+
+
+def by_hand(pairs, classes):
+    """Mean IoU, mean accuracy, overall accuracy in percent, and IoU of each class, from names of pixels."""
+    predicted = np.concatenate([predicted.ravel() for predicted, _ in pairs])
+    truth = np.concatenate([truth.ravel() for _, truth in pairs])
+    predicted, truth = predicted[truth != ""], truth[truth != ""]
+    iou, accuracy = {}, []
+    for name in classes:
+        both = ((predicted == name) & (truth == name)).sum()
+        either = ((predicted == name) | (truth == name)).sum()
+        if either:
+            iou[name] = 100 * both / either
+        if (truth == name).any():
+            accuracy.append(100 * both / (truth == name).sum())
+    return np.mean(list(iou.values())), np.mean(accuracy), 100 * (predicted == truth).mean(), iou
+
+
+def test_every_benchmark_of_the_papers_is_tried():
+    assert set(OWNERS) == set(BENCHMARKS)
+
+
+@pytest.mark.parametrize("name", OWNERS)
+def test_from_the_owners_files_to_the_metric(name, tmp_path):
+    benchmark = BENCHMARKS[name]
+    assert benchmark.missing(tmp_path / "data")
+    truth = prepare(name, tmp_path / "data")
+    assert not benchmark.missing(tmp_path / "data")
+
+    config = Config.fromfile(benchmark.config_path)
+    assert config.test_dataloader.dataset.data_root == benchmark.data_root
+    dataset = build(config.test_dataloader.dataset, tmp_path / "data")
+    assert len(dataset) == 2
+    classes, asked = dataset.metainfo["classes"], dataset.metainfo.get("vocabulary", dataset.metainfo["classes"])
+    assert asked == load_vocabulary(benchmark.vocabulary).asked
+    metric = METRICS.build(config.test_evaluator)
+    metric.dataset_meta = dataset.metainfo
+
+    random, pairs = np.random.default_rng(2), []
+    for item in dataset:
+        sample = item["data_samples"]
+        stem = next(stem for stem in truth if stem in sample.img_path)
+        labels = sample.gt_sem_seg.data[0].numpy()
+        meant = np.vectorize(lambda label: classes[label] if label < len(classes) else "", otypes=[object])(labels)
+        assert (meant == truth[stem]).all()
+        assert item["inputs"].shape[1:] == labels.shape
+
+        words = random.choice(list(OWNERS[name].asked), labels.shape).astype(object)
+        counted = np.vectorize(OWNERS[name].asked.get, otypes=[object])(words)
+        right = random.random(labels.shape) < 0.4  # many pixels right, so that the figures mean something
+        known = [word for word, fold in OWNERS[name].asked.items()]
+        for word in known:
+            place = right & (truth[stem] == OWNERS[name].asked[word])
+            words[place], counted[place] = word, OWNERS[name].asked[word]
+        pairs.append((counted, truth[stem]))
+        predicted = torch.from_numpy(np.vectorize(asked.index)(words))
+        sample.set_data({"pred_sem_seg": PixelData(data=predicted[None])})
+        sample.set_metainfo({"vocabulary": asked})
+        metric.process({}, [sample.to_dict()])
+    found = metric.evaluate(2)
+    mean_iou, mean_accuracy, accuracy, iou = by_hand(pairs, classes)
+    assert found["mIoU"] == pytest.approx(mean_iou, abs=0.01) and 10 < mean_iou < 90
+    assert found["mAcc"] == pytest.approx(mean_accuracy, abs=0.01)
+    assert found["aAcc"] == pytest.approx(accuracy, abs=0.01)
+    for result in metric.class_results:
+        assert (result["IoU"] is None) == (result["name"] not in iou)
+        if result["IoU"] is not None:
+            assert result["IoU"] == pytest.approx(iou[result["name"]], abs=0.01)
+
+
+@pytest.mark.parametrize(("name", "title"), [("A-847", ADE_TITLES[255]), ("PC-459", CONTEXT_NAMES[255])])
+def test_class_255_counts(name, title, tmp_path):
+    prepare(name, tmp_path)
+    config = Config.fromfile(BENCHMARKS[name].config_path)
+    dataset = build(config.test_dataloader.dataset, tmp_path)
+    metric = METRICS.build(config.test_evaluator)
+    metric.dataset_meta = dataset.metainfo
+    pixels = 0
+    for item in dataset:
+        labels = item["data_samples"].gt_sem_seg.data
+        pixels += int((labels == 255).sum())
+        assert (labels == 65535).any()
+        everything = SegDataSample(gt_sem_seg=PixelData(data=labels), pred_sem_seg=PixelData(data=labels * 0 + 255))
+        metric.process({}, [everything.to_dict()])
+    metric.evaluate(2)
+    result = metric.class_results[255]
+    assert result["name"] == title and result["pixels"] == pixels > 0
+    others = sum(one["pixels"] for one in metric.class_results) - pixels
+    assert result["IoU"] == pytest.approx(100 * pixels / (pixels + others), abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["A-847", "PC-459"])
+def test_augmentation_keeps_16_bits(name, tmp_path):
+    prepare(name, tmp_path)
+    config = Config.fromfile(BENCHMARKS[name].config_path)
+    ordinary = build(config.train_dataloader.dataset, tmp_path)
+    seen = set()
+    for _ in range(2):
+        labels = ordinary[0]["data_samples"].gt_sem_seg.data
+        assert labels.shape == (1, 384, 384)
+        seen |= set(labels.unique().tolist())
+    unscaled = [step for step in config.train_pipeline if step["type"] != "mmseg.ResizeShortestEdge"]
+    padded = build(config.train_dataloader.dataset, tmp_path, pipeline=unscaled)[0]["data_samples"].gt_sem_seg.data[0]
+    original = build(config.train_dataloader.dataset, tmp_path, pipeline=config.test_pipeline)[0]["data_samples"]
+    height, width = original.gt_sem_seg.data.shape[1:]
+    assert padded.shape == (384, 384) and (padded[height:] == 65535).all() and (padded[:, width:] == 65535).all()
+    inside, whole = padded[:height, :width], original.gt_sem_seg.data[0]
+    assert torch.equal(inside, whole) or torch.equal(inside, whole.flip(1))
+    assert seen <= set(whole.unique().tolist())
+
+
+def test_a_part_of_the_classes_is_asked_for_by_its_own_names(tmp_path):
+    truth = prepare("COCO-Object", tmp_path)
+    config = Config.fromfile(BENCHMARKS["COCO-Object"].config_path).test_dataloader.dataset
+    dataset = build(config, tmp_path, metainfo=dict(classes=("dog", "background")))
+    asked, folds = dataset.metainfo["vocabulary"], dataset.metainfo["folds"]
+    assert "person" not in asked and asked[0] == "dog" and folds[0] == 0 and set(folds[1:]) == {1}
+    labels = dataset[0]["data_samples"].gt_sem_seg.data[0].numpy()
+    names = truth["first"]
+    assert (labels[names == "dog"] == 0).all() and (labels[names == "background"] == 1).all()
+    assert (labels[(names == "person") | (names == "")] == 255).all()
+
+
+def test_a_part_of_many_classes_ignores_65535(tmp_path):
+    truth = prepare("A-847", tmp_path)
+    config = Config.fromfile(BENCHMARKS["A-847"].config_path).test_dataloader.dataset
+    kept = ADE_TITLES[100:400]
+    dataset = build(config, tmp_path, metainfo=dict(classes=kept))
+    assert len(dataset.metainfo["palette"]) == 300
+    for item, names in zip(dataset, truth.values(), strict=True):
+        labels = item["data_samples"].gt_sem_seg.data[0].numpy()
+        expected = [[kept.index(name) if name in kept else 65535 for name in row] for row in names]
+        assert (labels == expected).all() and 155 in labels
+
+
+def test_unknown_classes_are_refused(tmp_path):
+    prepare("A-150", tmp_path)
+    config = Config.fromfile(BENCHMARKS["A-150"].config_path).test_dataloader.dataset
+    with pytest.raises(ValueError, match="ADE20K150Dataset has no classes unicorn"):
+        build(config, tmp_path, metainfo=dict(classes=("wall", "unicorn")))
+
+
+def test_missing_label_maps_are_named_before_the_first_is_read(tmp_path):
+    prepare("Cityscapes", tmp_path)
+    (tmp_path / "gtFine/val/ulm/ulm_second_000019_gtFine_labelTrainIds.png").unlink()
+    config = Config.fromfile(BENCHMARKS["Cityscapes"].config_path).test_dataloader.dataset
+    with pytest.raises(FileNotFoundError, match="1 of 2 label maps of Cityscapes19Dataset.*ulm_second.*tools/prep"):
+        build(config, tmp_path)
+
+
+def test_a_project_without_configs_says_so(monkeypatch, tmp_path):
+    monkeypatch.setattr("hclip_mmseg.datasets.benchmarks.CONFIGS", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"ade20k-847\.py of the benchmark A-847.*copy of the whole project"):
+        _ = BENCHMARKS["A-847"].config_path

@@ -65,6 +65,8 @@ def choose(words: Sequence[str], data_root: str | Path | None = None) -> tuple[B
             raise FileNotFoundError(f"no benchmark's data was found:\n{survey(data_root)}")
         return found
     for word in words:
+        if Path(word).suffix in (".py", ".pth"):
+            raise ValueError(f"--benchmarks was given {word}: CONFIG and CHECKPOINT come before --benchmarks NAME ...")
         if word not in BENCHMARKS:
             near = get_close_matches(word.upper(), {name.upper(): name for name in BENCHMARKS}, n=1, cutoff=0.5)
             hint = next((f"; did you mean '{name}'?" for name in BENCHMARKS if name.upper() in near), "")

@@ -95,9 +95,8 @@ class BenchmarkLoop(BaseLoop):
             found = self._evaluate(name)
             metrics |= {f"{name}/{metric}": value for metric, value in found.items()}
         if is_main_process():
-            report = Report(self.results, list(self.benchmarks))
-            report.show()
-            self.runner.logger.info(f"Results: {', '.join(map(str, report.write()))}")
+            Report(self.results, list(self.benchmarks)).show()
+            self.runner.logger.info(f"Results: {', '.join(map(str, self._write()))}")
         return metrics
 
     def _evaluate(self, name: str) -> dict[str, Any]:
@@ -114,8 +113,12 @@ class BenchmarkLoop(BaseLoop):
                 seconds=round(time.monotonic() - started, 1),
                 settings=settings["settings"],
             )
-            Report(self.results, list(self.benchmarks)).write()
+            self._write()
         return metrics
+
+    def _write(self) -> list[Path]:
+        """The report on what is asked for now and whatever was measured before."""
+        return Report(self.results, list({**self.benchmarks, **self.results.measured})).write()
 
     def _begin(self, settings: Mapping[str, Any]) -> None:
         """Builds the loop of one benchmark and tells whoever must know which it is."""

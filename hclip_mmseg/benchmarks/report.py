@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ SPLIT = {
 }
 PRINTED_NOTE = "Rows marked 'printed' are the paper's figures and were not measured here."
 SEEN_NOTE = "A class is seen if one of its names is that of a class of the training data."
+FILE_WIDTH = 160  # characters in a line where no terminal says
 
 
 def plain_metrics(metrics: Mapping[str, Any]) -> dict[str, float | None]:
@@ -91,14 +93,20 @@ class Report:
         return f"{sum(known)} of {len(known)}" if known else ""
 
     def show(self, console: Console | None = None) -> None:
-        """Prints the table."""
-        table = Table("", title=f"{self.results.about['config']}, {self.results.about['checkpoint']}")
-        for heading in self.headings():
-            table.add_column(heading, justify="right", no_wrap=True)
-        for title, texts in self.rows().items():
-            table.add_row(title, *texts)
-        console = console or Console()
-        console.print(table)
+        """Prints the table, in parts below each other where not all columns fit."""
+        console = console or Console(width=None if sys.stdout.isatty() else FILE_WIDTH)
+        headings, rows = self.headings(), self.rows()
+        column = max(6, *map(len, headings)) + 3
+        at_once = max((console.width - max(map(len, rows), default=0) - 4) // column, 1)
+        console.print(f"{self.results.about['config']}, {self.results.about['checkpoint']}", markup=False)
+        for start in range(0, len(headings), at_once):
+            part = slice(start, start + at_once)
+            table = Table("")
+            for heading in headings[part]:
+                table.add_column(heading, justify="right", no_wrap=True)
+            for title, texts in rows.items():
+                table.add_row(title, *texts[part])
+            console.print(table)
         console.print(self._note(), markup=False)
 
     def _note(self) -> str:

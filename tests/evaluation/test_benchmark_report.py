@@ -15,6 +15,7 @@ from hclip_mmseg.benchmarks.command import training_names, use_benchmarks
 from hclip_mmseg.benchmarks.printed import Printed, printed_figures
 from hclip_mmseg.benchmarks.report import Report, plain_metrics
 from hclip_mmseg.benchmarks.results import Results, write_whole
+from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
 
 ABOUT = dict(config="row.py", checkpoint="row.pth", checkpoint_sha256="ab" * 32, settings={})
@@ -84,6 +85,16 @@ def test_rows_of_any_metrics(tmp_path):
     rows = {(row["benchmark"], row["metric"]): row for row in csv.DictReader(io.StringIO(report.csv()))}
     assert rows["ADE20K-panoptic", "PQ"]["measured"] == "20.5" and rows["ADE20K-panoptic", "PQ"]["printed"] == "28.1"
     assert rows["ADE20K-panoptic", "RQ"]["measured"] == "" and rows["A-150", "pAcc"]["printed"] == ""
+
+
+def test_no_figure_is_cut_where_a_terminal_is_narrow(tmp_path):
+    names = list(BENCHMARKS)
+    report = Report(results_of(tmp_path / "row.json", {name: {"mIoU": 12.25} for name in names}), names)
+    for width in (60, 100, 300):
+        console = Console(file=io.StringIO(), width=width)
+        report.show(console)
+        shown = console.file.getvalue()
+        assert shown.count("12.25") == len(names) and all(BENCHMARKS[name].heading in shown for name in names)
 
 
 def test_without_a_paper_there_is_no_printed_row(tmp_path):

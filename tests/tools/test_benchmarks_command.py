@@ -192,8 +192,10 @@ def test_an_interrupted_evaluation_goes_on_with_what_remains(run, data):
     assert found["measured"]["Animals"]["metrics"]["mIoU"] == 87.65 and "87.65" in out
     assert [found["measured"][name]["run"] for name in ("Animals", "Things")] == [0, 1]
     again = stored(data)
-    assert run("--benchmarks", "Things")[0] == 0
+    code, out, _ = run("--benchmarks", "Things")
+    assert code == 0 and "87.65" not in out
     assert stored(data) == again, "nothing was left to measure"
+    assert "87.65" in (data.parent / "work/benchmarks/tiny.md").read_text(), "files keep what was not asked for"
 
 
 def test_results_of_another_model_are_refused_and_kept(run, data, checkpoint, tmp_path):
@@ -242,6 +244,8 @@ def test_what_is_wrong_is_said_before_any_work(run, data, checkpoint):
     code, _, errors = run("--benchmarks", "Animals")
     assert code == 2 and f"the label map {data / 'animals/labels/1.png'} is missing" in errors
 
+    code, _, errors = run("--benchmarks", "Animals", "some/iter_80000.pth")
+    assert code == 2 and "CONFIG and CHECKPOINT come before --benchmarks" in errors
     code, _, errors = run("--benchmarks", "all", "Animals")
     assert code == 2 and "'all' stands alone" in errors
     code, _, errors = run("--benchmarks", "Animals", model=data / "absent.pth")
@@ -307,7 +311,8 @@ CLOSED = """
 _base_ = [{base!r}]
 model = dict(_delete_=True, type="EncoderDecoder", data_preprocessor=dict(type="SegDataPreProcessor"),
              backbone=dict(type="ResNetV1c", depth=18, num_stages=4, out_indices=(0,)),
-             decode_head=dict(type="FCNHead", in_channels=64, in_index=0, channels=8, num_classes=6, num_convs=1))
+             decode_head=dict(type="FCNHead", in_channels=64, in_index=0, channels=8, num_classes=6, num_convs=1,
+                              loss_decode=dict(type="CrossEntropyLoss", avg_non_ignore=True)))
 """
 
 

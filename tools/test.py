@@ -78,6 +78,7 @@ def main() -> None:
         if state is not None:
             checks.check_fits(model, state, args.checkpoint)
         del state
+        launch.read_data(runner, "test")
     record.write_record(runner)
     if args.benchmarks == [FOUND]:
         runner.logger.info(f"Found (+) and not found (-):\n{survey(args.data_root)}")

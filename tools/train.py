@@ -50,6 +50,7 @@ def main() -> None:
             cfg.load_from = str(checks.find_checkpoint(cfg.load_from))
         launch.distribute(cfg)
         runner = launch.build_trainer(cfg)
+        launch.read_data(runner, "train", "val")
     record.write_record(runner)
     runner.train()
 

@@ -1,6 +1,7 @@
 """FISA on the embedded tiny CLIP and its scenes.
 
-The proposals come from `proposals_tiny_scenes.py`, which has to be trained first, on masks of the training names.
+The proposals come from `proposals_tiny_scenes.py`, which has to be trained first, on masks of the training names. It
+tells things, stuff and nothing apart and knows no names.
 """
 
 _base_ = [
@@ -26,9 +27,9 @@ generator = dict(
         in_channels=[16, 32, 64, 128],
         feat_channels=64,
         out_channels=64,
-        num_things_classes=54,
-        num_stuff_classes=5,
-        loss_cls=dict(class_weight=[1.0] * 59 + [0.1]),
+        num_things_classes=1,
+        num_stuff_classes=1,
+        loss_cls=dict(class_weight=[1.0] * 2 + [0.1]),
         num_queries=20,
         pixel_decoder=dict(
             norm_cfg=dict(num_groups=8),
@@ -48,7 +49,7 @@ generator = dict(
             ),
         ),
     ),
-    panoptic_fusion_head=dict(num_things_classes=54, num_stuff_classes=5),
+    panoptic_fusion_head=dict(num_things_classes=1, num_stuff_classes=1),
     init_cfg=dict(checkpoint=proposals),
 )
 model = dict(

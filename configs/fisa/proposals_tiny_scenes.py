@@ -1,4 +1,4 @@
-"""The small Mask2Former whose proposals the configs for the scenes classify: MMDetection's own, on training names."""
+"""The small Mask2Former whose proposals the configs for the scenes classify: things and stuff of the training names."""
 
 _base_ = ["./fisa_tiny_scenes.py"]
 
@@ -36,6 +36,17 @@ param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=100),
     dict(type="CosineAnnealingLR", eta_min=0.0, begin=100, end=max_iters, T_max=max_iters - 100, by_epoch=False),
 ]
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type="mmseg.SeedAugmentation"),
+            dict(type="mmseg.RenderScene"),
+            dict(type="mmseg.MasksFromLabels", agnostic=True),
+            dict(type="RandomFlip", prob=0.5),
+            dict(type="PackDetInputs"),
+        ]
+    )
+)
 # its own labels are of no use to anybody, so nothing is evaluated
 train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=max_iters)
 val_dataloader = val_evaluator = val_cfg = None

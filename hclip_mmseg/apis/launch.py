@@ -114,6 +114,20 @@ def build_trainer(cfg: Config) -> Runner | FlexibleRunner:
     return RUNNERS.build(cfg)
 
 
+def read_data(runner: Runner | FlexibleRunner, *splits: str) -> None:
+    """Builds a run's loops, and with them its data sets, whose files are met here for the first time.
+
+    Args:
+        runner: that will use them.
+        splits: of 'train', 'val', 'test'.
+
+    Raises:
+        FileNotFoundError, ValueError, KeyError: as the data sets raise.
+    """
+    for split in splits:
+        getattr(runner, f"{split}_loop")
+
+
 def use_mixed_precision(cfg: Config) -> None:
     """Train in bf16 on CPUs and on GPUs that have it, in fp16 with loss scaling on other GPUs.
 

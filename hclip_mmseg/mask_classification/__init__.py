@@ -12,9 +12,9 @@ from hclip_mmseg.mask_classification.mask_loss import MaskClassificationLoss
 from hclip_mmseg.mask_classification.panoptic_dataset import (
     LoadPanopticSegments,
     OpenVocabPanopticDataset,
-    OpenVocabPanopticMetric,
     check_segments,
 )
+from hclip_mmseg.mask_classification.panoptic_metric import OpenVocabPanopticMetric, ScenePanopticMetric
 from hclip_mmseg.mask_classification.scene_masks import MasksFromLabels, ScenePanopticDataset
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "MaskClassifier",
     "MasksFromLabels",
     "ScenePanopticDataset",
+    "ScenePanopticMetric",
     "OpenVocabPanopticDataset",
     "OpenVocabPanopticMetric",
     "SynonymTable",

@@ -119,7 +119,9 @@ class MaskClassifier(BaseDetector):
             raise ValueError("a vocabulary that is trained with must list things before stuff, as panoptic sets do")
         own = sample.gt_instances
         semantic = sample.gt_sem_seg.sem_seg if "gt_sem_seg" in sample else None
-        given = own.labels if semantic is None else torch.cat([own.labels, semantic[semantic != IGNORED].to(own.labels)])
+        given = (
+            own.labels if semantic is None else torch.cat([own.labels, semantic[semantic != IGNORED].to(own.labels)])
+        )
         if len(given) and not 0 <= int(given.min()) <= int(given.max()) < names:
             raise ValueError(
                 f"{sample.metainfo.get('img_path', 'an image')} has labels {int(given.min())} to {int(given.max())}, "

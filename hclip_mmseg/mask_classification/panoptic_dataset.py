@@ -12,9 +12,8 @@ import numpy as np
 from mmdet.datasets import CocoPanopticDataset
 from mmdet.datasets.api_wrappers import COCOPanoptic
 from mmdet.datasets.transforms import LoadPanopticAnnotations
-from mmdet.evaluation import CocoPanopticMetric
 from mmengine.fileio import get, get_local_path
-from mmseg.registry import DATASETS, METRICS, TRANSFORMS
+from mmseg.registry import DATASETS, TRANSFORMS
 
 from hclip_mmseg.compat.panoptic_api import VOID, rgb2id
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
@@ -157,28 +156,3 @@ class LoadPanopticSegments(LoadPanopticAnnotations):
         if results.get("seg_map_path") is not None:
             check_segments(results, self.backend_args)
         return super().transform(results)
-
-
-@METRICS.register_module()
-class OpenVocabPanopticMetric(CocoPanopticMetric):
-    """MMDetection's PQ, SQ and RQ against the label maps that the samples come from.
-
-    Labels are the dataset's. Samples need ``segments_info`` and ``seg_map_path`` in their meta information.
-    """
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(ann_file=None, **kwargs)
-
-    def process(self, data_batch: dict[str, Any], data_samples: Sequence[dict[str, Any]]) -> None:
-        """Adds the samples of one batch.
-
-        Raises:
-            ValueError: if there is no annotation, or the model gives no panoptic results.
-        """
-        for sample in data_samples:
-            if "pred_panoptic_seg" not in sample:
-                raise ValueError("the model gives no panoptic results: set model.test_cfg.panoptic=True")
-            if not sample.get("seg_map_path"):
-                raise ValueError(f"{sample.get('img_path', 'a sample')} has no panoptic label map to compare with")
-            self.seg_prefix = str(Path(sample["seg_map_path"]).parent)
-            super().process(data_batch, [sample])

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hclip_mmseg.compat.panoptic_api import PQStat, ensure_panopticapi, id2rgb, rgb2id
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
-from hclip_mmseg.mask_classification import OpenVocabPanopticDataset, OpenVocabPanopticMetric
+from hclip_mmseg.mask_classification import OpenVocabPanopticDataset, OpenVocabPanopticMetric, ScenePanopticMetric
 
 NAMES = tuple(category["name"] for category in CATEGORIES)
 VOID = len(NAMES)
@@ -139,9 +139,9 @@ def test_broken_annotation_files_are_named(root):
         dataset(root)
 
 
-def evaluate(root, predictions) -> dict[str, float]:
+def evaluate(root, predictions, **kwargs) -> dict[str, float]:
     found = dataset(root, test_mode=True)
-    metric = OpenVocabPanopticMetric()
+    metric = OpenVocabPanopticMetric(**kwargs)
     metric.dataset_meta = found.metainfo
     for index, ids in enumerate(predictions):
         entry = found.get_data_info(index)
@@ -203,3 +203,26 @@ def test_results_without_segments_are_named(root):
         metric.process({}, [dict(img_path="a.jpg")])
     with pytest.raises(ValueError, match="a.jpg has no panoptic label map"):
         metric.process({}, [dict(img_path="a.jpg", pred_panoptic_seg=dict())])
+
+
+def test_seen_and_unseen_classes_are_told_apart(root):
+    predictions = [as_prediction(scene(kind)[0], labels) for kind, labels in enumerate(TRUTH)]
+    predictions[0][predictions[0] == 1 + 1000 * 4] = VOID  # the only star
+    found = evaluate(root, predictions, seen_classes=("Cat", "sky-other-merged"))
+    assert found["coco_panoptic/PQ_seen"] == pytest.approx(100) and found["coco_panoptic/PQ"] == pytest.approx(75)
+    assert found["coco_panoptic/PQ_unseen"] == pytest.approx(50)  # grass, and no star
+    assert "coco_panoptic/PQ_seen" not in evaluate(root, predictions)
+
+
+def test_the_pixels_of_a_scenes_label_are_a_segment():
+    metric = ScenePanopticMetric()
+    metric.dataset_meta = dict(classes=("cat", "grass", "star"), thing_classes=("cat", "star"), held_out=("star",))
+    labels = torch.full((1, 8, 8), 1)
+    labels[0, :4, :4], labels[0, 6:, 6:], labels[0, 0] = 0, 2, 255
+    ids = torch.full((1, 8, 8), 1001, dtype=torch.int32)
+    ids[0, :4, :4], ids[0, 6:, 6:] = 1000, 2000  # the star is called a cat
+    sample = dict(img_path="scene_val_00000.png", ori_shape=(8, 8), gt_sem_seg=dict(data=labels))
+    metric.process({}, [dict(sample, pred_panoptic_seg=dict(sem_seg=ids))])
+    found = {key.removeprefix("coco_panoptic/"): value for key, value in metric.evaluate(1).items()}
+    assert found["PQ_seen"] == pytest.approx(100 * (1 / 1.5 + 1) / 2) and found["PQ_unseen"] == 0
+    assert found["PQ"] == pytest.approx(100 * (1 / 1.5 + 1 + 0) / 3) and found["SQ_st"] == pytest.approx(100)

@@ -33,5 +33,8 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type="mmseg.OpenVocabIoUMetric", iou_metrics=["mIoU"])
+val_evaluator = [
+    dict(type="mmseg.OpenVocabIoUMetric", iou_metrics=["mIoU"]),
+    dict(type="mmseg.ScenePanopticMetric"),
+]
 test_evaluator = val_evaluator

@@ -1,0 +1,114 @@
+"""Training, resuming and evaluation of the COCO-panoptic config, by the scripts."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import sys
+import traceback
+
+import pytest
+import torch
+from miniature_panoptic import as_colours, scene, write_panoptic
+from mmengine.config import Config
+from PIL import Image
+from tiny_mask_models import CONFIGS, fisa_config, tiny_fisa
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """FISA's config of COCO panoptic with a random tiny CLIP and generator on the miniature data, two steps."""
+    root = write_panoptic(tmp_path_factory.mktemp("data") / "coco")
+    checkpoint = tmp_path_factory.mktemp("proposals") / "mask2former.pth"
+    torch.save(dict(state_dict=tiny_fisa(seed=3).generator.state_dict()), checkpoint)
+    cfg = Config.fromfile(CONFIGS / "fisa/fisa_vitl14-336_swin-b_coco-panoptic.py")
+    cfg.model = dict(fisa_config(), test_cfg=dict(object_threshold=0.0, overlap_threshold=0.0))
+    cfg.model.generator.init_cfg = dict(type="Pretrained", checkpoint=str(checkpoint))
+    cfg.model.data_preprocessor.batch_augments = None
+    sizes = dict(RandomResize=dict(scale=(64, 64)), RandomCrop=dict(crop_size=(64, 64)), Resize=dict(scale=(80, 64)))
+    for split, loader in (("train", cfg.train_dataloader), ("val", cfg.val_dataloader), ("val", cfg.test_dataloader)):
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset.update(
+            data_root=str(root), ann_file=f"panoptic_{split}.json", vocabulary=None, filter_cfg=None,
+            data_prefix=dict(img=f"{split}/", seg=f"panoptic_{split}/"),
+        )  # fmt: skip
+        for step in loader.dataset.pipeline:
+            step.update(sizes.get(step.type, {}))
+    cfg.train_cfg.update(max_iters=2, val_interval=2)
+    cfg.optim_wrapper.optimizer.lr = 1e-2
+    cfg.default_hooks.checkpoint.interval = 1
+    cfg.default_hooks.logger.interval = 1
+    path = tmp_path_factory.mktemp("config") / "tiny.py"
+    cfg.dump(path)
+    return path
+
+
+def script(name: str, *arguments: object, folder) -> tuple[int, str]:
+    """A script of the repository in a process forked from this one: its exit status, and all that it printed."""
+    process = multiprocessing.get_context("fork").Process(target=_run, args=(name, arguments, folder))
+    process.start()
+    process.join(300)
+    return process.exitcode, (folder / "printed").read_text()
+
+
+def _run(name: str, arguments: tuple[object, ...], folder) -> None:
+    torch.set_num_threads(1)  # a forked process has not the threads of the one before
+    sys.argv = [name, *map(str, arguments)]
+    with (folder / "printed").open("w") as sys.stdout:
+        sys.stderr = sys.stdout
+        os.dup2(sys.stdout.fileno(), 2)
+        try:
+            runpy.run_path(str(CONFIGS.parent / "tools" / name), run_name="__main__")
+        except Exception:
+            traceback.print_exc()
+            raise
+
+
+def weights_of(path) -> dict[str, torch.Tensor]:
+    return torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+
+
+def qualities(printed: str) -> list[str]:
+    """What was measured, evaluation by evaluation."""
+    lines = [line for line in printed.splitlines() if "coco_panoptic/PQ:" in line]
+    return [line[line.index("coco_panoptic/PQ:") :].split("  data_time")[0] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
+    """The folder of a finished run of two steps, and what it printed."""
+    folder = tmp_path_factory.mktemp("run")
+    status, printed = script("train.py", config, "--work-dir", folder, folder=folder)
+    assert status == 0, printed[-3000:]
+    return folder, printed
+
+
+def test_trains_what_is_named_and_evaluates(run):
+    folder, printed = run
+    assert len(qualities(printed)) == 1 and "mIoU:" in qualities(printed)[0] and "RQ_st:" in qualities(printed)[0]
+    first, second = (weights_of(folder / f"iter_{step}.pth") for step in (1, 2))
+    moved = {name for name in first if not torch.equal(first[name], second[name])}
+    own = ("backbone.mask_tokens.seve.", "backbone.mask_tokens.queries.", "backbone.distribution_adapter.", "classes.")
+    assert moved == {name for name in first if name.startswith(own)}
+    proposals = tiny_fisa(seed=3).generator.state_dict()
+    assert all(torch.equal(second[f"generator.{name}"], tensor) for name, tensor in proposals.items())
+
+
+def test_a_saved_model_is_evaluated_as_in_training(run, config, tmp_path):
+    folder, printed = run
+    status, tested = script("test.py", config, folder / "iter_2.pth", "--work-dir", tmp_path, folder=tmp_path)
+    assert status == 0, tested[-3000:]
+    assert qualities(tested) == qualities(printed)
+
+
+def test_label_maps_of_other_pictures_are_one_error_before_any_work(run, config, tmp_path):
+    root = write_panoptic(tmp_path / "coco")
+    Image.fromarray(as_colours(scene(0)[0] + 1)).save(root / "panoptic_val/000002.png")
+    options = ("--cfg-options", f"test_dataloader.dataset.data_root={root}")
+    status, printed = script(
+        "test.py", config, run[0] / "iter_2.pth", "--work-dir", tmp_path, *options, folder=tmp_path
+    )
+    last = printed.strip().splitlines()[-1]
+    assert status == 2 and last.startswith("error: ") and "000002.png does not match its annotation file" in last
+    assert "Traceback" not in printed

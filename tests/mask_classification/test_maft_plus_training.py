@@ -1,0 +1,42 @@
+"""MAFT+ on COCO-Stuff's label maps, from the config's pipeline to a step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+from tiny_maft_plus import tiny_maft_plus
+
+import hclip_mmseg.mask_classification  # noqa: F401  registers its transforms
+
+
+def test_semantic_label_maps_train_a_mask_for_every_class(repository, coco_stuff):
+    config = Config.fromfile(repository / "configs/_base_/datasets/coco-stuff-masks_1024x1024.py")
+    settings = config.train_dataloader.dataset.to_dict()
+    for step in settings["pipeline"]:
+        if "scales" in step:
+            step.update(scales=[64, 96])
+        if "crop_size" in step:
+            step.update(crop_size=(64, 64))
+    init_default_scope("mmdet")
+    dataset = DATASETS.build({**settings, "data_root": str(coco_stuff)})
+    entries = [dataset[index] for index in range(2)]
+    for entry in entries:
+        sample = entry["data_samples"]
+        labels = sample.gt_sem_seg.sem_seg[0].numpy()
+        present = [label for label in np.unique(labels).tolist() if label != 255]
+        assert sample.gt_instances.labels.tolist() == present
+        for label, mask in zip(present, sample.gt_instances.masks.masks, strict=True):
+            assert np.array_equal(mask.astype(bool), labels == label)
+
+    model = tiny_maft_plus()
+    model.set_vocabulary(dataset.metainfo["classes"])
+    data = model.data_preprocessor(pseudo_collate(entries), training=True)
+    targets = model.targets(data["data_samples"])
+    assert [len(target.labels) for target in targets] == [len(e["data_samples"].gt_instances) for e in entries]
+    losses = model(**data, mode="loss")
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    sum(losses.values()).backward()

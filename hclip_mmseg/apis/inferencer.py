@@ -113,7 +113,7 @@ class OpenVocabInferencer(PictureInferencer[Segmentation]):
         """
         height, width = image.shape[:2]
         bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
-        sample = SegDataSample(metainfo=dict(ori_shape=(height, width), img_shape=(height, width)))
+        sample = SegDataSample(metainfo=dict(img_path=source, ori_shape=(height, width), img_shape=(height, width)))
         with torch.no_grad():
             result = self.model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0]
         maps = None

@@ -23,6 +23,7 @@ from .patch_labels import labels_of_patches
 from .pixel_labels import pixel_labels
 from .region_finder import RegionFinder
 from .regions import vote
+from .resolution import at_resolution
 
 REACHES = ("all", "own", "labels")
 
@@ -107,13 +108,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
         raise NotImplementedError("TrainingFreeSegmentor has nothing to train; use tools/test.py or tools/predict.py")
 
     def at_resolution(self, images: Tensor) -> Tensor:
-        """Images [B, 3, H, W] with the shorter side at ``resolution``, both sides rounded to whole patches."""
-        patch, (height, width) = self.backbone.image_tower.patch_size, images.shape[-2:]
-        scale = self.resolution / min(height, width)
-        size = tuple(max(round(side * scale / patch), 1) * patch for side in (height, width))
-        if size == (height, width):
-            return images
-        return F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
+        """Images [B, 3, H, W] at the model's resolution; see :func:`~.resolution.at_resolution`."""
+        return at_resolution(images, self.resolution, self.backbone.image_tower.patch_size)
 
     def patch_logits(self, view: PatchView) -> Tensor:
         """Cosine of every patch's token and every name times CLIP's scale: [B, T, rows, columns]."""

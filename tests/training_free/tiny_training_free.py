@@ -12,7 +12,12 @@ from tiny_models import PREPROCESSOR, clip_geometry, randomise
 from hclip_mmseg.training_free import TrainingFreeSegmentor
 
 NAMES = ("cat", "grass", "traffic light", "sky", "person")
+PIXELS = {**PREPROCESSOR, "size": None}
 REGIONS = dict(epsilon=0.9, min_samples=3)
+
+
+def tiny_backbone_config(**changes: Any) -> dict[str, Any]:
+    return dict(type="TrainingFreeBackbone", clip=dict(model=clip_geometry()), **changes)
 
 
 def tiny_training_free(
@@ -23,10 +28,8 @@ def tiny_training_free(
     torch.manual_seed(seed)
     config = dict(
         type="TrainingFreeSegmentor",
-        data_preprocessor={**PREPROCESSOR, "size": None},
-        backbone=dict(
-            type="TrainingFreeBackbone", clip=dict(model=clip_geometry()), attention=attention, **(backbone or {})
-        ),
+        data_preprocessor=PIXELS,
+        backbone=tiny_backbone_config(attention=attention, **(backbone or {})),
         text_encoder=dict(type="TextEncoderNeck", vocabulary=NAMES, templates="vild"),
         resolution=64,
         regions=REGIONS if attention == "cliptrase" else None,

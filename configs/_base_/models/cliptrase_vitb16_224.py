@@ -27,5 +27,5 @@ clip_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadLabelMap"),
     dict(type="CLIPCrop", size=224),
-    dict(type="PackSegInputs"),
+    dict(type="PackSegInputs", meta_keys=("img_path", "seg_map_path", "ori_shape", "img_shape", "clip_crop")),
 ]

@@ -7,5 +7,5 @@ clip_pipeline = [
     dict(type="LoadImageFromFile"),
     dict(type="LoadLabelMap"),
     dict(type="CLIPCrop", size=336),
-    dict(type="PackSegInputs"),
+    dict(type="PackSegInputs", meta_keys=("img_path", "seg_map_path", "ori_shape", "img_shape", "clip_crop")),
 ]

@@ -1,0 +1,112 @@
+"""Label maps corrected by masks that the Segment Anything Model has made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmseg.registry import MODELS
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+from hclip_mmseg.apis.paths import locate, looked_in
+
+
+def read_masks(path: Path) -> NDArray[np.bool_]:
+    """Masks of one image.
+
+    Args:
+        path: what SAM's automatic generator writes with run lengths (its ``scripts/amg.py --convert-to-rle``): a JSON
+            list of entries with ``segmentation``; or a NumPy file of [masks, H, W].
+
+    Returns:
+        [masks, H, W].
+
+    Raises:
+        ValueError: if it holds no masks of one size.
+    """
+    try:
+        if path.suffix == ".npy":
+            masks = np.load(path) != 0
+        else:
+            entries = json.loads(path.read_text())
+            masks = np.stack([coco_mask.decode(entry["segmentation"]) != 0 for entry in entries])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds no masks of one image with run lengths: {error}") from error
+    if masks.ndim != 3:
+        raise ValueError(f"{path} must hold masks of [masks, H, W], and holds {list(masks.shape)}")
+    return masks
+
+
+def relabel(labels: Tensor, masks: Tensor, classes: int) -> Tensor:
+    """Gives every mask the label that most of its pixels have; a smaller mask stands before a larger one.
+
+    Args:
+        labels: int64 [H, W], 0 to classes - 1.
+        masks: bool [masks, H, W].
+        classes: number of labels.
+
+    Returns:
+        int64 [H, W]; pixels of no mask keep their label.
+    """
+    result = labels.clone()
+    for mask in sorted(masks, key=lambda mask: int(mask.sum()), reverse=True):
+        if mask.any():
+            result[mask] = torch.bincount(labels[mask], minlength=classes).argmax()
+    return result
+
+
+@MODELS.register_module()
+class SAMMaskFolder:
+    """Corrects the label map of each image by the masks in a file with the image's name.
+
+    Args:
+        folder: ``<image>.json`` or ``<image>.npy``; see :func:`read_masks`.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+
+    def __init__(self, folder: str) -> None:
+        found = locate(folder)
+        if found is None or not found.is_dir():
+            raise FileNotFoundError(f"no folder of SAM's masks: looked for at {looked_in(folder)}")
+        self.folder = found
+
+    def __call__(self, labels: Tensor, metainfo: Mapping[str, Any], classes: int) -> Tensor:
+        """The corrected label map.
+
+        Args:
+            labels: int64 [H, W].
+            metainfo: of the image: ``img_path``, and ``clip_crop`` where :class:`~.clip_crop.CLIPCrop` cut it.
+            classes: number of labels.
+
+        Raises:
+            FileNotFoundError: if the image has no masks.
+            ValueError: if they are of another size.
+        """
+        stem = Path(metainfo["img_path"]).stem
+        paths = [self.folder / f"{stem}{suffix}" for suffix in (".json", ".npy")]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            raise FileNotFoundError(f"no masks of {metainfo['img_path']}: neither {paths[0]} nor {paths[1].name}")
+        masks = _cropped(torch.from_numpy(read_masks(path)), metainfo.get("clip_crop"), tuple(labels.shape))
+        if masks.shape[1:] != labels.shape:
+            raise ValueError(
+                f"the masks in {path} are of {tuple(masks.shape[1:])} pixels, the labels of {tuple(labels.shape)}; "
+                "they must be made for the same image"
+            )
+        return relabel(labels, masks.to(labels.device), classes)
+
+
+def _cropped(masks: Tensor, crop: tuple[int, int, int, int] | None, size: tuple[int, int]) -> Tensor:
+    if crop is None:
+        return masks
+    height, width, top, left = crop
+    resized = torch.nn.functional.interpolate(masks[None].float(), size=(height, width), mode="nearest-exact")[0]
+    return resized[:, top : top + size[0], left : left + size[1]] > 0.5

@@ -1,0 +1,72 @@
+"""Regions by another model's patches: DINO's, DINOv2's, or any vision transformer's of timm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import timm
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from hclip_mmseg.apis.paths import locate, looked_in
+
+CLIP_MEAN, CLIP_STD = (122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6321579, 70.32316305)
+
+
+@MODELS.register_module()
+class TimmPatchFeatures(nn.Module):
+    """Unit-norm tokens of a frozen vision transformer, on the same grid of patches as CLIP's.
+
+    Their products are cosines, so they stand where CLIP's self-correlation does (CLIPtrase's row "with DINOv2 masks").
+
+    Args:
+        model: timm's name, such as 'vit_base_patch16_224.dino' or 'vit_base_patch14_dinov2'.
+        weights: file with the model's weights, the owners' or timm's.
+        mean, std: of the images that come, in 0..255.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if timm knows no such model, or the weights are another's.
+    """
+
+    def __init__(
+        self, model: str, weights: str, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD
+    ) -> None:
+        super().__init__()
+        path = locate(weights)
+        if path is None:
+            raise FileNotFoundError(f"no weights of {model}: looked for at {looked_in(weights)}")
+        if not timm.is_model(model):
+            raise ValueError(f"timm knows no model {model!r}, such as 'vit_base_patch14_dinov2'")
+        try:
+            self.vit = timm.create_model(
+                model,
+                pretrained=True,
+                pretrained_cfg_overlay=dict(file=str(path), num_classes=0),
+                num_classes=0,
+                dynamic_img_size=True,
+            )
+        except (RuntimeError, KeyError) as error:
+            raise ValueError(f"{path} does not hold the weights of timm's {model}: {error}") from error
+        self.vit.eval().requires_grad_(False)
+        own_mean, own_std = (255 * torch.tensor(self.vit.pretrained_cfg[key]) for key in ("mean", "std"))
+        self.register_buffer("scale", (torch.tensor(std) / own_std).view(3, 1, 1), persistent=False)
+        self.register_buffer("shift", ((torch.tensor(mean) - own_mean) / own_std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Features on a grid.
+
+        Args:
+            images: normalised for CLIP, [B, 3, H, W].
+            grid: rows and columns of patches that are wanted.
+
+        Returns:
+            [B, 1 + patches, C], of unit norm, the CLS token first.
+        """
+        patch = self.vit.patch_embed.patch_size
+        size = (grid[0] * patch[0], grid[1] * patch[1])
+        images = F.interpolate(images * self.scale + self.shift, size=size, mode="bicubic", antialias=True)
+        tokens = F.normalize(self.vit.forward_features(images), dim=-1)
+        return torch.cat([tokens[:, :1], tokens[:, self.vit.num_prefix_tokens :]], dim=1)

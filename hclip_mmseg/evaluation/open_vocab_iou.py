@@ -108,10 +108,18 @@ class OpenVocabIoUMetric(IoUMetric):
         """bool [classes], or None where it is not known which were seen."""
         classes = self.dataset_meta["classes"]
         if self.seen_classes is not None:
-            asked = self.dataset_meta.get("vocabulary", classes)
-            return seen_in_training(asked if len(asked) == len(classes) else classes, self.seen_classes)
+            return self._seen_by_name()
         held_out = list(self.dataset_meta.get("held_out", ()))
         return ~np.isin(classes, held_out) if held_out else None
+
+    def _seen_by_name(self) -> NDArray[np.bool_]:
+        """bool [classes]: by a class's own name or one of those that are asked for it."""
+        classes = self.dataset_meta["classes"]
+        asked = self.dataset_meta.get("vocabulary", classes)
+        seen = seen_in_training(classes, self.seen_classes)
+        of_asked = seen_in_training(asked, self.seen_classes)
+        seen[np.array(self.dataset_meta.get("folds", range(len(asked))))[of_asked]] = True
+        return seen
 
     def _log_classes(self, values: dict[str, NDArray[np.floating]]) -> None:
         table = PrettyTable()

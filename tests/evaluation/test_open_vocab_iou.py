@@ -196,3 +196,12 @@ def test_predictions_of_the_classes_themselves_are_not_folded(pairs):
         sample = dict(pred_sem_seg=dict(data=predicted[None]), gt_sem_seg=dict(data=label[None]), vocabulary=CLASSES)
         metric.process({}, [sample])
     assert metric.evaluate(2)["mIoU"] == pytest.approx(mean(by_hand(pairs).values()), abs=0.01)
+
+
+def test_a_class_is_seen_by_any_name_that_folds_into_it(pairs):
+    metric = OpenVocabIoUMetric(seen_classes=("wall", "cat"))
+    evaluate(metric, pairs, vocabulary=("sky", "cat", "sea", "wall", "dog"), folds=(3, 0, 2, 3, 1))
+    assert [result["seen"] for result in metric.class_results] == [True, False, False, True, False]
+    metric = OpenVocabIoUMetric(seen_classes=("ship",))
+    evaluate(metric, pairs, vocabulary=("cat", "dog", "sea, ship", "sky", "ufo"))
+    assert [result["seen"] for result in metric.class_results] == [False, False, True, False, False]

@@ -43,9 +43,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def draw_pictures(cfg: Config, args: argparse.Namespace) -> None:
     """Turn the drawing of results on, into a window or a folder."""
-    hooks = cfg.setdefault("default_hooks", {})
-    hook = hooks.setdefault("visualization", dict(type="OpenVocabVisualizationHook"))
-    hook.update(draw=True, interval=1, show=args.show, wait_time=args.wait_time)
+    hooks = cfg.get("default_hooks") or {}
+    hook = hooks.get("visualization") or dict(type="mmseg.OpenVocabVisualizationHook")
+    drawn = dict(draw=True, interval=1, show=args.show, wait_time=args.wait_time)
+    cfg.default_hooks = {**hooks, "visualization": {**hook, **drawn}}
     if args.show_dir:
         cfg.visualizer.save_dir = args.show_dir
 

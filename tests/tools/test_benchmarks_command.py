@@ -131,12 +131,15 @@ def by_hand(maps, folder, classes, ignored):
 
 
 def test_one_model_and_the_names_of_each_benchmark(run, data, config, checkpoint):
-    code, out, errors = run("--benchmarks", "Things", "Animals", "--out", data.parent / "maps")
+    maps, shown = data.parent / "maps", data.parent / "shown"
+    code, out, errors = run("--benchmarks", "Things", "Animals", "--out", maps, "--show-dir", shown)
     assert code == 0, errors
+    pictures = sorted(path.name for path in shown.rglob("*.png"))
+    assert pictures == [f"test_{name}_{number}_0.png" for name in ("Animals", "Things") for number in range(3)]
     found = stored(data)
     assert list(found["measured"]) == ["Things", "Animals"]
     for name, folder, classes, ignored in (("Animals", "animals", ANIMALS, 255), ("Things", "things", THINGS, 9)):
-        expected = by_hand(data.parent / "maps" / name, data / folder, classes, ignored)
+        expected = by_hand(maps / name, data / folder, classes, ignored)
         result = found["measured"][name]
         for metric in ("mIoU", "mAcc", "pAcc", "fwIoU"):
             assert result["metrics"][metric] == pytest.approx(expected[metric], abs=0.01)

@@ -130,9 +130,9 @@ class BenchmarkLoop(BaseLoop):
         with DefaultScope.overwrite_default_scope(settings["scope"]):
             self.current = LOOPS.build(self.loop, default_args=parts)
         for metric in self.evaluator.metrics:
-            if isinstance(metric, OpenVocabIoUMetric) and metric.seen_classes is None:
-                if not metric.dataset_meta.get("held_out"):
-                    metric.seen_classes = self.training_names
+            # of mIoU and of PQ
+            if getattr(metric, "seen_classes", ...) is None and not metric.dataset_meta.get("held_out"):
+                metric.seen_classes = self.training_names
         for hook, folder in self._folders.items():
             hook.folder = folder / settings["name"]
         for hook in self.runner.hooks:

@@ -71,9 +71,18 @@ CITYSCAPES_READ = ("leftImg8bit/val", "gtFine/val/*/*_gtFine_labelTrainIds.png")
 CITYSCAPES_27_READ = ("leftImg8bit/val", "gtFine/val/*/*_gtFine_labelIds.png")
 MAPILLARY_READ = ("validation/images/*.jpg", "validation/v1.2/labels/*.png")
 
+COCO = "data/coco"
+COCO_PANOPTIC_READ = ("val2017/*.jpg", "annotations/panoptic_val2017.json", "annotations/panoptic_val2017/*.png")
+ADE_PANOPTIC_READ = ("images/validation/*.jpg", "ade20k_panoptic_val.json", "ade20k_panoptic_val/*.png")
+MAPILLARY_PANOPTIC_READ = (
+    "validation/images/*.jpg",
+    "validation/v1.2/panoptic/panoptic_2018.json",
+    "validation/v1.2/panoptic/*.png",
+)
+
 BENCHMARKS = _by_name(
-    Benchmark(name, name, config, vocabulary, root, prepared, preparation)
-    for name, config, vocabulary, root, prepared, preparation in (
+    Benchmark(name, name, config, vocabulary, root, prepared, preparation, *scope)
+    for name, config, vocabulary, root, prepared, preparation, *scope in (
         ("A-847", "ade20k-847.py", "ade20k_847", ADE_FULL, ADE_FULL_READ, "ade20k-847"),
         ("PC-459", "pascal-context-459.py", "pascal_context_459", VOC10, CONTEXT_459_READ, "pascal-context"),
         ("A-150", "ade20k-150.py", "ade20k_150", ADE, ADE_READ, "ade20k-150"),
@@ -88,6 +97,18 @@ BENCHMARKS = _by_name(
         ("Cityscapes-27", "cityscapes-27.py", "cityscapes_27", CITYSCAPES, CITYSCAPES_27_READ, "cityscapes"),
         ("Cityscapes", "cityscapes.py", "cityscapes_19", CITYSCAPES, CITYSCAPES_READ, "cityscapes"),
         ("Mapillary", "mapillary.py", "mapillary_65", MAPILLARY, MAPILLARY_READ, "mapillary"),
+        (
+            *("COCO-panoptic", "coco-panoptic_1024x1024.py", "coco_panoptic_133"),
+            *(COCO, COCO_PANOPTIC_READ, "coco-panoptic", "mmdet"),
+        ),
+        (
+            *("ADE20K-panoptic", "ade20k-panoptic.py", "ade20k_150"),
+            *(ADE, ADE_PANOPTIC_READ, "ade20k-panoptic", "mmdet"),
+        ),
+        (
+            *("Mapillary-panoptic", "mapillary-panoptic.py", "mapillary_panoptic_65"),
+            *(MAPILLARY, MAPILLARY_PANOPTIC_READ, "mapillary-panoptic", "mmdet"),
+        ),
     )
 )
 """Name -> benchmark, in the order of the papers' tables."""

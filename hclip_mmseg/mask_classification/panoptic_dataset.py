@@ -40,11 +40,14 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
     """
 
     METAINFO: dict[str, Any] = {}
+    HOW_TO_GET = "docs/mask_classification.md says where panoptic data is from and how it is laid out"
 
     def __init__(self, *, vocabulary: str | None = None, samples: int = 4, **kwargs: Any) -> None:
         self.words = None if vocabulary is None else load_vocabulary(vocabulary)
         self.samples = samples
         super().__init__(**kwargs)
+        if self.words is not None and not self._fully_initialized:
+            self._metainfo["vocabulary"] = tuple(", ".join(synonyms) for synonyms in self.words.synonyms)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One entry an image."""

@@ -65,7 +65,7 @@ class OpenVocabPanopticMetric(CocoPanopticMetric):
         """For each class, or None where it is not known which were seen."""
         classes = self.dataset_meta["classes"]
         if self.seen_classes is not None:
-            return seen_in_training(classes, self.seen_classes).tolist()
+            return seen_in_training(self.dataset_meta.get("vocabulary", classes), self.seen_classes).tolist()
         held_out = self.dataset_meta.get("held_out", ())
         return [name not in held_out for name in classes] if held_out else None
 

@@ -62,7 +62,7 @@ class OVCocoDataset(CocoDataset):
     HOW_TO_GET = (
         "COCO 2017: unpack train2017.zip, val2017.zip (images.cocodataset.org/zips) and "
         "annotations_trainval2017.zip (images.cocodataset.org/annotations) into one folder, then run "
-        "python tools/prepare_dataset.py ov-coco on it"
+        "python tools/prepare_dataset.py ov-coco --root FOLDER"
     )
 
     def __init__(self, *args: Any, names: str | Sequence[str] = "ov_coco_65", **kwargs: Any) -> None:

@@ -11,10 +11,12 @@ pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
 
 from miniature_coco import write_coco
 from mmdet.registry import DATASETS
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from tiny_detectors import tiny_detector
 
+from hclip_mmseg.apis import checks
 from hclip_mmseg.datasets.preparation.ov_coco import prepare_ov_coco
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
 
@@ -103,3 +105,11 @@ def test_a_file_of_other_names_is_refused(root):
         dataset(root, "ov-coco/instances_train2017_base.json", names="ov_coco_65")
     with pytest.raises(ValueError, match="given 2 times"):
         dataset(root, "instances_train2017.json", names=("cat", "cat"))
+
+
+def test_files_that_were_not_prepared_are_named_with_the_command(tmp_path, repository):
+    cfg = Config.fromfile(repository / "configs/detection/frozen_vitb16_ov-coco.py")
+    cfg.model.backbone.clip.pretrained = None
+    cfg.train_dataloader.dataset.data_root = str(write_coco(tmp_path / "coco"))
+    with pytest.raises(FileNotFoundError, match=r"2017_base\.json is missing.*prepare_dataset.py ov-coco"):
+        checks.check_run(cfg, ["train"])

@@ -90,6 +90,13 @@ def test_trains_evaluates_and_saves(whole):
     assert not any("in_proj_weight" in name for name in changed), "CLIP's own projections stay frozen"
 
 
+def test_the_rate_follows_the_batch(whole):
+    """1e-4 is for batches of 64, and these are of 2; CLIP's own part has a fiftieth."""
+    state = torch.load(whole / "epoch_1.pth", map_location="cpu", weights_only=False)
+    rates = {group["initial_lr"] for group in state["optimizer"]["param_groups"]}
+    assert sorted(rates) == pytest.approx([1e-4 * 2 / 64 / 50, 1e-4 * 2 / 64])
+
+
 def test_resuming_is_no_interruption(whole, config, tmp_path):
     train(config, tmp_path / "parts", 1)
     train(config, tmp_path / "parts", 2, resume=True)

@@ -21,7 +21,17 @@ class VocabularyHook(Hook):
     priority = "ABOVE_NORMAL"
 
     def before_train(self, runner: Runner) -> None:
-        """The training dataset's classes."""
+        """The training dataset's classes.
+
+        Raises:
+            ValueError: if the dataset asks for several names a class: its labels are no indices of names.
+        """
+        dataset = runner.train_dataloader.dataset
+        if dataset.metainfo.get("folds") is not None:
+            raise ValueError(
+                f"{type(dataset).__name__} can be tested on but not trained on: it asks for several names a class, and "
+                "its labels do not tell which of them a pixel shows"
+            )
         self._follow(runner, runner.train_dataloader)
 
     def before_val_epoch(self, runner: Runner) -> None:

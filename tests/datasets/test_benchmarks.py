@@ -1,5 +1,7 @@
 """Each benchmark from its owners' layout to its metric."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 from hclip_mmseg.datasets.preparation.conversion import Options
 from hclip_mmseg.datasets.preparation.registry import find_preparation
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.engine.vocabulary_hook import VocabularyHook
 
 
 def prepare(name, root, **options):
@@ -173,6 +176,14 @@ def test_missing_label_maps_are_named_before_the_first_is_read(tmp_path):
     config = Config.fromfile(BENCHMARKS["Cityscapes"].config_path).test_dataloader.dataset
     with pytest.raises(FileNotFoundError, match="1 of 2 label maps of Cityscapes19Dataset.*ulm_second.*tools/prep"):
         build(config, tmp_path)
+
+
+def test_several_names_a_class_cannot_be_trained(tmp_path):
+    prepare("VOC21", tmp_path)
+    dataset = build(Config.fromfile(BENCHMARKS["VOC21"].config_path).test_dataloader.dataset, tmp_path)
+    runner = SimpleNamespace(train_dataloader=SimpleNamespace(dataset=dataset))
+    with pytest.raises(ValueError, match="PascalVOC21Dataset can be tested on but not trained on"):
+        VocabularyHook().before_train(runner)
 
 
 def test_a_project_without_configs_says_so(monkeypatch, tmp_path):

@@ -10,6 +10,7 @@ pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
 from tiny_detectors import pictures, samples, tiny_detector
 from tiny_models import randomise
 
+from hclip_mmseg.conversion.folding import folded_state_dict
 from hclip_mmseg.detection import PatchPyramid
 
 BOXES, LABELS = [[4.0, 6, 40, 44], [30, 10, 60, 30]], [0, 2]
@@ -100,6 +101,14 @@ def test_folded_and_unfolded_detections_agree(detector):
         assert torch.equal(one.labels, other.labels)
         torch.testing.assert_close(one.scores, other.scores, rtol=1e-3, atol=1e-5)
         torch.testing.assert_close(one.bboxes, other.bboxes, rtol=1e-3, atol=1e-2)
+
+
+def test_folded_for_good_a_detector_needs_no_adapters(detector):
+    plain, images = tiny_detector(adapter=None), pictures(64, 96)
+    plain.load_state_dict(folded_state_dict(detector))
+    with torch.no_grad():
+        for one, other in zip(found(plain, images), found(detector, images), strict=True):
+            assert len(one.scores) > 0 and torch.equal(one.scores, other.scores)
 
 
 def test_folded_detections_follow_the_adapters(detector):

@@ -21,9 +21,10 @@ def correlation_features(
     Args:
         q, k, v: [batch, tokens, width] of one block.
         heads: number of heads; divides the width.
-        similarity: 'cosine', or 'inner' for products scaled by head_dim^-0.5.
+        similarity: 'cosine', or 'inner' for the products themselves, over an image's mean product of a token with
+            itself, so that distances between rows are of the order that they have with cosines.
         across: 'separate', a cosine for every head, their mean; 'concatenated', one cosine over all heads (the
-            cheaper form of the paper's supplement, Eqs. 4-6). Alike for 'inner', but for a factor.
+            cheaper form of the paper's supplement, Eqs. 4-6). The same for 'inner'.
 
     Returns:
         [batch, tokens, 3 width].
@@ -35,10 +36,12 @@ def correlation_features(
         raise ValueError(f"similarity must be 'cosine' or 'inner', not {similarity!r}")
     if across not in HEADS:
         raise ValueError(f"heads are correlated 'separate' or 'concatenated', not {across!r}")
+    if similarity == "inner":
+        stacked = torch.cat([q, k, v], dim=-1).float()
+        return stacked / stacked.square().sum(dim=-1, keepdim=True).mean(dim=1, keepdim=True).sqrt()
     parts = heads if across == "separate" else 1
     stacked = torch.stack([x.float().unflatten(-1, (parts, -1)) for x in (q, k, v)], dim=2)
-    stacked = F.normalize(stacked, dim=-1) if similarity == "cosine" else stacked * (q.shape[-1] // heads) ** -0.25
-    return stacked.flatten(2) * (3 * parts) ** -0.5
+    return F.normalize(stacked, dim=-1).flatten(2) * (3 * parts) ** -0.5
 
 
 def self_correlation(features: Tensor) -> Tensor:

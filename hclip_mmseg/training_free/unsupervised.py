@@ -55,6 +55,10 @@ class UnsupervisedSegmentor(BaseSegmentor):
         """The clusters' numbers, since they have no names."""
         return tuple(f"cluster {index}" for index in range(len(self.centres)))
 
+    def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+        """Raises ValueError: clusters are asked for nothing."""
+        raise ValueError("UnsupervisedSegmentor finds clusters, not words; choose a config with a text encoder")
+
     def extract_feat(self, inputs: Tensor, sizes: Sequence[tuple[int, int]] | None = None) -> list[PooledRegions]:
         """Regions of normalised images [B, 3, H, W]; see :func:`~.pooled_regions.pooled_regions`."""
         images = at_resolution(inputs, self.resolution, self.backbone.image_tower.patch_size)

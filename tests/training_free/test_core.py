@@ -91,23 +91,33 @@ def test_forms_that_correlate_nothing_refuse_options():
         run_last_block(None, torch.zeros(1, 2, 4), None, "scilp")
 
 
-@pytest.mark.parametrize("similarity", ["cosine", "inner"])
-@pytest.mark.parametrize("across", ["separate", "concatenated"])
-def test_correlation_of_every_pair(similarity, across):
+@pytest.mark.parametrize(("across", "heads", "size"), [("separate", 3, 4), ("concatenated", 1, 12)])
+def test_correlation_of_every_pair(across, heads, size):
     q, k, v = torch.randn(3, 1, 5, 12)
-    heads, size = (3, 4) if across == "separate" or similarity == "inner" else (1, 12)
     expected = torch.zeros(5, 5)
     for i in range(5):
         for j in range(5):
             for x in (q[0], k[0], v[0]):
                 for h in range(heads):
                     a, b = (x[n, h * size : (h + 1) * size] for n in (i, j))
-                    product = a @ b
-                    product = product / (a.norm() * b.norm()) if similarity == "cosine" else product * 4**-0.5
-                    expected[i, j] += product / (3 * heads)
-    if across == "concatenated" and similarity == "inner":
-        expected *= 3  # one product over all heads is the sum over heads, not the mean
-    close(self_correlation(correlation_features(q, k, v, 3, similarity, across))[0], expected)
+                    expected[i, j] += a @ b / (a.norm() * b.norm()) / (3 * heads)
+    close(self_correlation(correlation_features(q, k, v, 3, "cosine", across))[0], expected)
+
+
+def test_inner_products_of_every_pair():
+    q, k, v = torch.randn(3, 2, 5, 12)
+    q[1] *= 100  # images do not change each other
+    found = self_correlation(correlation_features(q, k, v, 3, "inner"))
+    products = sum(x[0] @ x[0].T for x in (q, k, v))
+    close(found[0], products / products.diagonal().mean())
+    close(found[1].diagonal().mean(), 1.0)
+
+
+def test_unknown_correlations_are_refused():
+    with pytest.raises(ValueError, match="similarity must be"):
+        correlation_features(*torch.randn(3, 1, 5, 12), 3, "dot")
+    with pytest.raises(ValueError, match="heads are correlated"):
+        correlation_features(*torch.randn(3, 1, 5, 12), 3, "cosine", "mixed")
 
 
 def test_denoising_subtracts_what_the_cls_token_sees():

@@ -29,6 +29,7 @@ from hclip_mmseg.visualization import write_label_map
 
 if TYPE_CHECKING:
     from hclip_mmseg.detection.inferencer import Detections
+    from hclip_mmseg.mask_classification.inferencer import PanopticSegmentation
 
 TINY = "configs/hclip/hclip_tiny_scenes.py"
 
@@ -45,6 +46,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--config", default=TINY, help=f"config of the model ({TINY})")
     parser.add_argument("--checkpoint", help="trained weights (the latest in work_dirs/<config>, if any)")
     parser.add_argument("--out-dir", default="predictions", help="folder for the results (predictions)")
+    parser.add_argument("--panoptic", action="store_true", help="draw things one by one, and stuff (mask classifiers)")
+    parser.add_argument("--stuff", default="", help="those of the words that --panoptic does not count one by one")
     parser.add_argument("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (a GPU where there is one)")
     return parser.parse_args()
@@ -63,11 +66,18 @@ def choose_checkpoint(args: argparse.Namespace) -> str | None:
 
 def open_inferencer(args: argparse.Namespace) -> tuple[PictureInferencer, Callable[..., str]]:
     """What answers for the config, and what writes (result, folder, name) and returns the words found."""
-    cfg, checkpoint = launch.read_config(args.config), choose_checkpoint(args)
+    cfg, checkpoint = launch.read_config(args.config, ["model"]), choose_checkpoint(args)
+    classifies_masks = cfg.get("default_scope") == "mmdet" and "roi_head" not in cfg.model
+    if (args.panoptic or args.stuff) and not classifies_masks:
+        raise ValueError(f"{args.config} gives no panoptic results: --panoptic takes a config that classifies masks")
     if "roi_head" in cfg.model:  # a head for regions: a detector
         from hclip_mmseg.detection.inferencer import DetectionInferencer
 
         return DetectionInferencer(cfg, checkpoint, args.device), partial(write_detections, min_score=args.min_score)
+    if classifies_masks:
+        from hclip_mmseg.mask_classification.inferencer import PanopticInferencer
+
+        return PanopticInferencer(cfg, checkpoint, args.device), partial(write_panoptic, segments=args.panoptic)
     if checkpoint is None:
         print(f"no trained checkpoint of {args.config} found: using its CLIP as it is, without a trained head")
     return OpenVocabInferencer(cfg, checkpoint, args.device), write_segmentation
@@ -98,6 +108,17 @@ def write_detections(result: Detections, folder: Path, name: str, min_score: flo
     return ", ".join(f"{word} {score:.2f}" for word, score in list(result.best().items())[:5])
 
 
+def write_panoptic(result: PanopticSegmentation, folder: Path, name: str, segments: bool) -> str:
+    """Writes a mask classifier's result, panoptic or semantic; the words found, for the terminal."""
+    if not segments:
+        Image.fromarray(result.semantic_overlay()).save(folder / f"{name}_overlay.png")
+        write_label_map(folder / f"{name}_labels.png", result.labels, len(result.vocabulary))
+        return ", ".join(f"{word} {share:.0%}" for word, share in list(result.shares().items())[:5])
+    Image.fromarray(result.overlay()).save(folder / f"{name}_panoptic.png")
+    result.write(folder / f"{name}_ids.png", folder / f"{name}_ids.json")
+    return ", ".join(f"{segment.title} {segment.share:.0%}" for segment in result.segments[:5]) or "nothing"
+
+
 def main() -> None:
     args = parse_arguments()
     launch.quieten_dependencies()
@@ -105,8 +126,10 @@ def main() -> None:
     with launch.clear_errors():
         names = read_names(args.vocab)
         paths = images.list_images(args.images)
+        launch.check_writable(args.out_dir, "--out-dir")
+        launch.choose_device(args.device)
         inferencer, write = open_inferencer(args)
-        inferencer.set_vocabulary(names, args.templates)
+        inferencer.set_vocabulary(names, args.templates, **(dict(stuff=args.stuff) if args.stuff else {}))
 
     failed: list[tuple[str, Exception]] = []
     results_of, folder = name_results(paths), Path(args.out_dir)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from hclip_mmseg.datasets.vocabularies import read_names
 
 from .images import check_array, list_images, read_image
+from .launch import choose_device
 
 Picture = str | Path | NDArray[np.uint8]
 Result = TypeVar("Result")
@@ -26,12 +26,13 @@ class PictureInferencer(ABC, Generic[Result]):
     Args:
         model: has ``vocabulary``, ``set_vocabulary`` and ``backbone.image_tower``; in evaluation mode.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+
+    Raises:
+        ValueError: if there is no such device.
     """
 
     def __init__(self, model: nn.Module, device: str = "auto") -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.model = model.to(device)
+        self.model = model.to(choose_device(device))
 
     def set_vocabulary(self, names: str | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
         """Replace the words; a string is a list with commas, a file, or a benchmark's (see `read_names`)."""
@@ -85,10 +86,15 @@ class PictureInferencer(ABC, Generic[Result]):
     def _read(self, source: str, picture: Picture) -> NDArray[np.uint8]:
         image = check_array(picture, source) if isinstance(picture, np.ndarray) else read_image(picture)
         height, width = image.shape[:2]
-        patch = self.model.backbone.image_tower.patch_size
+        patch = self.smallest_side
         if min(height, width) < patch:
             raise ValueError(f"{source} is {height} x {width} pixels, smaller than one patch of {patch} x {patch}")
         return image
+
+    @property
+    def smallest_side(self) -> int:
+        """Of pictures that the model takes, in pixels."""
+        return self.model.backbone.image_tower.patch_size
 
     @abstractmethod
     def answer(self, source: str, image: NDArray[np.uint8]) -> Result:

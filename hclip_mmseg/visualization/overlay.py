@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import distance_transform_edt
 
 from .colours import name_colours
 
@@ -36,6 +37,7 @@ def draw_overlay(
     alpha: float = 0.55,
     legend: bool = True,
     title: str = "",
+    written: bool = False,
 ) -> NDArray[np.uint8]:
     """Blend a label map into a picture, outline its regions, and put the words beside it.
 
@@ -46,6 +48,7 @@ def draw_overlay(
         alpha: weight of the class colours, 0..1.
         legend: whether to add the list of the words present, by area.
         title: a line above the legend.
+        written: whether each class's word also stands on its region, where that is deepest.
 
     Returns:
         RGB uint8; [H, W, 3] without the legend. With it larger, and small pictures are enlarged by a whole
@@ -64,10 +67,12 @@ def draw_overlay(
     blended[known] = (1 - alpha) * blended[known] + alpha * colours[labels[known]]
     blended[_outlines(labels)] = 255
     picture = blended.round().astype(np.uint8)
+    enlarged = -(-LEAST_HEIGHT // picture.shape[0]) if legend else 1
+    picture = picture.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+    if written:
+        picture = _write_words(picture, labels, names, enlarged)
     if not legend:
         return picture
-    enlarged = -(-LEAST_HEIGHT // picture.shape[0])
-    picture = picture.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
     shares = class_shares(labels, names)
     rows = [(names[index], tuple(colours[index].tolist()), share) for index, share in shares]
     return beside(picture, _draw_legend(rows, title, height=picture.shape[0]))
@@ -87,6 +92,22 @@ def _outlines(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     edges[:-1] |= labels[:-1] != labels[1:]
     return edges
+
+
+def _write_words(
+    picture: NDArray[np.uint8], labels: NDArray[np.integer], names: Sequence[str], enlarged: int
+) -> NDArray[np.uint8]:
+    """The picture, ``enlarged`` times the label map, with each word on its region, the largest last and on top."""
+    drawn = Image.fromarray(picture)
+    draw = ImageDraw.Draw(drawn)
+    font = _font(int(np.clip(picture.shape[0] / 36, 9, 24)))
+    for index, _ in reversed(class_shares(labels, names)):
+        depth = distance_transform_edt(np.pad(labels == index, 1))[1:-1, 1:-1]
+        deepest = np.argwhere(depth == depth.max())
+        y, x = deepest[len(deepest) // 2]
+        place = ((x + 0.5) * enlarged, (y + 0.5) * enlarged)
+        draw.text(place, _shortened(names[index]), fill=PAPER, font=font, anchor="mm", stroke_width=2, stroke_fill=INK)
+    return np.asarray(drawn)
 
 
 def _draw_legend(

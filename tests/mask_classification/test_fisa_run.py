@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import runpy
 import sys
 import traceback
 
+import numpy as np
 import pytest
 import torch
 from miniature_panoptic import as_colours, scene, write_panoptic
 from mmengine.config import Config
 from PIL import Image
 from tiny_mask_models import CONFIGS, fisa_config, tiny_fisa
+
+from hclip_mmseg.compat.panoptic_api import rgb2id
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +104,33 @@ def test_a_saved_model_is_evaluated_as_in_training(run, config, tmp_path):
     status, tested = script("test.py", config, folder / "iter_2.pth", "--work-dir", tmp_path, folder=tmp_path)
     assert status == 0, tested[-3000:]
     assert qualities(tested) == qualities(printed)
+
+
+def test_pictures_are_parted_into_words(config, tmp_path):
+    Image.fromarray(as_colours(scene(0)[0] * 7919)).save(tmp_path / "picture.png")
+    model = tiny_fisa(noise=0)
+    with torch.no_grad():  # or masks without training would be of nothing
+        masks = torch.ones(1, 1, 16, 16)
+        words = torch.randn(1, model.backbone.embed_dim)
+        model.classes.void.copy_(-model.backbone(torch.zeros(1, 3, 64, 64), masks, words)[0])
+        model.backbone.distribution_adapter.convolutions[1].bias += 9
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / "trained.pth")
+    common = (tmp_path / "picture.png", "--config", config, "--checkpoint", tmp_path / "trained.pth")
+    words = ("--vocab", "cat, star, grass", "--out-dir", tmp_path / "out", "--device", "cpu")
+    status, printed = script("predict.py", *common, *words, "--panoptic", "--stuff", "grass", folder=tmp_path)
+    assert status == 0, printed[-3000:]
+    listed = json.loads((tmp_path / "out/picture_ids.json").read_text())
+    ids = rgb2id(np.asarray(Image.open(tmp_path / "out/picture_ids.png")))
+    assert ids.shape == (64, 80) and listed
+    areas = {segment["id"]: segment["area"] for segment in listed}
+    assert areas == {int(one): int((ids == one).sum()) for one in np.unique(ids[ids > 0])}
+    assert all(segment["isthing"] == (segment["word"] != "grass") for segment in listed)
+    assert listed[0]["word"] in printed and (tmp_path / "out/picture_panoptic.png").is_file()
+
+    status, printed = script("predict.py", *common, *words, folder=tmp_path)
+    assert status == 0 and (tmp_path / "out/picture_labels.png").is_file()
+    status, printed = script("predict.py", *common, *words, "--panoptic", "--stuff", "sky", folder=tmp_path)
+    assert status == 2 and "error: 'sky' is given as stuff, but is none of the 3 words" in printed
 
 
 def test_label_maps_of_other_pictures_are_one_error_before_any_work(run, config, tmp_path):

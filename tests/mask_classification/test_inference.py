@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from hclip_mmseg.mask_classification import (
     semantic_scores,
 )
 from hclip_mmseg.mask_classification.inference import without_padding
+from hclip_mmseg.mask_classification.inferencer import PanopticSegmentation, Segment, list_segments
 
 
 def test_synonyms_share_words_and_the_best_counts():
@@ -147,3 +149,31 @@ def test_padding_is_cut_at_the_resolution_of_the_padded_image():
     cut = without_padding(ramp, (16, 32), (10, 20))
     whole = F.interpolate(ramp[None], size=(16, 32), mode="bilinear")[0]
     assert torch.equal(cut, whole[:, :10, :20])
+
+
+def test_segments_are_listed_by_size_and_instances_numbered():
+    raw = np.array([[1000, 1000, 1000, 2000], [1002, 1002, 1002, 1002], [3, 3, 3001, 3001]])
+    ids, segments = list_segments(raw, ("cat, kitten", "dog", "grass"), (True, True, False))
+    assert ids[2].tolist() == [0, 0, 3001, 3001] and ids[:2].tolist() == raw[:2].tolist()
+    assert segments == (
+        Segment(1002, "grass", False, "grass", 4 / 12),
+        Segment(1000, "cat", True, "cat 1", 3 / 12),
+        Segment(3001, "dog", True, "dog", 2 / 12),
+        Segment(2000, "cat", True, "cat 2", 1 / 12),
+    )
+
+
+def test_a_drawing_colours_each_segment_and_writes_its_word_on_it():
+    ids = np.zeros((300, 400), np.int32)
+    ids[:, :200], ids[:, 250:] = 1000, 2000
+    segments = (Segment(1000, "cat", True, "cat 1", 0.5), Segment(2000, "cat", True, "cat 2", 0.375))
+    image = np.full((300, 400, 3), 100, np.uint8)
+    result = PanopticSegmentation("", image, ids, segments, np.zeros((300, 400), np.int64), ("cat",))
+    drawn = result.overlay(legend=False)
+    assert drawn.shape == image.shape and (drawn[:, 205:245] == 100).all()
+    first, second = drawn[10, 10], drawn[10, 390]
+    assert not np.array_equal(first, second), "two cats can be told apart"
+    changed = (drawn[:, :198] != first).any(axis=-1)
+    rows, columns = np.nonzero(changed)
+    assert 140 < rows.mean() < 160 and 90 < columns.mean() < 110, "the word stands in the middle of its region"
+    assert result.overlay().shape[1] > 400

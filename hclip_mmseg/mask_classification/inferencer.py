@@ -1,0 +1,197 @@
+"""Panoptic segmentation of pictures into given words, from Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmdet.registry import TRANSFORMS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from numpy.typing import NDArray
+from PIL import Image
+
+from hclip_mmseg.apis.inferencer import build_model
+from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.apis.picture_inferencer import PictureInferencer
+from hclip_mmseg.compat.panoptic_api import id2rgb
+from hclip_mmseg.datasets.vocabularies import read_names
+from hclip_mmseg.mask_classification.inference import PANOPTIC_OFFSET
+from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
+from hclip_mmseg.visualization import class_shares, draw_overlay
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a panoptic result: all of a stuff, or one instance of a thing.
+
+    Attributes:
+        id: its value in :attr:`PanopticSegmentation.ids`, above 0.
+        word: what it is.
+        thing: whether it is counted.
+        title: its word, with a number where there are several of it.
+        share: of the picture, 0..1.
+    """
+
+    id: int
+    word: str
+    thing: bool
+    title: str
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class PanopticSegmentation:
+    """A picture parted into segments, each with one of the words that it was asked for.
+
+    Attributes:
+        source: the picture's path, or its place in the list for an array.
+        image: RGB uint8, [H, W, 3].
+        ids: int32 [H, W], the segments' ids; 0 where there is none.
+        segments: the largest first.
+        labels: int64 [H, W], the semantic result: indices of `vocabulary`.
+        vocabulary: the words.
+    """
+
+    source: str
+    image: NDArray[np.uint8]
+    ids: NDArray[np.int32]
+    segments: tuple[Segment, ...]
+    labels: NDArray[np.int64]
+    vocabulary: tuple[str, ...]
+
+    def overlay(self, *, alpha: float = 0.55, legend: bool = True) -> NDArray[np.uint8]:
+        """The picture with each segment coloured and named, and a legend; RGB uint8."""
+        places = np.full(self.ids.shape, len(self.segments))
+        for place, segment in enumerate(self.segments):
+            places[self.ids == segment.id] = place
+        titles = [segment.title for segment in self.segments]
+        return draw_overlay(self.image, places, titles, alpha=alpha, legend=legend, written=True)
+
+    def semantic_overlay(self, *, alpha: float = 0.55, legend: bool = True) -> NDArray[np.uint8]:
+        """The picture with the semantic result."""
+        return draw_overlay(self.image, self.labels, self.vocabulary, alpha=alpha, legend=legend)
+
+    def shares(self) -> dict[str, float]:
+        """The words of the semantic result and the share of the picture each takes, 0..1, the largest first."""
+        return {self.vocabulary[index]: share for index, share in class_shares(self.labels, self.vocabulary)}
+
+    def write(self, ids: str | Path, listed: str | Path) -> None:
+        """Writes COCO's form: ids as colours of a PNG (R + 256 G + 256^2 B), and a JSON list of the segments."""
+        Image.fromarray(id2rgb(self.ids)).save(ids)
+        segments = [
+            dict(id=one.id, word=one.word, isthing=int(one.thing), area=round(one.share * self.ids.size))
+            for one in self.segments
+        ]
+        Path(listed).write_text(json.dumps(segments, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def list_segments(
+    ids: NDArray[np.int32], vocabulary: Sequence[str], things: Sequence[bool]
+) -> tuple[NDArray[np.int32], tuple[Segment, ...]]:
+    """Segments of a model's panoptic ids; see :func:`~hclip_mmseg.mask_classification.inference.panoptic_ids`.
+
+    Returns:
+        ids with 0 where there is no segment, and the segments, the largest first.
+    """
+    ids = np.where(ids % PANOPTIC_OFFSET == len(vocabulary), 0, ids).astype(np.int32)
+    found, counts = np.unique(ids[ids > 0], return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    labels = found % PANOPTIC_OFFSET
+    numbers: dict[int, int] = {}
+    segments = []
+    for place in order.tolist():
+        label = int(labels[place])
+        title = word = vocabulary[label].split(",")[0]
+        if (labels == label).sum() > 1:
+            numbers[label] = numbers.get(label, 0) + 1
+            title = f"{word} {numbers[label]}"
+        share = float(counts[place]) / ids.size
+        segments.append(Segment(int(found[place]), word, bool(things[label]), title, share))
+    return ids, tuple(segments)
+
+
+class PanopticInferencer(PictureInferencer[PanopticSegmentation]):
+    """Parts pictures into segments of any words: things counted one by one, and stuff.
+
+        inferencer = PanopticInferencer("configs/fisa/fisa_vitl14-336_swin-b_coco-panoptic.py", "iter_25000.pth")
+        inferencer.set_vocabulary("cat, umbrella, grass", stuff="grass")
+        for result in inferencer(["park.jpg"]):
+            print(result.source, [segment.title for segment in result.segments])
+
+    Pictures are resized as the config resizes those that it tests on.
+
+    Args:
+        config: path of a mask classifier's config, or the config.
+        checkpoint: its trained weights.
+        device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`~hclip_mmseg.apis.build_model`; also without a checkpoint, since
+            proposals have to be learnt, and for a model that classifies no masks.
+    """
+
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None, device: str = "auto") -> None:
+        config = config if isinstance(config, Config) else read_config(config)
+        if checkpoint is None:
+            raise ValueError(
+                f"a {config.model.type} finds nothing without training: give a checkpoint, such as training writes "
+                "into its --work-dir"
+            )
+        model = build_model(config, checkpoint)
+        if not isinstance(model, MaskClassifier):
+            raise ValueError(f"a {config.model.type} gives no panoptic results: take a config that classifies masks")
+        super().__init__(model, device)
+        model.results.update(semantic=True, panoptic=True, instance=False)
+        steps = config.test_dataloader.dataset.pipeline
+        steps = [
+            dict(type="LoadImageFromNDArray"),
+            *(step for step in steps if step["type"] == "Resize"),
+            dict(type="PackDetInputs", meta_keys=("ori_shape", "img_shape", "scale_factor")),
+        ]
+        self.pipeline = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])
+
+    @property
+    def smallest_side(self) -> int:
+        """Pictures of any size are resized."""
+        return 1
+
+    def set_vocabulary(
+        self,
+        names: str | Sequence[str],
+        templates: str | Sequence[str] | None = None,
+        stuff: str | Sequence[str] = (),
+    ) -> None:
+        """Replace the words.
+
+        Args:
+            names: words; a string is a list with commas, a file, or a benchmark's (see `read_names`).
+            templates: prompt templates; None keeps the present ones.
+            stuff: those of the words that are not counted one by one, in the same form.
+
+        Raises:
+            ValueError: if the names are no vocabulary, or stuff is none of them.
+        """
+        names = read_names(names) if isinstance(names, str) else tuple(names)
+        stuff = (read_names(stuff) if stuff else ()) if isinstance(stuff, str) else tuple(stuff)
+        stranger = next((word for word in stuff if word not in names), None)
+        if stranger is not None:
+            raise ValueError(f"{stranger!r} is given as stuff, but is none of the {len(names)} words")
+        self.model.set_vocabulary(names, templates, things=[name for name in names if name not in stuff])
+
+    def answer(self, source: str, image: NDArray[np.uint8]) -> PanopticSegmentation:
+        """The segments of one picture, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
+        packed = self.pipeline(dict(img=np.ascontiguousarray(image[..., ::-1])))
+        sample: DetDataSample = packed["data_samples"]
+        with torch.no_grad():
+            result = self.model.test_step(dict(inputs=[packed["inputs"]], data_samples=[sample]))[0]
+        words = tuple(result.metainfo["vocabulary"])
+        raw = result.pred_panoptic_seg.sem_seg[0].cpu().numpy()
+        ids, segments = list_segments(raw, words, self.model.things.tolist())
+        labels = result.pred_sem_seg.sem_seg[0].cpu().numpy()
+        return PanopticSegmentation(source, image, ids, segments, labels, words)

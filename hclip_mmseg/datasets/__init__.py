@@ -3,6 +3,7 @@
 from .ade20k import ADE20K150Dataset, ADE20K847Dataset
 from .coco_stuff import COCO27Dataset, COCOObjectDataset, COCOStuff171Dataset
 from .epoch_replay import EpochReplayableSampler
+from .haze import Haze
 from .label_maps import LoadLabelMap
 from .pascal import (
     PascalContext59Dataset,
@@ -25,6 +26,7 @@ __all__ = [
     "Cityscapes19Dataset",
     "Cityscapes27Dataset",
     "EpochReplayableSampler",
+    "Haze",
     "LoadLabelMap",
     "Mapillary65Dataset",
     "PascalContext459Dataset",

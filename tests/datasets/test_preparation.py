@@ -8,6 +8,7 @@ import runpy
 import signal
 import sys
 from contextlib import contextmanager
+from itertools import product
 
 import numpy as np
 import pytest
@@ -265,17 +266,17 @@ def index_with(**changes):
 
 def test_the_index_is_read_without_its_arrays(tmp_path):
     path = tmp_path / "index_ade20k.pkl"
-    arrays = dict(
-        objectPresence=np.eye(3),
-        count=np.float64(3),
-        folder=np.array(["ADE/validation/x"], object),
-        f=np.zeros(2, "<U3"),
-    )
-    for protocol in (2, 4, 5):
+    for protocol, kind in (*product((2, 4), (object, "<U30", ">U16")), (5, object)):
+        arrays = dict(
+            objectPresence=np.eye(3),
+            count=np.float64(3),
+            filename=np.array(["a.jpg", "longer_é.jpg"], kind),
+            folder=np.array(["ADE/validation/x", "ADE/training/y"], kind),
+        )
         path.write_bytes(pickle.dumps({**pickle.loads(index_with()), **arrays}, protocol=protocol))
         index = read_index(path)
         assert index.objects == tuple(ADE_OBJECTS)
-        assert [str(picture) for picture in index.pictures] == ["validation/x/a.jpg"]
+        assert [str(picture) for picture in index.pictures] == ["validation/x/a.jpg", "training/y/longer_é.jpg"]
 
 
 @pytest.mark.parametrize("place", ["scene", "filename", "objectnames"])

@@ -7,11 +7,13 @@ To train on it, say in the model's config that 65535 is the label of no class:
 dataset_type = "mmseg.PascalContext459Dataset"
 data_root = "data/VOCdevkit/VOC2010"
 crop_size = (384, 384)
+# label maps lie as the pixels are stored, whatever a camera noted on how it was held
+load_picture = dict(type="LoadImageFromFile", color_type="color_ignore_orientation")
 ignore_index = 65535  # 255 is a class
 
 train_pipeline = [
     dict(type="mmseg.SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one
-    dict(type="LoadImageFromFile"),
+    load_picture,
     dict(type="mmseg.LoadLabelMap"),
     dict(type="mmseg.ResizeShortestEdge", scale=384, max_size=2560),
     dict(type="mmseg.RandomCrop", crop_size=crop_size, cat_max_ratio=1.0, ignore_index=ignore_index),
@@ -22,7 +24,7 @@ train_pipeline = [
 ]
 # the segmentor itself makes the sizes that it looks at
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    load_picture,
     dict(type="mmseg.LoadLabelMap"),
     dict(type="mmseg.PackSegInputs"),
 ]

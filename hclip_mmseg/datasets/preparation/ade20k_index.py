@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -90,11 +91,26 @@ class _DataUnpickler(pickle.Unpickler):
 
 def _strings(index: dict[Any, Any], key: str, path: str | Path) -> tuple[str, ...]:
     value = index.get(key)
-    if isinstance(value, _Kept) and isinstance(value.state, tuple) and isinstance(value.state[-1], list):
-        value = value.state[-1]  # an array of objects
+    if isinstance(value, _Kept) and isinstance(value.state, tuple) and len(value.state) == 5:
+        value = _items(value.state)
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
         raise ValueError(f"{path} has no list of strings under '{key}', so it is not ADE20K's index")
     return tuple(value)
+
+
+def _items(array: tuple[Any, ...]) -> list[Any] | None:
+    """The items of an array of objects or of strings, from (version, shape, type, order, content); else None."""
+    kind, content = array[2], array[4]
+    if isinstance(content, _Kept) and content.args and isinstance(content.args[0], str):
+        content = content.args[0].encode("latin1")  # how old pickles hold bytes
+    if isinstance(content, bytes) and isinstance(kind, _Kept) and kind.args and isinstance(kind.state, tuple):
+        width = re.fullmatch(r"U(\d+)", str(kind.args[0]))
+        order = {"<": "little", ">": "big"}.get(kind.state[1])
+        if width is None or order is None or int(width[1]) == 0:
+            return None
+        step, coding = 4 * int(width[1]), f"utf-32-{order[0]}e"
+        return [content[at : at + step].decode(coding).rstrip("\0") for at in range(0, len(content), step)]
+    return content if isinstance(content, list) else None
 
 
 def _below_images(folder: str, file: str, path: str | Path) -> PurePosixPath:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Test with several processes on this machine: tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [arguments of test.py].
+# Models that need no training have none: give '' for CHECKPOINT.
 # More machines: set NNODES, NODE_RANK and MASTER_ADDR on each.
 set -euo pipefail
 if [ $# -lt 3 ]; then

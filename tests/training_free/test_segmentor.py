@@ -11,6 +11,7 @@ from mmseg.structures import SegDataSample
 from tiny_training_free import NAMES, REGIONS, textured_images, tiny_training_free
 
 from hclip_mmseg.apis import OpenVocabInferencer
+from hclip_mmseg.training_free import UntrainedDistributed
 
 
 def text_of(model) -> torch.Tensor:
@@ -121,3 +122,13 @@ def test_nothing_is_trained():
     assert not any(parameter.requires_grad for parameter in model.parameters())
     with pytest.raises(NotImplementedError, match="nothing to train"):
         model(textured_images(1), [SegDataSample()], mode="loss")
+
+
+def test_wrapper_for_several_processes():
+    from mmengine.model import is_model_wrapper
+
+    model = tiny_training_free(attention="value")
+    wrapped = UntrainedDistributed(model, device_ids=None, broadcast_buffers=False)
+    assert is_model_wrapper(wrapped)  # so that hooks look for the model inside
+    batch = dict(inputs=[torch.zeros(3, 64, 64, dtype=torch.uint8)], data_samples=[SegDataSample()])
+    assert wrapped.test_step(batch)[0].pred_sem_seg.data.equal(model.test_step(batch)[0].pred_sem_seg.data)

@@ -42,7 +42,8 @@ class TrainingFreeSegmentor(BaseSegmentor):
         reach: which patches each patch's attention in the last block reaches: 'all'; 'own', itself alone; 'labels',
             those of the same region in the ground truth, a bound for what correlation can give.
         refinement: config of what corrects the label map at the end, such as ``dict(type='SAMMaskFolder', ...)``.
-        images_at_once: images of one size that are run together.
+        images_at_once: images of one size that are run together; None for one on a CPU, where it costs no time and
+            its regions can be searched beside the next, and eight elsewhere.
         score_memory: bytes up to which the scores of all names are kept in the result as ``seg_logits``.
         data_preprocessor: MMSegmentation's.
     """
@@ -59,7 +60,7 @@ class TrainingFreeSegmentor(BaseSegmentor):
         times_cls: bool = False,
         reach: str = "all",
         refinement: dict[str, Any] | None = None,
-        images_at_once: int = 4,
+        images_at_once: int | None = None,
         score_memory: int = 1 << 26,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -147,13 +148,14 @@ class TrainingFreeSegmentor(BaseSegmentor):
         self, inputs: Tensor, samples: Sequence[SegDataSample]
     ) -> Iterator[tuple[Tensor, list[SegDataSample]]]:
         """Images without the padding of their batch, those of one size together."""
+        at_once = self.images_at_once or (1 if inputs.device.type == "cpu" else 8)
         images: list[Tensor] = []
         own: list[SegDataSample] = []
         for image, sample in zip(inputs, samples, strict=True):
             meta = sample.metainfo
             left, right, top, bottom = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
             image = image[:, top : image.shape[1] - bottom, left : image.shape[2] - right]
-            if images and (images[0].shape != image.shape or len(images) == self.images_at_once):
+            if images and (images[0].shape != image.shape or len(images) == at_once):
                 yield torch.stack(images), own
                 images, own = [], []
             images.append(image)

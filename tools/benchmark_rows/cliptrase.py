@@ -23,7 +23,6 @@ def build(device: str, size: int, names: int):
     """The model of the configs at ``size``, its names replaced by random embeddings."""
     config = Config.fromfile(ROOT / f"configs/cliptrase/cliptrase_vitb16_{size}_ade150.py").model
     config.backbone.clip.pretrained = None
-    config.images_at_once = 1 if device == "cpu" else IMAGES
     init_default_scope("mmseg")
     torch.manual_seed(0)
     model = MODELS.build(config).to(device).eval()

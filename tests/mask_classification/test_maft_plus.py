@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import direct_maft_plus
 import pytest
 import torch
 import torch.nn.functional as F
@@ -200,8 +201,29 @@ def test_labels_outside_the_vocabulary_are_refused():
         model.loss(images, samples)
 
 
+def test_losses_are_the_equations_written_out():
+    model = tiny_maft_plus()
+    with torch.no_grad():
+        for parameter in model.backbone.image_tower.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    images, samples = batch()
+    samples[1] = samples[0]
+    losses = model.loss(images, samples)
+    proposals = model.propose(images, samples)
+    groups = [[0], [1, 2], [3]]
+    scores = direct_maft_plus.clip_scores(model, proposals.dense, proposals.words, groups, proposals.masks[-1])
+    torch.testing.assert_close(scores, model.clip_logits(proposals)[..., :-1].softmax(-1), atol=1e-5, rtol=1e-4)
+    expected = direct_maft_plus.mask_aware_loss(scores, proposals.masks[-1], model.targets(samples))
+    torch.testing.assert_close(losses["loss_mask_aware"], expected, atol=1e-5, rtol=1e-4)
+    expected = direct_maft_plus.compensation(proposals.dense, model.backbone.frozen_trunk(images))
+    torch.testing.assert_close(losses["loss_rc"], expected)
+
+
 def test_head_knows_no_vocabulary():
     model = tiny_maft_plus()
     embeddings, masks = model.head([each.detach() for each in model.backbone(batch()[0])], batch()[1])
     assert [tuple(each.shape) for each in embeddings] == [(2, 6, WIDTH)] * 4
     assert [tuple(each.shape) for each in masks] == [(2, 6, 16, 16)] * 4
+    last, masks_again = model.eval().head([each.detach() for each in model.backbone(batch()[0])], batch()[1])
+    assert len(last) == 1 and len(masks_again) == 4  # in inference only the last layer's are needed
+    torch.testing.assert_close(last[0], embeddings[-1])

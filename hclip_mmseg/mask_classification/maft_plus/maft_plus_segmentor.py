@@ -32,7 +32,7 @@ class Proposals:
         dense: CLIP's last map [B, C, H / 32, W / 32].
         words: text embeddings of the vocabulary's words, [W, D].
         transferred: the same as each image changes them, [B, W, D]; ``words`` where nothing changes them.
-        embeddings: the proposal head's, of each of its layers, [B, Q, D].
+        embeddings: the proposal head's, [B, Q, D], of each of its layers in training, of the last one in inference.
         masks: mask logits of each layer, [B, Q, H / 4, W / 4].
     """
 

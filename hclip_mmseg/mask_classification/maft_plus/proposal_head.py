@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,10 +47,28 @@ class OpenVocabMask2FormerHead(Mask2FormerHead):
         )
         self.logit_scale = nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32))
 
+    def forward(self, x: Sequence[Tensor], batch_data_samples: Sequence[Any]) -> tuple[list[Tensor], list[Tensor]]:
+        """Proposals of the decoder's layers.
+
+        Args:
+            x: the backbone's maps, [B, C, H / stride, W / stride].
+            batch_data_samples: not read.
+
+        Returns:
+            Embeddings [B, Q, embed_dim] of each layer in training, of the last one alone in inference; and mask logits
+            [B, Q, H / 4, W / 4] of each layer.
+        """
+        embed, masks = super().forward(x, batch_data_samples)
+        return [each() for each in (embed if self.training else embed[-1:])], masks
+
     def _forward_head(
         self, decoder_out: Tensor, mask_feature: Tensor, attn_mask_target_size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Embeddings [B, Q, embed_dim], mask logits [B, Q, h, w] and the next layer's attention mask."""
+    ) -> tuple[Callable[[], Tensor], Tensor, Tensor]:
+        """What embeds the proposals, their mask logits [B, Q, h, w] and the next layer's attention mask."""
         queries, masks, attention = super()._forward_head(decoder_out, mask_feature, attn_mask_target_size)
+        return partial(self._embeddings, queries, mask_feature, masks), masks, attention
+
+    def _embeddings(self, queries: Tensor, mask_feature: Tensor, masks: Tensor) -> Tensor:
         inside = self.mask_pooling_projection(mask_pooling(mask_feature, masks))
-        return self.class_embed(inside + queries), masks, attention
+        embeddings: Tensor = self.class_embed(inside + queries)
+        return embeddings

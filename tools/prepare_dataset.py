@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from hclip_mmseg.apis import launch
-from hclip_mmseg.datasets.preparation.conversion import Advance, Options
+from hclip_mmseg.datasets.preparation.processes import Advance, Options
 from hclip_mmseg.datasets.preparation.registry import PREPARATIONS, find_preparation
 
 

@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
-from hclip_mmseg.datasets.preparation.conversion import Options
+from hclip_mmseg.datasets.preparation.processes import Options
 from hclip_mmseg.datasets.preparation.registry import find_preparation
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
 from hclip_mmseg.engine.vocabulary_hook import VocabularyHook

@@ -17,7 +17,9 @@ from PIL import Image
 from scipy.io import savemat
 
 from hclip_mmseg.datasets.preparation.ade20k_index import read_index
-from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Options, Split, carry_out, is_whole
+from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, carry_out
+from hclip_mmseg.datasets.preparation.files import is_whole
+from hclip_mmseg.datasets.preparation.processes import Options
 from hclip_mmseg.datasets.preparation.registry import PREPARATIONS, find_preparation
 from hclip_mmseg.datasets.preparation.tables import FromPicture, number_table
 

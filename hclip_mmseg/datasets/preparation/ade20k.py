@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from hclip_mmseg.datasets.ade20k import ADE20K150Dataset, ADE20K847Dataset
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
 
 from .ade20k_index import read_index
-from .conversion import Conversion, LabelMap, Labels, Split, those_there
+from .conversion import Conversion, LabelMap, Split, those_there
+from .files import Labels, read_colours
 from .tables import Table, look_up, number_table
 
 NO_CLASS = ADE20K847Dataset.IGNORE
@@ -29,12 +29,7 @@ class FromColours:
 
     def __call__(self, path: Path) -> Labels:
         """Labels ``[H, W]`` of a file; raises ValueError if it is no such picture or holds unknown numbers."""
-        try:
-            colours = np.asarray(Image.open(path))
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
-            raise ValueError(f"{path} is no picture, or a truncated one: {error}") from error
-        if colours.ndim != 3 or colours.dtype != np.uint8:
-            raise ValueError(f"{path} is no colour picture, as ADE20K's annotations are")
+        colours = read_colours(path)
         return look_up(self.table, colours[..., 0].astype(np.int32) // 10 * 256 + colours[..., 1], path)
 
 

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from hclip_mmseg.datasets.label_maps import decode_label_map
+from .files import Labels, is_whole, read_colours, read_label_map, save_whole, whole
+from .processes import Options, each_chunk
 
-PNG_END = b"IEND\xaeB`\x82"
-CHUNK = 16
 SHOWN = 5
-
-Labels = NDArray[np.unsignedinteger]
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -61,6 +53,7 @@ class Conversion:
         classes: labels are 0 .. classes - 1,
         ignore: and this one, where there is one.
         lists: file -> names of pictures; written once every label map is there.
+        colours: whether label maps are written as colours, red for the lower and green for the upper 8 bits.
     """
 
     title: str
@@ -69,30 +62,13 @@ class Conversion:
     classes: int
     ignore: int | None = None
     lists: Mapping[Path, Sequence[str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a preparation is done.
-
-    Attributes:
-        check: read what was made and verify it, write nothing.
-        partial: take a part of the data set for the whole.
-        jobs: processes that work at once.
-        progress: (what is being done, how many) -> context manager that yields a function to call with numbers done.
-    """
-
-    check: bool = False
-    partial: bool = False
-    jobs: int = 1
-    progress: Callable[[str, int], object] | None = None
+    colours: bool = False
 
 
 @dataclass
 class Outcome:
-    """What came of some label maps: how many were good, what was wrong, which labels occur."""
+    """What came of some label maps: what was wrong, which labels occur."""
 
-    done: int = 0
     problems: list[str] = field(default_factory=list)
     labels: set[int] = field(default_factory=set)
 
@@ -134,45 +110,13 @@ def carry_out(conversion: Conversion, options: Options) -> list[str]:
         )
     if not options.check:
         for path, names in conversion.lists.items():
-            _write_list(path, names)
+            with whole(path) as part:
+                part.write_text("".join(f"{name}\n" for name in names))
     counts = ", ".join(f"{len(split.maps):,} in {split.name}" for split in conversion.splits)
     if checked:
         occurring = len(outcome.labels - {conversion.ignore})
         return [f"{conversion.title}: {counts}; all checked, {occurring} of {conversion.classes} labels occur"]
     return [f"{conversion.title}: {counts}; {len(todo):,} made now, {len(maps) - len(todo):,} were there"]
-
-
-def read_label_map(path: Path) -> Labels:
-    """A grey or palette PNG as labels; raises ValueError if it is none."""
-    return decode_label_map(path.read_bytes(), str(path))
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a PNG file is there to its end."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-len(PNG_END), os.SEEK_END)
-            return file.read() == PNG_END
-    except OSError:  # not there, or shorter than that
-        return False
-
-
-def save_whole(path: Path, labels: Labels) -> None:
-    """Writes a label map as a grey PNG of 8 or 16 bits, which appears under its name when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        Image.fromarray(labels).save(part, format="PNG")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _write_list(path: Path, names: Sequence[str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text("".join(f"{name}\n" for name in names))
-    os.replace(part, path)
 
 
 def verify(labels: Labels, label_map: LabelMap, classes: int, ignore: int | None) -> set[int]:
@@ -229,65 +173,41 @@ def _lists(path: Path, names: Sequence[str]) -> bool:
 
 
 def _work(conversion: Conversion, todo: Sequence[LabelMap], checked: bool, options: Options) -> Outcome:
-    convert = None if checked else conversion.convert
-    arguments = (convert, conversion.classes, conversion.ignore)
-    chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
+    work = partial(_convert_some, conversion=replace(conversion, splits=(), lists={}), checked=checked)
     total = Outcome()
-    with _progress(options, f"{conversion.title}: {'checking' if checked else 'making'}", len(todo)) as advance:
-        for outcome in _outcomes(chunks, arguments, min(options.jobs, len(chunks))):
-            total.done += outcome.done
-            total.problems += outcome.problems
-            total.labels |= outcome.labels
-            advance(outcome.done + len(outcome.problems))
+    for outcome in each_chunk(work, todo, f"{conversion.title}: {'checking' if checked else 'making'}", options):
+        total.problems += outcome.problems
+        total.labels |= outcome.labels
     return total
 
 
-def _outcomes(chunks: Sequence[Sequence[LabelMap]], arguments: tuple, jobs: int) -> Iterator[Outcome]:
-    if jobs <= 1:
-        yield from (_convert_some(chunk, *arguments) for chunk in chunks)
-        return
-    # forked processes need not import everything again
-    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
-    context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(jobs, context, initializer=_leave_interrupts_to_the_first) as pool:
-        try:
-            for future in as_completed([pool.submit(_convert_some, chunk, *arguments) for chunk in chunks]):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)  # those at work end what they have
-            raise
-
-
-def _leave_interrupts_to_the_first() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _convert_some(
-    maps: Sequence[LabelMap], convert: Callable[[Path], Labels] | None, classes: int, ignore: int | None
-) -> Outcome:
-    """Makes label maps, or without ``convert`` checks them. What is wrong with one does not stop the others."""
+def _convert_some(maps: Sequence[LabelMap], conversion: Conversion, checked: bool) -> Outcome:
+    """Makes label maps, or checks them. What is wrong with one does not stop the others."""
     outcome = Outcome()
     for one in maps:
         try:
-            labels = read_label_map(one.target) if convert is None else convert(one.source)
-            outcome.labels |= verify(labels, one, classes, ignore)
+            if checked or conversion.convert is None:
+                labels = _read_target(one.target, conversion.colours)
+            else:
+                labels = conversion.convert(one.source)
+            outcome.labels |= verify(labels, one, conversion.classes, conversion.ignore)
         except ValueError as error:
             outcome.problems.append(str(error))
             continue
-        if convert is not None:
-            save_whole(one.target, labels)
-        outcome.done += 1
+        if not checked:
+            save_whole(one.target, _as_colours(labels) if conversion.colours else labels)
     return outcome
 
 
-@contextmanager
-def _progress(options: Options, title: str, total: int) -> Iterator[Advance]:
-    if options.progress is None:
-        yield lambda count: None
-        return
-    with options.progress(title, total) as advance:
-        yield advance
+def _as_colours(labels: Labels) -> NDArray[np.uint8]:
+    return np.stack([labels % 256, labels // 256, np.zeros_like(labels)], axis=-1).astype(np.uint8)
+
+
+def _read_target(path: Path, colours: bool) -> Labels:
+    if not colours:
+        return read_label_map(path)
+    pixels = read_colours(path).astype(np.uint16)
+    return pixels[..., 0] + 256 * pixels[..., 1]
 
 
 def _first(items: Sequence[str], separator: str = ", ") -> str:

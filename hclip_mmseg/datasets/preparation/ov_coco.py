@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+from .files import whole
 
 FILES = {
     "instances_train2017_base.json": ("instances_train2017.json", "ov_coco_48"),
@@ -77,7 +78,8 @@ def prepare_ov_coco(root: str | Path) -> list[Path]:
         if source not in read:
             read = {source: _read(folder / source)}
         path = folder / "ov-coco" / name
-        _write_whole(path, keep_names(read[source], load_vocabulary(vocabulary).names))
+        with whole(path) as part:
+            part.write_text(json.dumps(keep_names(read[source], load_vocabulary(vocabulary).names)))
         written.append(path)
     return written
 
@@ -113,10 +115,3 @@ def _read(path: Path) -> dict[str, Any]:
     if lacking:
         raise ValueError(f"{path} is no COCO instances file: it lacks {', '.join(lacking)}")
     return content
-
-
-def _write_whole(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content))
-    os.replace(part, path)

@@ -10,7 +10,8 @@ from pathlib import Path
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 
 from . import ade20k, coco_stuff, ov_coco, pascal, street_scenes
-from .conversion import Conversion, Options, carry_out
+from .conversion import Conversion, carry_out
+from .processes import Options
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .conversion import Labels, read_label_map
+from .files import Labels, read_label_map
 
 Table = NDArray[np.int32]
 

@@ -1,0 +1,64 @@
+"""Pictures read as numbers; files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from hclip_mmseg.datasets.label_maps import decode_label_map
+
+PNG_END = b"IEND\xaeB`\x82"
+
+Labels = NDArray[np.unsignedinteger]
+
+
+def read_label_map(path: Path) -> Labels:
+    """A grey or palette PNG as labels; raises ValueError if it is none."""
+    return decode_label_map(path.read_bytes(), str(path))
+
+
+def read_colours(path: Path) -> NDArray[np.uint8]:
+    """A picture of at least three colours of 8 bits, ``[H, W, colours]``; raises ValueError if it is none."""
+    try:
+        colours = np.asarray(Image.open(path))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            raise
+        raise ValueError(f"{path} is no picture, or a truncated one: {error}") from error
+    if colours.ndim != 3 or colours.shape[2] < 3 or colours.dtype != np.uint8:
+        raise ValueError(f"{path} is no colour picture of 8 bits")
+    return colours
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a PNG file is there to its end."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(PNG_END), os.SEEK_END)
+            return file.read() == PNG_END
+    except OSError:  # not there, or shorter than that
+        return False
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path to write to; what was written appears as ``path`` when the block ends well, else not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def save_whole(path: Path, labels: NDArray[np.unsignedinteger]) -> None:
+    """Writes a grey PNG of 8 or 16 bits, or a coloured one of 8, whole or not at all."""
+    with whole(path) as part:
+        Image.fromarray(labels).save(part, format="PNG")

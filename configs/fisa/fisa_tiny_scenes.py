@@ -64,6 +64,7 @@ model = dict(
     criterion=dict(type="MaskClassificationLoss", num_points=1024),
     test_cfg=dict(object_threshold=0.3, overlap_threshold=0.8),
 )
+benchmark_transforms = []
 
 # minutes instead of 25k iterations, so with larger steps
 max_iters = 400

@@ -106,6 +106,33 @@ def test_a_saved_model_is_evaluated_as_in_training(run, config, tmp_path):
     assert qualities(tested) == qualities(printed)
 
 
+def test_panoptic_benchmarks_are_evaluated_by_name(run, config, tmp_path):
+    names = {"red star": "dog", "sky": "sky-other-merged"}
+    for benchmark, json_file, pictures, maps in (
+        ("coco", "annotations/panoptic_val2017.json", "val2017", "annotations/panoptic_val2017"),
+        ("ade/ADEChallengeData2016", "ade20k_panoptic_val.json", "images/validation", "ade20k_panoptic_val"),
+    ):
+        source, target = write_panoptic(tmp_path / "made" / benchmark, images=1), tmp_path / "all" / benchmark
+        content = json.loads((source / "panoptic_val.json").read_text())
+        for category in content["categories"]:
+            category["name"] = names.get(category["name"], category["name"])
+        for file in (json_file, pictures, maps):
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+        (target / json_file).write_text(json.dumps(content))
+        (source / "val").rename(target / pictures)
+        (source / "panoptic_val").rename(target / maps)
+    options = ("--data-root", tmp_path / "all", "--cfg-options", "test_dataloader.num_workers=0")
+    which = ("--benchmarks", "COCO-panoptic", "ADE20K-panoptic")
+    status, printed = script(
+        "test.py", config, run[0] / "iter_2.pth", "--work-dir", tmp_path, *which, *options, folder=tmp_path
+    )
+    assert status == 0, printed[-3000:]
+    measured = json.loads((tmp_path / "benchmarks/iter_2.json").read_text())
+    for name in which[1:]:
+        found = {key.split("/")[-1]: value for key, value in measured["measured"][name]["metrics"].items()}
+        assert {"PQ", "SQ", "RQ", "PQ_th", "PQ_st", "mIoU"} <= set(found)
+
+
 def test_pictures_are_parted_into_words(config, tmp_path):
     Image.fromarray(as_colours(scene(0)[0] * 7919)).save(tmp_path / "picture.png")
     model = tiny_fisa(noise=0)

@@ -192,7 +192,7 @@ def parse_arguments() -> argparse.Namespace:
         default=[Phase.parse(text) for text in DEFAULT_PHASES],
         help="the curriculum; sizes are multiples of 16 here",
     )
-    parser.add_argument("--lr", type=float, default=2e-3, help="peak learning rate")
+    parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--warmup", type=int, default=150, help="steps of linear warm-up")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--log-every", type=int, default=25)

@@ -1,0 +1,58 @@
+"""The tiny ConvNeXt CLIP and the script that pretrains it."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import pytest
+import torch
+
+from hclip_mmseg.clip import build_clip
+from hclip_mmseg.demo_assets.tiny_convnext import CONFIG_PATH
+from hclip_mmseg.mask_classification.maft_plus import ConvNeXtTower
+
+
+@pytest.fixture(scope="module")
+def script(repository):
+    """The pretraining script as a module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(repository / "tools"))
+        path = repository / "tools/pretrain_tiny_convnext.py"
+        spec = importlib.util.spec_from_file_location("pretrain_tiny_convnext", path)
+        module = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        yield module
+
+
+def test_pretraining_writes_a_small_checkpoint_that_open_clip_reads(script, tmp_path, monkeypatch):
+    arguments = ["x", "--work-dir", str(tmp_path), "--phases", "32:4:1-1:2", "--eval-scenes", "1", "--log-every", "1"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    script.train(script.parse_arguments())
+    checkpoint = tmp_path / "tiny_convnext.pt"
+    assert checkpoint.stat().st_size < 3e6
+    clip = build_clip(str(CONFIG_PATH), str(checkpoint), timm_trunk=True)
+    tower = ConvNeXtTower(clip.visual)
+    assert tower.strides == [4, 8, 16, 16] and tower.embed_dim == clip.text_projection.shape[1]
+    text = "\n".join(path.read_text() for path in tmp_path.glob("*.log"))
+    assert '"step": 2' in text and '"masks_train"' in text
+    script.train(script.parse_arguments())  # finished, so it does nothing more
+    assert '"event": "resume"' in (tmp_path / "tiny_convnext.log").read_text()
+
+
+def test_measuring_masks_changes_nothing_in_training(script):
+    torch.manual_seed(0)
+    model = script.Trainee().train()
+    script.mask_accuracy(model, scenes=1)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    loss, _ = script.step_loss(model, script.Batches(script.Phase.parse("32:4:1-1:1"), 0, 0)[0])
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_sizes_that_the_tower_does_not_take_are_refused(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["x", "--phases", "40:4:1-1:2"])
+    with pytest.raises(SystemExit):
+        script.parse_arguments()
+    assert "multiples of 16" in capsys.readouterr().err

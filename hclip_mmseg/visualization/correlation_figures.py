@@ -73,28 +73,28 @@ def depth_figure(image: NDArray[np.uint8], received: NDArray[np.floating], thres
     return figure
 
 
-def matrix_figure(names: Sequence[str], rows: Mapping[str, Mapping[str, NDArray[np.floating]]]) -> Figure:
-    """Matrices of cosines between classes, a row of them for each model, one colour scale for each column.
+def matrix_figure(names: Sequence[str], models: Mapping[str, Mapping[str, NDArray[np.floating]]]) -> Figure:
+    """Matrices of cosines between classes: a line for each kind on one colour scale, the models side by side.
 
     Args:
         names: of the classes.
-        rows: model -> title -> [classes, classes].
+        models: model -> kind of matrix -> [classes, classes].
     """
-    columns = list(next(iter(rows.values())))
-    side = float(np.clip(0.14 * len(names), 3.2, 9))
-    figure = Figure(figsize=(side * len(columns) + 1, side * len(rows) + 0.8), layout="constrained")
-    axes = figure.subplots(len(rows), len(columns), squeeze=False)
-    for column, title in enumerate(columns):
-        every = [np.asarray(of_model[title]) for of_model in rows.values()]
+    kinds = list(next(iter(models.values())))
+    side = float(np.clip(0.14 * len(names), 3.6, 9))
+    figure = Figure(figsize=(side * len(models) + 1.5, (side + 0.4) * len(kinds)), layout="constrained")
+    axes = figure.subplots(len(kinds), len(models), squeeze=False)
+    for line, kind in zip(axes, kinds, strict=True):
+        every = [np.asarray(of_model[kind]) for of_model in models.values()]
         limits = dict(vmin=min(matrix.min() for matrix in every), vmax=max(matrix.max() for matrix in every))
-        for axis, model, matrix in zip(axes[:, column], rows, every, strict=True):
+        for axis, model, matrix in zip(line, models, every, strict=True):
             shown = axis.imshow(matrix, cmap="viridis", **limits)
-            axis.set_title(f"{model}: {title}, diagonal above the rest by {contrast(matrix):.3f}", fontsize=8)
+            axis.set_title(f"{model}: {kind}\ndiagonal above the rest by {contrast(matrix):.3f}", fontsize=8)
             axis.set_xticks([])
             axis.set_yticks([])
-            if column == 0 and len(names) <= MOST_NAMES:
-                axis.set_yticks(range(len(names)), names, fontsize=5)
-        figure.colorbar(shown, ax=axes[:, column], shrink=0.6)
+        if len(names) <= MOST_NAMES:
+            line[0].set_yticks(range(len(names)), names, fontsize=5)
+        figure.colorbar(shown, ax=line, shrink=0.8)
     return figure
 
 

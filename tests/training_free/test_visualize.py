@@ -135,7 +135,7 @@ def test_figures(tmp_path):
     # panels: 2 points x (picture + 2 maps); 7 blocks in rows of 6 and the curve; 2 matrices and their scale
     panels = {name: [axis for axis in figure.axes if axis.images or axis.lines] for name, figure in figures.items()}
     assert [len(panels[name]) for name in ("points", "depth")] == [6, 8]
-    assert "tuned: text, diagonal above the rest by 1.000" in [axis.get_title() for axis in panels["matrix"]]
+    assert "tuned: text\ndiagonal above the rest by 1.000" in [axis.get_title() for axis in panels["matrix"]]
     share = panels["depth"][-1].lines[0].get_ydata()
     block = np.random.default_rng(2).random((7, 6, 8))[3]
     assert share[3] == pytest.approx(100 * block[block >= 0.9].sum() / block.sum())

@@ -57,6 +57,9 @@ def main() -> None:
     keep_freed_memory()
     with launch.clear_errors():
         cfg = launch.load_config(args)
+        for option, folder in (("--out", args.out), ("--show-dir", args.show_dir)):
+            if folder:
+                launch.check_writable(folder, option)
         if args.benchmarks:
             use_benchmarks(cfg, args.checkpoint, args.benchmarks, args.data_root, args.cfg_options)
         if args.checkpoint:

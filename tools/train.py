@@ -10,7 +10,8 @@ from pathlib import Path
 if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmengine.runner import find_latest_checkpoint
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, find_latest_checkpoint
 
 from hclip_mmseg.apis import checks, launch, record
 from hclip_mmseg.apis.memory import keep_freed_memory
@@ -43,13 +44,18 @@ def main() -> None:
             cfg.resume, cfg.load_from = True, None
             latest = find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
             if latest is not None:
-                checks.find_checkpoint(latest)
+                checks.check_resumable(latest)
         elif args.resume:
+            checks.check_resumable(args.resume)
             cfg.resume, cfg.load_from = True, str(checks.find_checkpoint(args.resume))
         elif cfg.get("load_from"):
             cfg.load_from = str(checks.find_checkpoint(cfg.load_from))
         launch.distribute(cfg)
         runner = launch.build_trainer(cfg)
+        if cfg.get("load_from") and isinstance(runner, Runner):
+            check = checks.check_fits if cfg.get("resume") else checks.check_start
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            check(model, checks.read_state_dict(cfg.load_from), cfg.load_from)
         launch.read_data(runner, "train", "val")
     record.write_record(runner)
     runner.train()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
-from mmseg.registry import DATASETS
+from mmseg.registry import DATASETS, OPTIMIZERS
 from open_clip.pretrained import get_pretrained_cfg
 from torch import Tensor, nn
 
@@ -32,7 +33,10 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
 
     Raises:
         FileNotFoundError: listing every thing that is missing, where it was looked for, and how to get it.
+        ValueError: if training asks for an unknown optimizer.
     """
+    if "train" in splits:
+        _check_optimizer(cfg)
     missing = [*_missing_weights(cfg.model)]
     for split in splits:
         for dataset in innermost_datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
@@ -40,6 +44,14 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
     if missing:
         listed = "".join(f"\n  - {problem}" for problem in missing)
         raise FileNotFoundError(f"this run cannot start:{listed}")
+
+
+def _check_optimizer(cfg: Config) -> None:
+    kind = ((cfg.get("optim_wrapper") or {}).get("optimizer") or {}).get("type")
+    if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
+        near = get_close_matches(kind, OPTIMIZERS.parent.module_dict, n=1, cutoff=0.4)
+        hint = f"; did you mean '{near[0]}'?" if near else ""
+        raise ValueError(f"optim_wrapper.optimizer.type is '{kind}', and there is no such optimizer{hint}")
 
 
 def take_clip_from_checkpoint(cfg: Config) -> None:
@@ -127,7 +139,7 @@ def find_checkpoint(path: str | Path) -> Path:
     if not zipfile.is_zipfile(found):  # torch has written zip archives since 1.6; a cut one has no directory
         try:
             torch.load(found, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 (what is no pickle fails in any way)
             size = found.stat().st_size
             raise ValueError(f"{found} ({size:,} bytes) is no checkpoint, or a truncated one") from error
     return found
@@ -178,6 +190,46 @@ def check_fits(model: nn.Module, state: Mapping[str, Tensor], source: str | Path
         problems.append(f"it has {len(extra)} tensors that the model does not ({_first(extra)})")
     if problems:
         raise ValueError(f"the checkpoint {source} does not fit the model: {'; '.join(problems)}")
+
+
+def check_start(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Check that training can start from a state dict, which may lack parts, such as adapters, and have others.
+
+    Raises:
+        ValueError: if tensors of the same name have other shapes, or no name is the model's.
+    """
+    expected = model.state_dict()
+    common = [name for name in expected if name in state]
+    wrong = [
+        f"{name} is {list(state[name].shape)} there and {list(expected[name].shape)} in the model"
+        for name in common
+        if state[name].shape != expected[name].shape
+    ]
+    if not common:
+        raise ValueError(
+            f"load_from {source} has none of the model's tensors (it has {_first(list(state))}; the model has "
+            f"{_first(list(expected))})"
+        )
+    if wrong:
+        raise ValueError(
+            f"load_from {source}: {len(wrong)} tensors have another shape ({_first(wrong)}): is it of another CLIP?"
+        )
+
+
+def check_resumable(path: str | Path) -> None:
+    """Check that a checkpoint says where its training stood.
+
+    Raises:
+        FileNotFoundError, ValueError: as `find_checkpoint`, or if it holds a model alone.
+    """
+    found = find_checkpoint(path)
+    loaded = CheckpointLoader.load_checkpoint(str(found), map_location="cpu", logger="silent")
+    lacks = [key for key in ("meta", "message_hub", "optimizer") if key not in loaded]
+    if lacks:
+        raise ValueError(
+            f"training cannot be resumed from {found}: it lacks {', '.join(lacks)}; to start from its weights set "
+            f"--cfg-options load_from={path}"
+        )
 
 
 def _first(items: Sequence[str], count: int = 2) -> str:

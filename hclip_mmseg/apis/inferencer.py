@@ -63,7 +63,7 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
             belong together.
     """
     if not isinstance(config, Config):
-        config = read_config(config)
+        config = read_config(config, ["model"])
     config = config.copy()
     if checkpoint is not None:
         checks.take_clip_from_checkpoint(config)
@@ -95,9 +95,7 @@ class OpenVocabInferencer(PictureInferencer[Segmentation]):
         FileNotFoundError, ValueError: see `build_model`.
     """
 
-    def __init__(
-        self, config: str | Path | Config, checkpoint: str | Path | None = None, device: str = "auto"
-    ) -> None:
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None, device: str = "auto") -> None:
         super().__init__(build_model(config, checkpoint), device)
 
     def answer(self, source: str, image: NDArray[np.uint8], *, scores: bool = False) -> Segmentation:

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,10 +30,29 @@ def clear_errors() -> Iterator[None]:
     """End the program with one message and exit code 2 where an input is missing or wrong."""
     try:
         yield
-    except (FileNotFoundError, ValueError, KeyError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, TypeError) and "argument" not in str(error):  # not of a config's unknown setting
+            raise
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"error: {text}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+class SettingAction(DictAction):
+    """MMEngine's reading of ``KEY=VALUE ...``, with one line on what is no such pair."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        """See ``argparse.Action``."""
+        for value in values:
+            if "=" not in value:
+                parser.error(f"{option_string} takes settings KEY=VALUE, not '{value}'")
+        super().__call__(parser, namespace, values, option_string)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +62,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=SettingAction,
         metavar="KEY=VALUE",
         help="replace settings of the config; lists as key=a,b or key='[a,b]', nested key='[(a,b),(c,d)]'",
     )
@@ -51,32 +70,86 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
 
-def read_config(path: str | Path) -> Config:
+def read_config(path: str | Path, parts: Sequence[str] = ()) -> Config:
     """The config in a file, looked for from the working directory, then from the project's folder.
 
+    Args:
+        path: of the file.
+        parts: what it must have, such as 'model'.
+
     Raises:
-        FileNotFoundError: if there is no such config.
+        FileNotFoundError: if there is no such config, or one that it is built on is missing.
+        ValueError: if it is no config, imports what is not there, or lacks a part.
     """
     found = locate(path)
-    if found is None:
+    if found is None or found.is_dir():
         raise FileNotFoundError(f"no config {path}: looked for at {looked_in(path)}")
-    return Config.fromfile(found)
+    try:
+        cfg = Config.fromfile(found)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"the config {found} is built on {error.filename}, which is missing") from error
+    except SyntaxError as error:
+        raise ValueError(f"the config {found} is no Python: {error.msg}, line {error.lineno}") from error
+    except ImportError as error:
+        raise ValueError(f"the config {found} imports what cannot be imported: {error}") from error
+    except OSError as error:  # of another kind of file
+        raise ValueError(f"{found} is no config: {error}") from error
+    for part in parts:
+        if part not in cfg:
+            raise ValueError(f"the config {found} has no '{part}'")
+    return cfg
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """The config that the arguments describe.
 
     Raises:
-        FileNotFoundError: if there is no such config.
+        FileNotFoundError, ValueError: see `read_config`, or if the work directory cannot be one.
         KeyError: if an option goes into a part that the config does not have.
     """
-    cfg = read_config(args.config)
+    cfg = read_config(args.config, ["model"])
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
+    check_writable(cfg.work_dir, "--work-dir")
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     return cfg
+
+
+def check_writable(folder: str | Path, option: str) -> None:
+    """Check that results can be written into a folder, which may have to be made.
+
+    Args:
+        folder: its path.
+        option: of the command line, for the message.
+
+    Raises:
+        ValueError: if it is a file, lies in one, or is closed to this user.
+    """
+    path = Path(folder).absolute()
+    existing = next(place for place in (path, *path.parents) if place.exists())
+    if not existing.is_dir():
+        raise ValueError(f"{option} {folder}: {existing} is a file, not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ValueError(f"{option} {folder}: {existing} cannot be written to")
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of a name; 'auto' is a GPU where there is one.
+
+    Raises:
+        ValueError: if there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"no device '{name}': use cpu, cuda, cuda:1 ... or auto") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"no device '{name}': torch sees {torch.cuda.device_count()} GPUs here; use cpu or auto")
+    return device
 
 
 def distribute(cfg: Config) -> None:

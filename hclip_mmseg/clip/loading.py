@@ -81,7 +81,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError, UnpicklingError) as error:
         raise ValueError(
             f"cannot read the CLIP weights {path.absolute()} ({path.stat().st_size:,} bytes): the file is "
-            f"truncated or of another kind; download it again. ({type(error).__name__}: {error})"
+            f"truncated or of another kind; download it again ({type(error).__name__})"
         ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else {}
     state = {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}

@@ -17,6 +17,7 @@ from hclip_mmseg.datasets.labels import label_outside
 from hclip_mmseg.evaluation.seen_names import seen_in_training
 
 NO_CLASS = 65535  # above every label
+IOU_METRICS = ("mIoU", "mDice", "mFscore")
 
 
 @METRICS.register_module()
@@ -35,6 +36,9 @@ class OpenVocabIoUMetric(IoUMetric):
             those that the dataset's metainfo lists under 'held_out'; where it lists none, no such means are given.
         kwargs: see ``mmseg.evaluation.IoUMetric``.
 
+    Raises:
+        ValueError: if ``iou_metrics`` are not among mIoU, mDice and mFscore.
+
     Attributes:
         class_results: after an evaluation, for every class ``name``, ``seen`` (None where that is not known), ``IoU``
             and ``Acc`` in percent (None where nothing was to be found) and ``pixels``, how many its labels have.
@@ -42,6 +46,10 @@ class OpenVocabIoUMetric(IoUMetric):
 
     def __init__(self, seen_classes: Sequence[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        unknown = {self.metrics} if isinstance(self.metrics, str) else set(self.metrics)
+        unknown -= set(IOU_METRICS)
+        if unknown:
+            raise ValueError(f"iou_metrics knows {', '.join(IOU_METRICS)}, not {', '.join(sorted(unknown))}")
         self.seen_classes = None if seen_classes is None else tuple(seen_classes)
         self.class_results: list[dict[str, Any]] = []
 

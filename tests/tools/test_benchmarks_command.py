@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import json
-import runpy
-import sys
 
 import numpy as np
 import pytest
@@ -22,7 +19,6 @@ from hclip_mmseg.datasets.benchmarks import BENCHMARKS, Benchmark
 
 ANIMALS = ("person", "car", "dog", "grass", "axolotl")  # the tiny config trains on the first four
 THINGS = ("bicycle", "tree", "lighthouse")
-NUMBER = itertools.count()
 
 DATASET = """
 test_dataloader = dict(
@@ -84,23 +80,14 @@ def write_pictures(folder, classes, ignored, count=3):
 
 
 @pytest.fixture
-def run(config, checkpoint, data, repository, monkeypatch, capsys):
-    """Runs tools/test.py in this process; returns exit code, output and errors."""
+def run(config, checkpoint, data, run_here, experiment):
+    """Runs tools/test.py on benchmarks; returns exit code, output and errors."""
 
     def run_test(*arguments, model=checkpoint, config=config, options=()):
-        path = repository / "tools/test.py"
-        argv = [path, config, model, "--data-root", data, "--work-dir", data.parent / "work", *arguments]
-        argv += ["--cfg-options", f"experiment_name=benchmarks{next(NUMBER)}", *options]
-        monkeypatch.setattr(sys, "argv", [str(part) for part in argv])
-        capsys.readouterr()
-        try:
-            runpy.run_path(str(path), run_name="__main__")
-        except SystemExit as ended:
-            code = ended.code
-        else:
-            code = 0
-        out, errors = capsys.readouterr()
-        return code, out, errors
+        return run_here(
+            "test", config, model, "--data-root", data, "--work-dir", data.parent / "work", *arguments,
+            "--cfg-options", experiment(), *options,
+        )  # fmt: skip
 
     return run_test
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from .benchmarks import available_vocabularies, load_vocabulary
@@ -52,7 +53,7 @@ def read_names(source: str | Path) -> tuple[str, ...]:
 
     Raises:
         FileNotFoundError: if the source looks like a file and there is none.
-        ValueError: if the names are not a vocabulary; see `check_names`.
+        ValueError: if the names are not a vocabulary, see `check_names`, or one text is nearly the name of a list.
     """
     text = str(source).strip()
     path = Path(text)
@@ -60,6 +61,9 @@ def read_names(source: str | Path) -> tuple[str, ...]:
         return _read_file(path)
     if text in available_vocabularies():
         return load_vocabulary(text).titles
+    near = get_close_matches(text, available_vocabularies(), n=1, cutoff=0.8) if "_" in text else []
+    if near:
+        raise ValueError(f"no vocabulary '{text}'; did you mean '{near[0]}'?")
     return check_names(text.split(",") if text else ())
 
 

@@ -13,7 +13,7 @@ THINGS = len(load_vocabulary("coco_object_80"))
 HOW_TO_GET = (
     "COCO-Stuff 164k: unpack train2017.zip and val2017.zip (images.cocodataset.org/zips) into images/, "
     "stuffthingmaps_trainval2017.zip (calvin.inf.ed.ac.uk, COCO-Stuff) into annotations/, and run "
-    "python tools/prepare_dataset.py coco-stuff --root on the folder"
+    "python tools/prepare_dataset.py coco-stuff --root data/coco_stuff164k"
 )
 
 

@@ -31,7 +31,7 @@ def test_missing_files_are_named_with_their_sources(name, weights, repository, t
     assert f"{repository / 'nowhere' / weights}" in message
     assert "https://openaipublic.azureedge.net/clip/models/" in message and message.count(weights) >= 3
     assert f"{tmp_path / 'nowhere/coco'}" in message
-    assert "coco_stuff164k.py" in message
+    assert "python tools/prepare_dataset.py coco-stuff --root" in message
 
 
 def test_a_missing_folder_of_the_data_is_named(config, coco_stuff, tmp_path):

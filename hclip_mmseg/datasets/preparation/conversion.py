@@ -106,7 +106,7 @@ def carry_out(conversion: Conversion, options: Options) -> list[str]:
     if outcome.problems:
         raise ValueError(
             f"{len(outcome.problems)} of {len(todo)} label maps of {conversion.title} are not as they should be, the "
-            f"others are good and stay:\n  {_first(outcome.problems, separator=chr(10) + '  ')}"
+            f"others are good and stay:\n  {first(outcome.problems, separator=chr(10) + '  ')}"
         )
     if not options.check:
         for path, names in conversion.lists.items():
@@ -160,12 +160,10 @@ def _verify_files(conversion: Conversion, maps: Sequence[LabelMap], check: bool)
         str(path) for path, names in conversion.lists.items() if check and path.is_file() and not _lists(path, names)
     ]
     if stale:
-        raise ValueError(
-            f"{_first(stale)} lists other pictures than there are; run it without --check to write it anew"
-        )
+        raise ValueError(f"{first(stale)} lists other pictures than there are; run it without --check to write it anew")
     if missing:
         hint = "; run it without --check to make label maps" if check else ""
-        raise FileNotFoundError(f"{len(missing)} files of {conversion.title} are missing: {_first(missing)}{hint}")
+        raise FileNotFoundError(f"{len(missing)} files of {conversion.title} are missing: {first(missing)}{hint}")
 
 
 def _lists(path: Path, names: Sequence[str]) -> bool:
@@ -210,5 +208,6 @@ def _read_target(path: Path, colours: bool) -> Labels:
     return pixels[..., 0] + 256 * pixels[..., 1]
 
 
-def _first(items: Sequence[str], separator: str = ", ") -> str:
+def first(items: Sequence[str], separator: str = ", ") -> str:
+    """Some of a list, as a message says it."""
     return separator.join(items[:SHOWN]) + (f"{separator}and {len(items) - SHOWN} more" if len(items) > SHOWN else "")

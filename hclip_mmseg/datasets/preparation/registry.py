@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 
-from . import ade20k, coco_stuff, ov_coco, pascal, street_scenes
+from . import ade20k, coco_stuff, ov_coco, panoptic, pascal, street_scenes
 from .conversion import Conversion, carry_out
 from .processes import Options
 
@@ -77,6 +77,21 @@ PREPARATIONS = {
             "mapillary",
             "{training,validation}/{images,v1.2/labels} of version 2.0; only checked",
             partial(_convert, street_scenes.mapillary),
+        ),
+        Preparation(
+            "coco-panoptic",
+            "annotations/panoptic_{train,val}2017.json and folders of the same names; only checked",
+            panoptic.coco_panoptic,
+        ),
+        Preparation(
+            "ade20k-panoptic",
+            "ADEChallengeData2016: images, annotations, annotations_instance, each with training and validation",
+            panoptic.ade20k_panoptic,
+        ),
+        Preparation(
+            "mapillary-panoptic",
+            "{training,validation}/v1.2/panoptic of version 2.0; only checked",
+            panoptic.mapillary_panoptic,
         ),
         Preparation("ov-coco", "annotations/instances_{train,val}2017.json", _ov_coco),
     )

@@ -1,0 +1,241 @@
+"""Panoptic annotation in COCO's form: made for ADE20K, checked for all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+
+from .ade20k import SCENE_PICTURES
+from .conversion import Conversion, LabelMap, Split, carry_out, first, those_there
+from .files import Labels, read_colours, read_label_map, whole
+from .processes import Options, each_chunk
+
+# fmt: off
+THINGS = (
+    7, 8, 10, 12, 14, 15, 18, 19, 20, 22, 23, 24, 27, 30, 31, 32, 33, 35, 36, 37, 38, 39, 41, 42, 43, 44, 45, 47, 49,
+    50, 53, 55, 56, 57, 58, 62, 64, 65, 66, 67, 69, 70, 71, 72, 73, 74, 75, 76, 78, 80, 81, 82, 83, 85, 86, 87, 88,
+    89, 90, 92, 93, 95, 97, 98, 102, 103, 104, 107, 108, 110, 111, 112, 115, 116, 118, 119, 120, 121, 123, 124, 125,
+    126, 127, 129, 130, 132, 133, 134, 135, 136, 137, 138, 139, 142, 143, 144, 146, 147, 148, 149,
+)
+# fmt: on
+"""Those of ADE20K's 150 classes that have instances, whose files number them in this order, from 1."""
+CLASSES = 150
+SPLITS = {"training": "train", "validation": "val"}
+HOW_TO_GET = (
+    "ADE20K panoptic: unpack ADEChallengeData2016.zip (data.csail.mit.edu/places/ADEchallenge) and in its folder "
+    "annotations_instance.tar (sceneparsing.csail.mit.edu/data/ChallengeData2017)"
+)
+COCO_HOW_TO_GET = (
+    "COCO panoptic: unpack panoptic_annotations_trainval2017.zip (images.cocodataset.org/annotations), and the two zip "
+    "files in it into annotations/"
+)
+MAPILLARY_HOW_TO_GET = "Mapillary Vistas 2.0 (mapillary.com/dataset/vistas): unpack it into data/mapillary"
+COCO_PICTURES = {"train2017": 118_287, "val2017": 5_000}
+MAPILLARY_PICTURES = {"training": 18_000, "validation": 2_000}
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """An annotation file, the folder of its label maps, and how many pictures it should have."""
+
+    file: Path
+    folder: Path
+    expected: int
+
+
+@dataclass(frozen=True)
+class SegmentIds:
+    """Ids of ADE20K's segments: 256 (class + 1), to which a thing's number in the picture is added; 0 for void.
+
+    Attributes:
+        instances: the folder ``annotations_instance``.
+    """
+
+    instances: Path
+
+    def __call__(self, path: Path) -> Labels:
+        """Ids ``[H, W]`` from a semantic label map and the instances' file of the same name.
+
+        Raises:
+            ValueError: if one of them cannot be read, they differ in size, or hold numbers that are no class.
+        """
+        semantic = read_label_map(path)
+        instances = self.instances / path.parent.name / path.name
+        colours = read_colours(instances)
+        if colours.shape[:2] != semantic.shape:
+            raise ValueError(f"{instances} is not of the size of {path}")
+        kind, number = colours[..., 0], colours[..., 1].astype(np.int32)
+        if semantic.max() > CLASSES:
+            raise ValueError(f"{path} has the label {semantic.max()}; 0 to {CLASSES} are ADE20K's")
+        if kind.max() > len(THINGS) or (kind[number > 0] == 0).any():
+            raise ValueError(f"{instances} has things of no kind, or of more than {len(THINGS)} kinds")
+        thing = np.array([0, *(label + 1 for label in THINGS)])
+        stuff = np.arange(CLASSES + 1)
+        stuff[thing] = 0
+        return np.where(number > 0, 256 * thing[kind] + number, 256 * stuff[semantic]).astype(np.uint16)
+
+
+def ade20k_panoptic(root: Path, options: Options) -> list[str]:
+    """Writes ``ade20k_panoptic_{train,val}`` and the JSON files of the same names into ADEChallengeData2016, or checks.
+
+    Things are drawn over stuff; things that only the semantic label map holds are void.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`~.conversion.carry_out`.
+    """
+    instances = root / "annotations_instance"
+    if not instances.is_dir():
+        raise FileNotFoundError(f"no folder {instances}. {HOW_TO_GET}")
+    splits = []
+    for name, expected in SCENE_PICTURES.items():
+        target, source = root / f"ade20k_panoptic_{SPLITS[name]}", root / "annotations" / name
+        pictures = sorted((root / "images" / name).glob("*.jpg"))
+        maps = [LabelMap(one, source / f"{one.stem}.png", target / f"{one.stem}.png") for one in pictures]
+        splits.append(Split(name, expected, maps))
+    splits = those_there(splits, root / "images", HOW_TO_GET)
+    missing = [
+        str(path)
+        for split in splits
+        for path in (instances / split.name / one.target.name for one in split.maps)
+        if not path.is_file()
+    ]
+    if missing:
+        raise FileNotFoundError(f"{len(missing)} files of instances are missing: {first(missing)}")
+    lines = carry_out(
+        Conversion("ADE20K panoptic", splits, SegmentIds(instances), 256 * (CLASSES + 1), colours=True), options
+    )
+    for split in splits:
+        folder = root / f"ade20k_panoptic_{SPLITS[split.name]}"
+        if options.check:
+            lines += check_annotation(Annotation(folder.with_suffix(".json"), folder, split.expected), options)
+        else:
+            _write_annotation(folder.with_suffix(".json"), split.maps, options)
+    return lines
+
+
+def segments(ids: NDArray[np.integer]) -> list[dict[str, Any]]:
+    """What COCO's form says of the segments in a map of :class:`SegmentIds` ``[H, W]``."""
+    from scipy.ndimage import find_objects
+
+    found, places = np.unique(ids, return_inverse=True)
+    places = places.reshape(ids.shape)
+    areas = np.bincount(places.ravel())
+    return [
+        dict(
+            id=int(one),
+            category_id=int(one) // 256 - 1,
+            area=int(area),
+            bbox=[columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
+            iscrowd=0,
+        )
+        for one, area, (rows, columns) in zip(found, areas, find_objects(places + 1), strict=True)
+        if one > 0
+    ]
+
+
+def coco_panoptic(root: Path, options: Options) -> list[str]:
+    """Checks COCO's panoptic annotation, which is read as it is; see :func:`check_annotation`."""
+    folders = {root / f"annotations/panoptic_{split}": expected for split, expected in COCO_PICTURES.items()}
+    files = [Annotation(folder.with_suffix(".json"), folder, expected) for folder, expected in folders.items()]
+    return _check_those_there(files, COCO_HOW_TO_GET, options)
+
+
+def mapillary_panoptic(root: Path, options: Options) -> list[str]:
+    """Checks Mapillary Vistas' panoptic annotation of version 1.2, which is read as it is."""
+    folders = {root / split / "v1.2/panoptic": expected for split, expected in MAPILLARY_PICTURES.items()}
+    files = [Annotation(folder / "panoptic_2018.json", folder, expected) for folder, expected in folders.items()]
+    return _check_those_there(files, MAPILLARY_HOW_TO_GET, options)
+
+
+def check_annotation(annotation: Annotation, options: Options) -> list[str]:
+    """Compares an annotation file with all its label maps.
+
+    Returns:
+        What was found, in a line.
+
+    Raises:
+        FileNotFoundError: if the file or label maps are not there.
+        ValueError: if the file is not in COCO's form or has another number of pictures than the official one; or, in
+            the end, if label maps do not match it: how many, and the first of them.
+    """
+    file = annotation.file
+    if not file.is_file():
+        raise FileNotFoundError(f"no {file}; run it without --check to make it")
+    try:
+        content = json.loads(file.read_text())
+        sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+        entries = [
+            dict(
+                seg_map_path=str(annotation.folder / one["file_name"]),
+                segments_info=one["segments_info"],
+                height=sizes[one["image_id"]][0],
+                width=sizes[one["image_id"]][1],
+            )
+            for one in content["annotations"]
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is no panoptic annotation in COCO's form, or is truncated: {error!r}") from error
+    if len(entries) != annotation.expected and not options.partial:
+        raise ValueError(
+            f"{file} has {len(entries):,} pictures, not {annotation.expected:,}; --partial takes it as it is"
+        )
+    missing = [entry["seg_map_path"] for entry in entries if not Path(entry["seg_map_path"]).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{len(missing)} label maps of {file} are missing: {first(missing)}")
+    problems = [one for some in each_chunk(_compare, entries, f"{file.name}: checking", options) for one in some]
+    if problems:
+        raise ValueError(f"{len(problems)} of {len(entries)} label maps do not match {file}: {first(problems)}")
+    return [f"{file.name}: {len(entries):,} pictures; all label maps match it"]
+
+
+def _check_those_there(annotations: Sequence[Annotation], how_to_get: str, options: Options) -> list[str]:
+    there = [one for one in annotations if one.file.is_file()]
+    if not there:
+        raise FileNotFoundError(f"no {' and no '.join(str(one.file) for one in annotations)}. {how_to_get}")
+    return [line for one in there for line in check_annotation(one, options)]
+
+
+def _compare(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    # MMDetection, which others need not wait for
+    from hclip_mmseg.mask_classification.panoptic_dataset import check_segments
+
+    problems = []
+    for entry in entries:
+        try:
+            check_segments(entry)
+        except ValueError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _write_annotation(file: Path, maps: Sequence[LabelMap], options: Options) -> None:
+    names = load_vocabulary("ade20k_150").names
+    described = {
+        picture.name: (size, found)
+        for some in each_chunk(_describe, maps, f"{file.name}: making", options)
+        for picture, size, found in some
+    }
+    images, annotations = [], []
+    for number, one in enumerate(maps, 1):
+        (height, width), found = described[one.picture.name]
+        images.append(dict(id=number, file_name=one.picture.name, height=height, width=width))
+        annotations.append(dict(image_id=number, file_name=one.target.name, segments_info=found))
+    categories = [dict(id=label, name=name, isthing=int(label in THINGS)) for label, name in enumerate(names)]
+    with whole(file) as part:
+        part.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
+
+
+def _describe(maps: Sequence[LabelMap]) -> list[tuple[Path, tuple[int, int], list[dict[str, Any]]]]:
+    described = []
+    for one in maps:
+        colours = read_colours(one.target).astype(np.int32)
+        described.append((one.picture, colours.shape[:2], segments(colours[..., 0] + 256 * colours[..., 1])))
+    return described

@@ -57,9 +57,15 @@ class OpenVocabIoUMetric(IoUMetric):
         """Adds the samples of one batch.
 
         Raises:
-            ValueError: if a label is outside the dataset's classes: which label, in which file.
+            ValueError: if a label is outside the dataset's classes: which label, in which file; or if label maps of
+                more than 8 bits are to be written to ``output_dir``.
         """
         classes = len(self.dataset_meta["classes"])
+        if self.output_dir and classes > 255:
+            raise ValueError(
+                f"output_dir of the metric writes 8 bits, too few for {classes} classes; LabelMapHook writes 16, which "
+                "tools/test.py --out DIR turns on"
+            )
         data_samples = [self._folded(sample) for sample in data_samples]
         for sample in data_samples:
             if "gt_sem_seg" not in sample:

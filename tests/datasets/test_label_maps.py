@@ -12,6 +12,7 @@ from PIL import Image
 from tiny_models import tiny_segmentor
 
 from hclip_mmseg.datasets.label_maps import LoadLabelMap, decode_label_map, label_table
+from hclip_mmseg.evaluation import OpenVocabIoUMetric
 from hclip_mmseg.models.losses import AllClassesBCELoss
 from hclip_mmseg.visualization import draw_overlay
 from hclip_mmseg.visualization.label_maps import write_label_map
@@ -139,6 +140,13 @@ def test_the_label_of_no_class_is_none_of_many():
     with torch.no_grad():
         found = model.eval().predict(torch.zeros(1, 3, 64, 64))[0]
     assert (found.pred_sem_seg.data == 65535).all()
+
+
+def test_a_metric_does_not_cut_many_classes_to_8_bits(tmp_path):
+    metric = OpenVocabIoUMetric(output_dir=str(tmp_path / "maps"))
+    metric.dataset_meta = dict(classes=tuple(map(str, range(300))))
+    with pytest.raises(ValueError, match="writes 8 bits, too few for 300 classes.*--out DIR"):
+        metric.process({}, [])
 
 
 def test_class_255_is_drawn_and_65535_is_not():

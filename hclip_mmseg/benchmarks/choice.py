@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,6 +20,7 @@ from hclip_mmseg.datasets.benchmarks import BENCHMARKS, Benchmark
 ALL, FOUND = "all", "found"
 DATA = "data"  # the folder that the benchmarks' configs expect their data in
 PARTS = ("test_dataloader", "test_evaluator")
+DATA_KEYS = ("type", "data_root", "ann_file", "data_prefix")
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def ready(
     benchmarks: Sequence[Benchmark],
     data_root: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
-    transforms: Sequence[Mapping[str, Any]] = (),
+    wishes: Mapping[str, Any] | None = None,
 ) -> tuple[ReadyBenchmark, ...]:
     """Benchmarks with their settings; every picture's label map is known to be there.
 
@@ -118,8 +120,10 @@ def ready(
         data_root: see :func:`choose`.
         options: settings that replace those of every benchmark, such as {'test_dataloader.num_workers': 8};
             of others than ``test_dataloader`` and ``test_evaluator`` no notice is taken.
-        transforms: what the model wants done to a picture once it is loaded, before its labels are, such as a
-            ``Resize``; left out of pipelines that have a transform of the same type.
+        wishes: a model's config. Its ``test_dataloader`` and ``test_evaluator`` hold for the benchmark that has the
+            same data. Its ``benchmark_pipeline`` takes the place of other benchmarks' pipelines. Its
+            ``benchmark_transforms``, such as a ``Resize``, are done to a picture once it is loaded, before its labels
+            are, unless the pipeline has a transform of the same type.
 
     Raises:
         FileNotFoundError: listing every benchmark whose data is missing or not prepared, and what to do.
@@ -134,24 +138,35 @@ def ready(
     for benchmark in benchmarks:
         cfg = Config.fromfile(benchmark.config_path)
         cfg.merge_from_dict(options)
-        chosen.append(_read(benchmark, cfg, root_of(benchmark, data_root)[0], transforms))
+        chosen.append(_read(benchmark, cfg, root_of(benchmark, data_root)[0], wishes or {}))
         _check_pictures(chosen[-1])
     return tuple(chosen)
 
 
-def _read(
-    benchmark: Benchmark, cfg: Config, root: Path | None, transforms: Sequence[Mapping[str, Any]]
-) -> ReadyBenchmark:
+def _read(benchmark: Benchmark, cfg: Config, root: Path | None, wishes: Mapping[str, Any]) -> ReadyBenchmark:
     dataloader, evaluator = (cfg.to_dict()[part] for part in PARTS)
-    for dataset in innermost_datasets(dataloader["dataset"]):
-        pipeline = dataset["pipeline"]
-        kinds = {step["type"] for step in pipeline}
-        dataset["pipeline"] = [*pipeline[:1], *(one for one in transforms if one["type"] not in kinds), *pipeline[1:]]
+    if has_data_of(wishes, dataloader):
+        dataloader, evaluator = (copy.deepcopy(wishes[part]) for part in PARTS)
+    else:
+        for dataset in innermost_datasets(dataloader["dataset"]):
+            dataset["pipeline"] = _pipeline(dataset["pipeline"], wishes)
     if not dataloader.get("num_workers"):
         dataloader["persistent_workers"] = False  # torch refuses them where there are none
     settings = dict(dataset=dataloader["dataset"], evaluator=evaluator)
     place = (Path(benchmark.data_root).as_posix(), str(root))
     return ReadyBenchmark(benchmark, _moved(dataloader, *place), _moved(evaluator, *place), settings)
+
+
+def has_data_of(wishes: Mapping[str, Any], dataloader: Mapping[str, Any]) -> bool:
+    """Whether the ``test_dataloader`` of a model's config reads the data that another reads."""
+    own = (wishes.get(PARTS[0]) or {}).get("dataset") or {}
+    return own.get("type") is not None and all(own.get(key) == dataloader["dataset"].get(key) for key in DATA_KEYS)
+
+
+def _pipeline(pipeline: Sequence[dict[str, Any]], wishes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    load, *rest = wishes.get("benchmark_pipeline") or pipeline
+    kinds = {step["type"] for step in rest}
+    return [load, *(one for one in wishes.get("benchmark_transforms") or () if one["type"] not in kinds), *rest]
 
 
 def _moved(settings: Any, old: str, new: str) -> Any:

@@ -13,7 +13,7 @@ from torch import nn
 
 from hclip_mmseg.apis.checks import find_checkpoint, innermost_datasets
 from hclip_mmseg.apis.paths import locate
-from hclip_mmseg.benchmarks.choice import ReadyBenchmark, choose, ready
+from hclip_mmseg.benchmarks.choice import ReadyBenchmark, choose, has_data_of, ready
 from hclip_mmseg.benchmarks.results import Results, settings_of, sha256_of
 
 
@@ -27,7 +27,7 @@ def use_benchmarks(
     """Make benchmarks the test of a config.
 
     Args:
-        cfg: a config as its file has it; it is changed in place. It may have ``benchmark_transforms``, see
+        cfg: a config as its file has it; it is changed in place. What it may say about benchmarks, see
             :func:`~hclip_mmseg.benchmarks.choice.ready`.
         checkpoint: what will be evaluated; None is CLIP's own weights, for a model without training. Results go to
             ``<work_dir>/benchmarks/<its name>.json`` and so on; that folder becomes the work_dir, so that a training's
@@ -43,8 +43,7 @@ def use_benchmarks(
         KeyError, ValueError, FileNotFoundError: see :mod:`hclip_mmseg.benchmarks.choice`, and
             :class:`~hclip_mmseg.benchmarks.results.Results` for results of another model.
     """
-    transforms = cfg.to_dict().get("benchmark_transforms", ())
-    chosen = ready(choose(words, data_root), data_root, options, transforms)
+    chosen = ready(choose(words, data_root), data_root, options, cfg.to_dict())
     weights, file = _weights(cfg, checkpoint)
     about = dict(
         config=str(cfg.filename),
@@ -85,9 +84,9 @@ def use_benchmarks(
 def _paper_of(cfg: Config, chosen: Sequence[ReadyBenchmark]) -> dict[str, Any]:
     """The config's entry on the paper; figures without a heading, ``printed``, are those of its own test data."""
     paper = dict(cfg.to_dict().get("paper") or {})
-    own = ((cfg.to_dict().get("test_dataloader") or {}).get("dataset") or {}).get("type")
+    own = [one.name for one in chosen if has_data_of(cfg.to_dict(), one.settings)]
     for metric, figure in paper.pop("printed", {}).items():
-        paper[metric] = {one.name: figure for one in chosen if one.dataloader["dataset"].get("type") == own}
+        paper[metric] = dict.fromkeys(own, figure)
     return paper
 
 

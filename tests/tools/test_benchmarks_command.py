@@ -274,16 +274,31 @@ def test_several_processes_measure_what_one_does(run, data, config, checkpoint, 
         assert two["measured"][name]["classes"] == one["measured"][name]["classes"]
 
 
-def test_what_a_model_wants_done_to_pictures_is_done_unless_the_benchmark_does_it(data):
+def pipeline_of(data, **wishes):
+    return ready(choose(["Animals"]), data, wishes=wishes)[0].dataloader["dataset"]["pipeline"]
+
+
+def test_what_a_model_wants_done_to_pictures(data):
     resize = dict(type="Resize", scale=(40, 32), keep_ratio=False)
-    once = ready(choose(["Animals"]), data, transforms=[resize])[0].dataloader["dataset"]["pipeline"]
-    assert [step["type"] for step in once] == ["LoadImageFromFile", "Resize", "LoadAnnotations", "PackSegInputs"]
-    image, labels = loaded(once, data / "animals")
+    pipeline = pipeline_of(data, benchmark_transforms=[resize])
+    assert [step["type"] for step in pipeline] == ["LoadImageFromFile", "Resize", "LoadAnnotations", "PackSegInputs"]
+    image, labels = loaded(pipeline, data / "animals")
     assert image == (3, 32, 40) and labels == (1, 64, 80), "labels keep their size"
-    of_its_own = dict(type="Resize", scale=(16, 16), keep_ratio=False)
-    options = {"test_dataloader.dataset.pipeline": [once[0], of_its_own, *once[2:]]}
-    kept = ready(choose(["Animals"]), data, options, [resize])[0].dataloader["dataset"]["pipeline"]
-    assert [step.get("scale") for step in kept] == [None, (16, 16), None, None]
+
+    of_its_own = [pipeline[0], dict(resize, scale=(16, 16)), *pipeline[2:]]
+    both = pipeline_of(data, benchmark_pipeline=of_its_own, benchmark_transforms=[resize])
+    assert [step.get("scale") for step in both] == [None, (16, 16), None, None], "one Resize is enough"
+
+
+def test_the_config_s_own_settings_hold_for_its_own_data(data):
+    benchmark = Config.fromfile(BENCHMARKS["Animals"].config_path).to_dict()
+    own = dict(benchmark["test_dataloader"], batch_size=3)
+    evaluator = dict(type="OpenVocabIoUMetric", iou_metrics=["mDice"])
+    wishes = dict(test_dataloader=own, test_evaluator=evaluator, benchmark_pipeline=[dict(type="LoadImageFromFile")])
+    animals, things = ready(choose(["Animals", "Things"]), data, wishes=wishes)
+    assert animals.dataloader["batch_size"] == 3 and animals.evaluator == evaluator
+    assert animals.dataloader["dataset"]["data_root"] == str(data / "animals")
+    assert things.dataloader["batch_size"] == 1 and len(things.dataloader["dataset"]["pipeline"]) == 1
 
 
 def loaded(pipeline, folder):

@@ -29,3 +29,4 @@ clip_pipeline = [
     dict(type="CLIPCrop", size=224),
     dict(type="PackSegInputs", meta_keys=("img_path", "seg_map_path", "ori_shape", "img_shape", "clip_crop")),
 ]
+benchmark_pipeline = clip_pipeline  # of tools/test.py --benchmarks

@@ -9,3 +9,4 @@ clip_pipeline = [
     dict(type="CLIPCrop", size=336),
     dict(type="PackSegInputs", meta_keys=("img_path", "seg_map_path", "ori_shape", "img_shape", "clip_crop")),
 ]
+benchmark_pipeline = clip_pipeline  # of tools/test.py --benchmarks

@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.utils import import_modules_from_strings
 from mmseg.registry import MODELS
 
 ROWS = {
@@ -49,3 +50,16 @@ def test_sizes_and_forms(repository, name, form):
     if form == "PublishedLayer":
         assert model.cdt.layers[0].panoptic == ("panoptic" in name)
     assert 4 * config.train_dataloader.batch_size == config.auto_scale_lr.base_batch_size
+
+
+@pytest.mark.parametrize("row", ["baseline", "cdt", "rc", "maft-plus"])
+def test_rows_on_the_scenes_are_the_same_rows(repository, row):
+    config = Config.fromfile(repository / f"configs/maft_plus/{row}_tiny_scenes.py")
+    import_modules_from_strings(**config.custom_imports)
+    config.model.backbone.clip.update(pretrained=None, model=str(repository / config.model.backbone.clip.model))
+    init_default_scope(config.default_scope)
+    with torch.device("meta"):
+        model = MODELS.build(config.model)
+    trained = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == ROWS[row]
+    assert model.backbone.image_tower.strides == [4, 8, 16, 16]

@@ -103,7 +103,7 @@ def markdown(
         f"{metric.title} in percent, mean ± standard deviation over the seeds. Trained: adapters and relations,",
         "positional embeddings, decoder and detector left out; half: numbers of orthogonal blocks counted half. The",
         "step is the median with its data, the memory the process's peak, the drift the mean relative change of the",
-        f"hyperspherical energy. The last column is the H-CLIP paper's ({metric.printed}): not measured here.",
+        f"hyperspherical energy. The last column is the paper's ({metric.printed}): not measured here.",
         "",
         "| row | seeds | trained | half | train names | held-out names | s a step | GiB | drift image (%) "
         "| drift text (%) | paper |",

@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--show-dir", metavar="DIR", help="write pictures with the words there")
     parser.add_argument("--show", action="store_true", help="show the pictures in a window")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds that a window stays (2)")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def draw_pictures(cfg: Config, args: argparse.Namespace) -> None:
@@ -61,7 +61,7 @@ def main() -> None:
             if folder:
                 launch.check_writable(folder, option)
         if args.benchmarks:
-            use_benchmarks(cfg, args.checkpoint, args.benchmarks, args.data_root, args.cfg_options)
+            use_benchmarks(cfg, args.checkpoint or None, args.benchmarks, args.data_root, args.cfg_options)
         if args.checkpoint:
             checks.take_clip_from_checkpoint(cfg)
         elif not is_training_free(cfg.model):

@@ -152,3 +152,10 @@ def test_labels_outside_the_classes_are_named(script, run_here, experiment, tiny
     arguments = [tiny_config, *([checkpoint] if script == "test" else []), "--work-dir", tmp_path / "work"]
     with pytest.raises(ValueError, match=rf"label 200 in {root}/.*_labelTrainIds.png is outside"):
         run_here(script, *arguments, "--cfg-options", *settings)
+
+
+def test_the_checkpoint_may_stand_behind_options(refused, tiny_config, tmp_path):
+    error = refused("test", tiny_config, "--work-dir", tmp_path / "work", "absent.pth")
+    assert error.startswith("no checkpoint absent.pth")
+    error = refused("test", tiny_config, "--work-dir", tmp_path / "work")
+    assert "is a model that is trained: give the checkpoint" in error

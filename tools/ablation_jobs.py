@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -83,7 +84,8 @@ def job_config(table: Config, job: Job, settings: Settings) -> Config:
     """The config of a run.
 
     Args:
-        table: has ``base``, the path of a config, and ``rows``, each with ``backbone``, settings to replace.
+        table: has ``base``, the path of a config, and ``rows``, each with ``backbone``, settings of the backbone to
+            replace, and ``model`` (optional), the same of the model.
         job: which run.
         settings: what all runs share.
 
@@ -92,8 +94,10 @@ def job_config(table: Config, job: Job, settings: Settings) -> Config:
         ValueError: if the run is shorter than one iteration, or its learning rate cannot be searched.
     """
     cfg = launch.read_config(table.base)
-    for key, value in table.rows[job.row].backbone.to_dict().items():
-        cfg.model.backbone[key] = value  # update() would merge the rows' adapter into the base's
+    row = table.rows[job.row]
+    for part, changes in ((cfg.model, row.get("model", {})), (cfg.model.backbone, row.backbone)):
+        for key, value in copy.deepcopy(dict(changes)).items():
+            part[key] = value  # update() would merge the rows' adapter into the base's
     if settings.options:
         cfg.merge_from_dict(dict(settings.options))
     iterations = settings.max_iters

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
-from tiny_maft_plus import tiny_maft_plus
+from tiny_maft_plus import batch, tiny_maft_plus
 
 import hclip_mmseg.mask_classification  # noqa: F401  registers its transforms
 
@@ -40,3 +40,44 @@ def test_semantic_label_maps_train_a_mask_for_every_class(repository, coco_stuff
     losses = model(**data, mode="loss")
     assert all(torch.isfinite(loss) for loss in losses.values())
     sum(losses.values()).backward()
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)  # of the sampled points
+    sum(model.loss(*batch()).values()).backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def test_stages_computed_again_have_the_same_gradients():
+    plain, again = tiny_maft_plus(), tiny_maft_plus(backbone=dict(checkpoint_stages=True))
+    again.load_state_dict(plain.state_dict())
+    expected, found = gradients(plain), gradients(again)
+    assert expected.keys() == found.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, msg=name)
+
+
+def test_mixed_precision_has_nearly_the_same_losses():
+    model = tiny_maft_plus(cdt=dict(type="semantic"), rc=dict(type="published"))
+    torch.manual_seed(0)
+    expected = model.loss(*batch())
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model.loss(*batch())
+    for name in ("loss_mask_aware", "loss_rc"):
+        assert found[name].dtype == torch.float32
+        torch.testing.assert_close(found[name], expected[name], atol=0.02, rtol=0.05)
+
+
+def test_steps_bring_scores_nearer_to_overlaps():
+    model = tiny_maft_plus()
+    tuned = [p for name, p in model.named_parameters() if p.requires_grad and name.startswith(("backbone.", "cdt."))]
+    optimizer = torch.optim.AdamW(tuned, lr=1e-3)
+    losses = []
+    for _ in range(10):
+        optimizer.zero_grad()
+        found = model.loss(*batch())
+        (found["loss_mask_aware"] + found["loss_rc"]).backward()
+        optimizer.step()
+        losses.append(found["loss_mask_aware"].item())
+    assert losses[-1] < 0.8 * losses[0]

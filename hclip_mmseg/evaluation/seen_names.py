@@ -41,9 +41,10 @@ def seen_in_training(names: Sequence[str], training_names: Sequence[str]) -> NDA
     """Which classes have a name, or a synonym, that a training class has too.
 
     Two names are the same in spite of case, hyphens and spaces ("dining table", "diningtable"), of COCO-Stuff's
-    endings ("sky-other", "sky"), and for the few pairs in ``OTHER_NAMES`` ("aeroplane", "airplane"). Nothing is known
-    of classes that are parts, kinds or wholes of each other: "wall" is seen for "wall-other", "armchair" is unseen
-    though "chair" is seen.
+    endings ("sky-other", "sky"), and for the few pairs in ``OTHER_NAMES`` ("aeroplane", "airplane"). A synonym that is
+    the first name of another class does not count ("dog" of "andiron, firedog, dog"). Nothing is known of classes that
+    are parts, kinds or wholes of each other: "wall" is seen for "wall-other", "armchair" is unseen though "chair" is
+    seen.
 
     Args:
         names: of the classes; synonyms of a class follow behind commas.
@@ -52,5 +53,12 @@ def seen_in_training(names: Sequence[str], training_names: Sequence[str]) -> NDA
     Returns:
         ``bool [len(names)]``.
     """
-    training = {common_form(synonym) for name in training_names for synonym in name.split(",")}
-    return np.array([any(common_form(synonym) in training for synonym in name.split(",")) for name in names], bool)
+    training = {form for name in training_names for form in _forms(name)}
+    forms = [_forms(name) for name in names]
+    first = {of_class[0] for of_class in forms}
+    seen = [any(form in training for form in (own, *(set(others) - first))) for own, *others in forms]
+    return np.array(seen, bool)
+
+
+def _forms(name: str) -> list[str]:
+    return [common_form(synonym) for synonym in name.split(",")]

@@ -167,6 +167,18 @@ def test_names_of_seen_classes(name, seen):
     assert seen_in_training([name], training).tolist() == [seen]
 
 
+def test_a_synonym_that_is_another_class_does_not_count():
+    names = (
+        "andiron, firedog, dog",
+        "dog, domestic dog",
+        "screen, monitor",
+        "screen, canvas",
+        "fireplug, fire hydrant",
+    )
+    seen = seen_in_training(names, ("dog", "fire hydrant", "screen"))
+    assert seen.tolist() == [False, True, True, True, True]
+
+
 def test_every_training_class_is_seen():
     from hclip_mmseg.datasets.vocabularies import load_vocabulary
 

@@ -43,14 +43,14 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=300, max_per_img=100)),
 )
 
-max_iters = 600
+max_iters = 480
 optim_wrapper = dict(
     type="OptimWrapper",
     optimizer=dict(type="AdamW", lr=1e-3, betas=(0.9, 0.999), weight_decay=1e-4),
     clip_grad=dict(max_norm=1.0, norm_type=2),
     paramwise_cfg=dict(
         custom_keys={
-            "backbone.adapter": dict(lr_mult=1.0),
+            "backbone.adapter": dict(lr_mult=0.3),
             "backbone.image_tower": dict(lr_mult=0.1),
             "backbone.text_tower": dict(lr_mult=0.1),
         }

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from benchmark_rows.row import Row, Step
+from hclip_mmseg.mask_classification import semantic_labels
 from hclip_mmseg.mask_classification.fisa import FISACLIP
 
 TESTS = Path(__file__).resolve().parents[2] / "tests"
@@ -65,6 +66,16 @@ def _embeddings(clip, form, images, masks, text):
     return direct_fisa.embeddings(clip, images, adapted, text)
 
 
+def label(form: str, device: str, names: int, proposals: int = 100) -> Step:
+    """The labels of a picture of 480 x 640 from scored masks; the direct form holds every name's map at once."""
+    torch.manual_seed(0)
+    scores = torch.randn(proposals, names, device=device).mul(5).softmax(dim=-1)
+    masks = torch.rand(proposals, 480, 640, device=device)
+    if form == "ours":
+        return lambda: semantic_labels(scores, masks)
+    return lambda: torch.einsum("qt,qhw->thw", scores, masks).argmax(dim=0)
+
+
 ROWS = (
     *(
         Row(f"fisa-names-{names}", partial(embed, names=names), plot=(("FISA: names", names),))
@@ -76,4 +87,5 @@ ROWS = (
     ),
     Row("fisa-vitl14-896", partial(embed, model="ViT-L-14-336", size=896)),
     Row("fisa-train-133", train, training=True),
+    *(Row(f"fisa-labels-{names}", partial(label, names=names)) for names in (150, 847)),
 )

@@ -83,8 +83,8 @@ def _missing_weights(model: Mapping[str, Any]) -> Iterator[str]:
 def _how_to_get(clip: Mapping[str, Any]) -> str:
     name = clip.get("model")
     url = get_pretrained_cfg(name, "openai").get("url") if isinstance(name, str) else None
-    if not url:
-        return ""
+    if not url or Path(url).name != Path(str(clip.get("pretrained"))).name:
+        return ""  # other weights than OpenAI's
     other = "set model.backbone.clip.pretrained=openai to let open_clip download it"
     return f"Get it from {url}, or {other}"
 

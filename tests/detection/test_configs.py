@@ -11,7 +11,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from hclip_mmseg.apis import checks
+from hclip_mmseg.apis import checks, paths
 
 ROWS = {"frozen": (21.6, 36.4), "clim": (25.7, 42.5), "lora": (24.4, 41.5), "hclip": (25.1, 42.9)}
 
@@ -62,3 +62,12 @@ def test_what_is_trained(config, row):
     assert model.roi_head.bbox_head.fc_reg.out_features == 4, "boxes are class-agnostic"
     assert model.roi_head.bbox_head.background.shape == (1, 512)
     assert len(model.roi_head.base_names) == 48
+
+
+def test_missing_weights_are_not_called_openais(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(paths, "PROJECT_ROOT", tmp_path)
+    for row, hint in (("clim", False), ("frozen", True)):
+        with pytest.raises(FileNotFoundError, match="CLIP's weights") as raised:
+            checks.check_run(config(row), [])
+        assert ("openaipublic" in str(raised.value)) == hint

@@ -131,7 +131,7 @@ def test_a_checkpoint_without_its_relations_is_refused():
 
 
 def test_other_checkpoints_are_refused():
-    with pytest.raises(ValueError, match="no checkpoint of CAT-Seg, H-CLIP, .* or CLIP.*its first parameters are conv1"):
+    with pytest.raises(ValueError, match="no checkpoint of CAT-Seg, .* or CLIP.*its first parameters are conv1"):
         to_ours({"model": {"conv1.weight": torch.zeros(1)}})
     published = to_published({"state_dict": tiny_segmentor().state_dict()})["model"]
     published[PREDICTOR + "transformer.extra.weight"] = torch.zeros(1)

@@ -16,7 +16,9 @@ default_hooks = dict(
 )
 custom_hooks = [dict(type="mmseg.VocabularyHook")]
 
-visualizer = dict(type="mmseg.OpenVocabVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer")
+visualizer = dict(
+    type="mmseg.OpenVocabPanopticVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer"
+)
 log_processor = dict(by_epoch=False)
 log_level = "INFO"
 

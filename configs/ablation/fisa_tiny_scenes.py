@@ -1,7 +1,7 @@
 """The rows of FISA's main ablation on the embedded tiny CLIP and its scenes, for tools/ablate.py.
 
-Each row is `base` with another `model.backbone`. The proposals are those of configs/fisa/proposals_tiny_scenes.py, which
-has to be trained first; all rows and seeds share them.
+Each row is `base` with another `model.backbone`. The proposals are those of configs/fisa/proposals_tiny_scenes.py,
+which has to be trained first; all rows and seeds share them.
 """
 
 base = "configs/fisa/fisa_tiny_scenes.py"

@@ -16,6 +16,7 @@ from hclip_mmseg.mask_classification.panoptic_dataset import (
 )
 from hclip_mmseg.mask_classification.panoptic_metric import OpenVocabPanopticMetric, ScenePanopticMetric
 from hclip_mmseg.mask_classification.scene_masks import MasksFromLabels, ScenePanopticDataset
+from hclip_mmseg.mask_classification.visualizer import OpenVocabPanopticVisualizer
 
 __all__ = [
     "LoadPanopticSegments",
@@ -27,6 +28,7 @@ __all__ = [
     "ScenePanopticMetric",
     "OpenVocabPanopticDataset",
     "OpenVocabPanopticMetric",
+    "OpenVocabPanopticVisualizer",
     "SynonymTable",
     "check_segments",
     "class_logits",

@@ -66,14 +66,7 @@ class OpenVocabVisualizer(SegLocalVisualizer):
         """
         pictures = [image] if with_image or data_sample is None else []
         if data_sample is not None:
-            classes = self.dataset_meta.get("classes") or ()
-            words = data_sample.metainfo.get("vocabulary") or classes
-            if draw_gt and "gt_sem_seg" in data_sample:
-                truth = data_sample.gt_sem_seg
-                pictures.append(self._draw(image, truth, classes, with_labels, "ground truth"))
-            if draw_pred and "pred_sem_seg" in data_sample:
-                prediction = data_sample.pred_sem_seg
-                pictures.append(self._draw(image, prediction, words, with_labels, "prediction"))
+            pictures += self.drawings(image, data_sample, draw_gt, draw_pred, with_labels)
         drawn = beside(*(pictures or [image]))
         if show:
             self.show(drawn, win_name=name, wait_time=wait_time)
@@ -82,6 +75,19 @@ class OpenVocabVisualizer(SegLocalVisualizer):
         else:
             Path(out_file).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(drawn).save(out_file)
+
+    def drawings(
+        self, image: NDArray[np.uint8], sample: SegDataSample, draw_gt: bool, draw_pred: bool, legend: bool
+    ) -> list[NDArray[np.uint8]]:
+        """Ground truth and prediction, what is there of them, over the picture."""
+        classes = self.dataset_meta.get("classes") or ()
+        words = sample.metainfo.get("vocabulary") or classes
+        found = []
+        if draw_gt and "gt_sem_seg" in sample:
+            found.append(self._draw(image, sample.gt_sem_seg, classes, legend, "ground truth"))
+        if draw_pred and "pred_sem_seg" in sample:
+            found.append(self._draw(image, sample.pred_sem_seg, words, legend, "prediction"))
+        return found
 
     def _draw(
         self, image: NDArray[np.uint8], labels: PixelData, names: tuple[str, ...], legend: bool, title: str

@@ -101,9 +101,14 @@ def test_trains_what_is_named_and_evaluates(run):
 
 def test_a_saved_model_is_evaluated_as_in_training(run, config, tmp_path):
     folder, printed = run
-    status, tested = script("test.py", config, folder / "iter_2.pth", "--work-dir", tmp_path, folder=tmp_path)
+    written = ("--show-dir", tmp_path / "drawn", "--out", tmp_path / "maps")
+    options = (folder / "iter_2.pth", "--work-dir", tmp_path, *written)
+    status, tested = script("test.py", config, *options, folder=tmp_path)
     assert status == 0, tested[-3000:]
     assert qualities(tested) == qualities(printed)
+    assert len(list((tmp_path / "drawn").rglob("*.png"))) == 3
+    maps = [np.asarray(Image.open(path)) for path in (tmp_path / "maps").glob("*.png")]
+    assert len(maps) == 3 and all(one.shape == (64, 80) and one.max() < 4 for one in maps)
 
 
 def test_panoptic_benchmarks_are_evaluated_by_name(run, config, tmp_path):

@@ -43,7 +43,8 @@ class MasksFromLabels(BaseTransform):
     ``gt_bboxes_labels``, ``gt_ignore_flags``.
 
     Args:
-        agnostic: whether names are left out: all masks have label 0, and what gets none label 1 in ``gt_seg_map``.
+        agnostic: whether backgrounds are masks beside the objects, and all that is told of a mask is whether it is a
+            thing (0) or stuff (1): for proposals that know no names.
     """
 
     def __init__(self, agnostic: bool = False) -> None:
@@ -52,14 +53,15 @@ class MasksFromLabels(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """See the class."""
         labels = results["gt_seg_map"]
-        wanted = results.get("thing_labels", range(IGNORED))
-        found = [label for label in np.unique(labels).tolist() if label in wanted]
+        present = [label for label in np.unique(labels).tolist() if label != IGNORED]
+        things = results.get("thing_labels", present)
+        found = present if self.agnostic else [label for label in present if label in things]
         masks = np.array([labels == label for label in found], np.uint8).reshape(-1, *labels.shape)
+        if self.agnostic:
+            found = [0 if label in things else 1 for label in found]
+            results["gt_seg_map"] = np.full_like(labels, IGNORED)
         results["gt_masks"] = BitmapMasks(masks, *labels.shape)
         results["gt_bboxes"] = results["gt_masks"].get_bboxes(HorizontalBoxes)
-        results["gt_bboxes_labels"] = np.zeros(len(found), np.int64) if self.agnostic else np.array(found, np.int64)
+        results["gt_bboxes_labels"] = np.array(found, np.int64)
         results["gt_ignore_flags"] = np.zeros(len(found), bool)
-        if self.agnostic:
-            stuff = (labels != IGNORED) & ~np.isin(labels, results["thing_labels"])
-            results["gt_seg_map"] = np.where(labels == IGNORED, labels, stuff.astype(labels.dtype))
         return results

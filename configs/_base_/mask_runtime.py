@@ -14,7 +14,7 @@ default_hooks = dict(
     sampler_seed=dict(type="DistSamplerSeedHook"),
     visualization=dict(type="mmseg.OpenVocabVisualizationHook"),
 )
-custom_hooks = [dict(type="mmseg.VocabularyHook")]
+custom_hooks = [dict(type="mmseg.VocabularyHook"), dict(type="mmseg.IterationSeedHook")]
 
 visualizer = dict(
     type="mmseg.OpenVocabPanopticVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer"

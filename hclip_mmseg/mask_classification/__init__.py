@@ -7,6 +7,7 @@ both methods extend.
 
 from hclip_mmseg.mask_classification.classification import MaskClasses, SynonymTable, class_logits, class_scores
 from hclip_mmseg.mask_classification.inference import instances, panoptic_ids, semantic_labels, semantic_scores
+from hclip_mmseg.mask_classification.iteration_seed_hook import IterationSeedHook
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
 from hclip_mmseg.mask_classification.mask_loss import MaskClassificationLoss
 from hclip_mmseg.mask_classification.panoptic_dataset import (
@@ -19,6 +20,7 @@ from hclip_mmseg.mask_classification.scene_masks import MasksFromLabels, ScenePa
 from hclip_mmseg.mask_classification.visualizer import OpenVocabPanopticVisualizer
 
 __all__ = [
+    "IterationSeedHook",
     "LoadPanopticSegments",
     "MaskClassificationLoss",
     "MaskClasses",

@@ -99,6 +99,22 @@ def test_trains_what_is_named_and_evaluates(run):
     assert all(torch.equal(second[f"generator.{name}"], tensor) for name, tensor in proposals.items())
 
 
+def test_resuming_is_no_interruption(run, config, tmp_path):
+    folder, _ = run
+    options = (
+        "--work-dir",
+        tmp_path,
+        "--resume",
+        folder / "iter_1.pth",
+        "--cfg-options",
+        "val_dataloader.num_workers=0",
+    )
+    status, printed = script("train.py", config, *options, folder=tmp_path)
+    assert status == 0, printed[-3000:]
+    whole, resumed = weights_of(folder / "iter_2.pth"), weights_of(tmp_path / "iter_2.pth")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def test_a_saved_model_is_evaluated_as_in_training(run, config, tmp_path):
     folder, printed = run
     written = ("--show-dir", tmp_path / "drawn", "--out", tmp_path / "maps")

@@ -85,6 +85,18 @@ def test_losses_are_matched_pairs_with_their_weights():
     assert float(found["loss_dice"]) == pytest.approx(5 * dice / 4, rel=1e-2)
 
 
+def test_mixed_precision_gives_nearly_the_same_losses():
+    model = tiny_fisa(train_generator=True)
+    images = pictures()
+    found = []
+    for mixed in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            found.append(step(model, images))
+    for name, value in found[0].items():
+        assert float(found[1][name].detach()) == pytest.approx(float(value.detach()), rel=0.1), name
+
+
 def test_an_image_without_targets_trains_void_alone():
     model = tiny_fisa()
     losses = step(model, pictures(1), empty=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 
 from hclip_mmseg.compat.panoptic_api import PQStat, ensure_panopticapi, id2rgb, rgb2id
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.engine import VocabularyHook
 from hclip_mmseg.mask_classification import OpenVocabPanopticDataset, OpenVocabPanopticMetric, ScenePanopticMetric
 
 NAMES = tuple(category["name"] for category in CATEGORIES)
@@ -226,3 +228,19 @@ def test_the_pixels_of_a_scenes_label_are_a_segment():
     found = {key.removeprefix("coco_panoptic/"): value for key, value in metric.evaluate(1).items()}
     assert found["PQ_seen"] == pytest.approx(100 * (1 / 1.5 + 1) / 2) and found["PQ_unseen"] == 0
     assert found["PQ"] == pytest.approx(100 * (1 / 1.5 + 1 + 0) / 3) and found["SQ_st"] == pytest.approx(100)
+
+
+def test_a_model_is_asked_for_the_words_and_told_what_is_counted(root):
+    rewrite(root, lambda content: content["categories"][1].update(name="tv"))
+    rewrite(root, lambda content: content["categories"][3].update(name="sky-other-merged"))
+    found = dataset(root, vocabulary="coco_panoptic_133")
+    asked = {}
+    model = SimpleNamespace(set_vocabulary=lambda names, things: asked.update(names=names, things=things))
+    loader = SimpleNamespace(dataset=found)
+    VocabularyHook().before_train(SimpleNamespace(model=model, train_dataloader=loader))
+    assert asked == dict(names=("cat", "tv, television", "grass", "sky"), things=["cat", "tv, television"])
+
+
+def test_words_are_known_before_the_file_is_read(root):
+    found = dataset(root, vocabulary="coco_panoptic_133", lazy_init=True)
+    assert len(found.metainfo["vocabulary"]) == 133 and "tv, television" in found.metainfo["vocabulary"]

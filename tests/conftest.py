@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mmengine.registry import init_default_scope
 
 from hclip_mmseg.apis.memory import keep_freed_memory
 
@@ -20,6 +21,12 @@ def configs_as_they_come() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("yapf.yapflib.yapf_api.FormatCode", lambda text, **options: (text, True))
         yield
+
+
+@pytest.fixture(autouse=True)
+def the_scope_of_mmseg() -> None:
+    """Where types of configs are looked for first: a test that needs MMDetection's must not decide it for the next."""
+    init_default_scope("mmseg")
 
 
 @pytest.fixture(scope="session")

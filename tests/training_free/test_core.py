@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import literal
+import direct_cliptrase as literal
 import numpy as np
 import pytest
 import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 from html.parser import HTMLParser
 
-import literal
+import direct_cliptrase as literal
 import numpy as np
 import pytest
 import torch

@@ -88,7 +88,7 @@ def test_the_peak_counts_what_a_step_holds_in_passing():
     run = subprocess.run([sys.executable, "-c", HOLDS_64_MIB_MORE], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     peaks = json.loads(run.stdout.splitlines()[-1])
-    assert peaks["direct"] - peaks["ours"] == pytest.approx(63, abs=4)
+    assert peaks["direct"] - peaks["ours"] > 60  # or twice as much, where freed memory does not fit the next step
 
 
 def test_slow_steps_are_repeated_less_and_bf16_is_ours_alone(steps):

@@ -1,5 +1,6 @@
 """What tests of several folders share."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from mmengine.registry import init_default_scope
 from hclip_mmseg.apis.memory import keep_freed_memory
 
 keep_freed_memory()
+# loggers of earlier runs may still hold streams that pytest closed; that is no error of the run under test
+logging.raiseExceptions = False
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "tests"))  # for miniature.py

@@ -4,58 +4,13 @@ To train on it, say in the model's config that 65535 is the label of no class:
 ``model = dict(data_preprocessor=dict(seg_pad_val=65535), decode_head=dict(ignore_index=65535))``.
 """
 
-dataset_type = "mmseg.ADE20K847Dataset"
-data_root = "data/ade/ADE20K_2021_17_01"
-crop_size = (384, 384)
-# label maps lie as the pixels are stored, whatever a camera noted on how it was held
-load_picture = dict(type="LoadImageFromFile", color_type="color_ignore_orientation")
-ignore_index = 65535  # 255 is a class
+_base_ = ["./many_classes_384x384.py"]
 
-train_pipeline = [
-    dict(type="mmseg.SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one
-    load_picture,
-    dict(type="mmseg.LoadLabelMap"),
-    dict(type="mmseg.ResizeShortestEdge", scale=384, max_size=2560),
-    dict(type="mmseg.RandomCrop", crop_size=crop_size, cat_max_ratio=1.0, ignore_index=ignore_index),
-    dict(type="mmseg.PhotoMetricDistortion"),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="Pad", size=crop_size, pad_val=dict(img=0, seg=ignore_index)),
-    dict(type="mmseg.PackSegInputs"),
-]
-# the segmentor itself makes the sizes that it looks at
-test_pipeline = [
-    load_picture,
-    dict(type="mmseg.LoadLabelMap"),
-    dict(type="mmseg.PackSegInputs"),
-]
-
-train_dataloader = dict(
-    batch_size=4,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="mmseg.ReplayableSampler", shuffle=True),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file="labels_847/training.txt",
-        data_prefix=dict(img_path="images/ADE", seg_map_path="labels_847"),
-        pipeline=train_pipeline,
-    ),
+pictures = dict(
+    type="mmseg.ADE20K847Dataset",
+    data_root="data/ade/ADE20K_2021_17_01",
+    data_prefix=dict(img_path="images/ADE", seg_map_path="labels_847"),
 )
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file="labels_847/validation.txt",
-        data_prefix=dict(img_path="images/ADE", seg_map_path="labels_847"),
-        pipeline=test_pipeline,
-    ),
-)
+train_dataloader = dict(dataset=dict(ann_file="labels_847/training.txt", **pictures))
+val_dataloader = dict(dataset=dict(ann_file="labels_847/validation.txt", **pictures))
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type="mmseg.OpenVocabIoUMetric", iou_metrics=["mIoU"], ignore_index=ignore_index)
-test_evaluator = val_evaluator

@@ -1,37 +1,12 @@
 """ADE20K panoptic, validation: 100 things and 50 stuff, their words as ADE20K gives them."""
 
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(1333, 800), keep_ratio=True),
-    dict(type="mmseg.LoadPanopticSegments"),
-    dict(
-        type="PackDetInputs",
-        meta_keys=(
-            "img_id",
-            "img_path",
-            "ori_shape",
-            "img_shape",
-            "scale_factor",
-            "seg_map_path",
-            "segments_info",
-        ),
-    ),
-]
+_base_ = ["./whole_panoptic.py"]
+
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
-        type="mmseg.OpenVocabPanopticDataset",
         data_root="data/ade/ADEChallengeData2016",
         ann_file="ade20k_panoptic_val.json",
         data_prefix=dict(img="images/validation/", seg="ade20k_panoptic_val/"),
-        test_mode=True,
-        pipeline=test_pipeline,
     ),
 )
-# PQ of panoptic, mIoU of semantic results
-test_evaluator = [dict(type="mmseg.OpenVocabPanopticMetric"), dict(type="SemSegMetric", iou_metrics=["mIoU"])]
-test_cfg = dict(type="TestLoop")
-val_dataloader, val_evaluator, val_cfg = test_dataloader, test_evaluator, dict(type="ValLoop")
+val_dataloader = test_dataloader

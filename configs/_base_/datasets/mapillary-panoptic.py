@@ -1,38 +1,13 @@
 """Mapillary Vistas 1.2 panoptic, validation: 37 things and 28 stuff."""
 
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(1333, 800), keep_ratio=True),
-    dict(type="mmseg.LoadPanopticSegments"),
-    dict(
-        type="PackDetInputs",
-        meta_keys=(
-            "img_id",
-            "img_path",
-            "ori_shape",
-            "img_shape",
-            "scale_factor",
-            "seg_map_path",
-            "segments_info",
-        ),
-    ),
-]
+_base_ = ["./whole_panoptic.py"]
+
 test_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
-        type="mmseg.OpenVocabPanopticDataset",
         vocabulary="mapillary_panoptic_65",
         data_root="data/mapillary",
         ann_file="validation/v1.2/panoptic/panoptic_2018.json",
         data_prefix=dict(img="validation/images/", seg="validation/v1.2/panoptic/"),
-        test_mode=True,
-        pipeline=test_pipeline,
     ),
 )
-# PQ of panoptic, mIoU of semantic results
-test_evaluator = [dict(type="mmseg.OpenVocabPanopticMetric"), dict(type="SemSegMetric", iou_metrics=["mIoU"])]
-test_cfg = dict(type="TestLoop")
-val_dataloader, val_evaluator, val_cfg = test_dataloader, test_evaluator, dict(type="ValLoop")
+val_dataloader = test_dataloader

@@ -1,30 +1,9 @@
 """FISA on CLIP ViT-L/14-336 at 896 x 896 and the proposals of a frozen Mask2Former with Swin-B."""
 
+_base_ = ["./mask2former.py"]
+
 num_things, num_stuff = 80, 53  # of the set that the proposals were trained on; its labels are not used
 
-data_preprocessor = dict(
-    type="DetDataPreprocessor",
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_size_divisor=32,
-    pad_mask=True,
-    mask_pad_value=0,
-    pad_seg=True,
-    seg_pad_value=255,
-    batch_augments=[
-        dict(
-            type="BatchFixedSizePad",
-            size=(1024, 1024),
-            img_pad_value=0,
-            pad_mask=True,
-            mask_pad_value=0,
-            pad_seg=True,
-            seg_pad_value=255,
-        )
-    ],
-)
-attention = dict(embed_dims=256, num_heads=8, dropout=0.0, batch_first=True)
 generator = dict(
     type="Mask2Former",
     backbone=dict(
@@ -41,50 +20,10 @@ generator = dict(
         type="Mask2FormerHead",
         in_channels=[128, 256, 512, 1024],
         strides=[4, 8, 16, 32],
-        feat_channels=256,
-        out_channels=256,
         num_things_classes=num_things,
         num_stuff_classes=num_stuff,
-        num_queries=100,
-        num_transformer_feat_level=3,
-        pixel_decoder=dict(
-            type="MSDeformAttnPixelDecoder",
-            num_outs=3,
-            norm_cfg=dict(type="GN", num_groups=32),
-            act_cfg=dict(type="ReLU"),
-            encoder=dict(
-                num_layers=6,
-                layer_cfg=dict(
-                    self_attn_cfg=dict(num_levels=3, num_points=4, **attention),
-                    ffn_cfg=dict(
-                        embed_dims=256,
-                        feedforward_channels=1024,
-                        num_fcs=2,
-                        ffn_drop=0.0,
-                        act_cfg=dict(type="ReLU", inplace=True),
-                    ),
-                ),
-            ),
-            positional_encoding=dict(num_feats=128, normalize=True),
-        ),
-        positional_encoding=dict(num_feats=128, normalize=True),
-        transformer_decoder=dict(
-            return_intermediate=True,
-            num_layers=9,
-            layer_cfg=dict(
-                self_attn_cfg=attention,
-                cross_attn_cfg=attention,
-                ffn_cfg=dict(
-                    embed_dims=256,
-                    feedforward_channels=2048,
-                    num_fcs=2,
-                    ffn_drop=0.0,
-                    act_cfg=dict(type="ReLU", inplace=True),
-                ),
-            ),
-            init_cfg=None,
-        ),
         loss_cls=dict(type="CrossEntropyLoss", loss_weight=2.0, class_weight=[1.0] * (num_things + num_stuff) + [0.1]),
+        **_base_.mask2former_head,
     ),
     panoptic_fusion_head=dict(type="MaskFormerFusionHead", num_things_classes=num_things, num_stuff_classes=num_stuff),
     init_cfg=dict(
@@ -93,7 +32,11 @@ generator = dict(
 )
 model = dict(
     type="FISA",
-    data_preprocessor=data_preprocessor,
+    data_preprocessor=dict(
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        **_base_.mask_preprocessor,
+    ),
     generator=generator,
     backbone=dict(
         type="mmseg.FISACLIP",

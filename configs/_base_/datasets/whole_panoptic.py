@@ -1,0 +1,34 @@
+"""What panoptic sets share in evaluation: pictures as FISA's, PQ of panoptic and mIoU of semantic results."""
+
+test_pipeline = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(1333, 800), keep_ratio=True),
+    dict(type="mmseg.LoadPanopticSegments"),
+    dict(
+        type="PackDetInputs",
+        meta_keys=(
+            "img_id",
+            "img_path",
+            "ori_shape",
+            "img_shape",
+            "scale_factor",
+            "seg_map_path",
+            "segments_info",
+        ),
+    ),
+]
+test_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type="DefaultSampler", shuffle=False),
+    dataset=dict(
+        type="mmseg.OpenVocabPanopticDataset",
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+# PQ of panoptic, mIoU of semantic results
+test_evaluator = [dict(type="mmseg.OpenVocabPanopticMetric"), dict(type="SemSegMetric", iou_metrics=["mIoU"])]
+test_cfg = dict(type="TestLoop")
+val_dataloader, val_evaluator, val_cfg = test_dataloader, test_evaluator, dict(type="ValLoop")

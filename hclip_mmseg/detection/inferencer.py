@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
-from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
-from mmengine.config import Config
-from mmengine.dataset import Compose
 from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 
-from hclip_mmseg.apis.inferencer import build_model
-from hclip_mmseg.apis.launch import read_config
-from hclip_mmseg.apis.picture_inferencer import PictureInferencer
+from hclip_mmseg.apis.mmdet_inferencer import MMDetInferencer
 from hclip_mmseg.detection.visualizer import OpenVocabDetVisualizer
 
 
@@ -59,7 +52,7 @@ class Detections:
         return found
 
 
-class DetectionInferencer(PictureInferencer[Detections]):
+class DetectionInferencer(MMDetInferencer[Detections]):
     """Finds any words in pictures, as boxes.
 
         inferencer = DetectionInferencer("configs/detection/hclip_vitb16_ov-coco.py", "epoch_3.pth")
@@ -78,26 +71,7 @@ class DetectionInferencer(PictureInferencer[Detections]):
             proposals have to be learnt.
     """
 
-    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None, device: str = "auto") -> None:
-        config = config if isinstance(config, Config) else read_config(config)
-        if checkpoint is None:
-            raise ValueError(
-                f"a {config.model.type} finds nothing without training: give a checkpoint, such as training writes "
-                "into its --work-dir"
-            )
-        super().__init__(build_model(config, checkpoint), device)
-        steps = config.test_dataloader.dataset.pipeline
-        steps = [
-            dict(type="LoadImageFromNDArray"),
-            *(step for step in steps if step["type"] == "Resize"),
-            dict(type="PackDetInputs", meta_keys=("ori_shape", "img_shape", "scale_factor")),
-        ]
-        self.pipeline = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])
-
     def answer(self, source: str, image: NDArray[np.uint8]) -> Detections:
         """What is found in one picture, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
-        packed = self.pipeline(dict(img=np.ascontiguousarray(image[..., ::-1])))
-        with torch.no_grad():
-            batch = dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]])
-            result = self.model.test_step(batch)[0]
+        result = self.tested(image)
         return Detections(source, image, result.pred_instances.cpu(), tuple(result.metainfo["vocabulary"]))

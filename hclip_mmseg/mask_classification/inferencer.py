@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from mmdet.registry import TRANSFORMS
-from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from mmengine.dataset import Compose
 from numpy.typing import NDArray
 from PIL import Image
+from torch import nn
 
-from hclip_mmseg.apis.inferencer import build_model
-from hclip_mmseg.apis.launch import read_config
-from hclip_mmseg.apis.picture_inferencer import PictureInferencer
+from hclip_mmseg.apis.mmdet_inferencer import MMDetInferencer
 from hclip_mmseg.compat.panoptic_api import id2rgb
 from hclip_mmseg.datasets.vocabularies import read_names
 from hclip_mmseg.mask_classification.inference import PANOPTIC_OFFSET
@@ -116,7 +111,7 @@ def list_segments(
     return ids, tuple(segments)
 
 
-class PanopticInferencer(PictureInferencer[PanopticSegmentation]):
+class PanopticInferencer(MMDetInferencer[PanopticSegmentation]):
     """Parts pictures into segments of any words: things counted one by one, and stuff.
 
         inferencer = PanopticInferencer("configs/fisa/fisa_vitl14-336_swin-b_coco-panoptic.py", "iter_25000.pth")
@@ -137,24 +132,13 @@ class PanopticInferencer(PictureInferencer[PanopticSegmentation]):
     """
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None, device: str = "auto") -> None:
-        config = config if isinstance(config, Config) else read_config(config)
-        if checkpoint is None:
-            raise ValueError(
-                f"a {config.model.type} finds nothing without training: give a checkpoint, such as training writes "
-                "into its --work-dir"
-            )
-        model = build_model(config, checkpoint)
+        super().__init__(config, checkpoint, device)
+        self.model.results.update(semantic=True, panoptic=True, instance=False)
+
+    def check(self, model: nn.Module, kind: str) -> None:
+        """Raises ValueError for a model that classifies no masks."""
         if not isinstance(model, MaskClassifier):
-            raise ValueError(f"a {config.model.type} gives no panoptic results: take a config that classifies masks")
-        super().__init__(model, device)
-        model.results.update(semantic=True, panoptic=True, instance=False)
-        steps = config.test_dataloader.dataset.pipeline
-        steps = [
-            dict(type="LoadImageFromNDArray"),
-            *(step for step in steps if step["type"] == "Resize"),
-            dict(type="PackDetInputs", meta_keys=("ori_shape", "img_shape", "scale_factor")),
-        ]
-        self.pipeline = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])
+            raise ValueError(f"a {kind} gives no panoptic results: take a config that classifies masks")
 
     @property
     def smallest_side(self) -> int:
@@ -186,10 +170,7 @@ class PanopticInferencer(PictureInferencer[PanopticSegmentation]):
 
     def answer(self, source: str, image: NDArray[np.uint8]) -> PanopticSegmentation:
         """The segments of one picture, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
-        packed = self.pipeline(dict(img=np.ascontiguousarray(image[..., ::-1])))
-        sample: DetDataSample = packed["data_samples"]
-        with torch.no_grad():
-            result = self.model.test_step(dict(inputs=[packed["inputs"]], data_samples=[sample]))[0]
+        result = self.tested(image)
         words = tuple(result.metainfo["vocabulary"])
         raw = result.pred_panoptic_seg.sem_seg[0].cpu().numpy()
         ids, segments = list_segments(raw, words, self.model.things.tolist())

@@ -1,0 +1,58 @@
+"""Asking one of MMDetection's models about pictures; for systems that need MMDetection anyhow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmdet.registry import TRANSFORMS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from numpy.typing import NDArray
+from torch import nn
+
+from .inferencer import build_model
+from .launch import read_config
+from .picture_inferencer import PictureInferencer, Result
+
+
+class MMDetInferencer(PictureInferencer[Result]):
+    """A trained model whose pictures are resized as its config resizes those that it is tested on.
+
+    Args:
+        config: path of a config, or the config.
+        checkpoint: its trained weights.
+        device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`~hclip_mmseg.apis.build_model`; also without a checkpoint, since
+            proposals have to be learnt.
+    """
+
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None, device: str = "auto") -> None:
+        config = config if isinstance(config, Config) else read_config(config)
+        if checkpoint is None:
+            raise ValueError(
+                f"a {config.model.type} finds nothing without training: give a checkpoint, such as training writes "
+                "into its --work-dir"
+            )
+        model = build_model(config, checkpoint)
+        self.check(model, config.model.type)
+        super().__init__(model, device)
+        steps = [
+            dict(type="LoadImageFromNDArray"),
+            *(step for step in config.test_dataloader.dataset.pipeline if step["type"] == "Resize"),
+            dict(type="PackDetInputs", meta_keys=("ori_shape", "img_shape", "scale_factor")),
+        ]
+        self.pipeline = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])
+
+    def check(self, model: nn.Module, kind: str) -> None:
+        """Raises ValueError for a model, of a config's type ``kind``, that has no such results."""
+
+    def tested(self, image: NDArray[np.uint8]) -> DetDataSample:
+        """The model's result for one picture, RGB uint8 [H, W, 3]."""
+        packed = self.pipeline(dict(img=np.ascontiguousarray(image[..., ::-1])))
+        with torch.no_grad():
+            return self.model.test_step(dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]]))[0]

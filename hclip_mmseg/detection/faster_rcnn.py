@@ -12,10 +12,11 @@ from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from hclip_mmseg.detection.features import PyramidFeatures
+from hclip_mmseg.models.vocabulary_owner import VocabularyOwner
 
 
 @MODELS.register_module()
-class OpenVocabFasterRCNN(FasterRCNN):
+class OpenVocabFasterRCNN(VocabularyOwner, FasterRCNN):
     """Finds the things that it is asked for by name: Faster R-CNN on CLIP (F-ViT of CLIPSelf and CLIM).
 
     Backbone and text encoder are those of the segmentor. The backbone's inner blocks make the pyramid that proposals
@@ -32,22 +33,9 @@ class OpenVocabFasterRCNN(FasterRCNN):
         self.text_encoder = MODELS.build(text_encoder)
         self.roi_head.set_names(self.vocabulary)
 
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        """The names that the model looks for, in label order."""
-        return self.text_encoder.vocabulary
-
     def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
-        """Replaces what the model looks for.
-
-        Args:
-            names: class names in label order; a name may list synonyms after commas.
-            templates: prompt templates, None keeps the present ones.
-
-        Raises:
-            ValueError: if names are empty, doubled or too long; the vocabulary stays as it was.
-        """
-        self.text_encoder.set_vocabulary(names, templates)
+        """As :meth:`VocabularyOwner.set_vocabulary`; the region head hears of it."""
+        super().set_vocabulary(names, templates)
         self.roi_head.set_names(self.vocabulary)
 
     def extract_feat(self, batch_inputs: Tensor) -> PyramidFeatures:

@@ -16,6 +16,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from hclip_mmseg.models.segmentors.views import resized
+from hclip_mmseg.models.vocabulary_owner import VocabularyOwner
 
 from .backbone import PatchView
 from .last_attention import within_regions
@@ -29,7 +30,7 @@ REACHES = ("all", "own", "labels")
 
 
 @MODELS.register_module()
-class TrainingFreeSegmentor(BaseSegmentor):
+class TrainingFreeSegmentor(VocabularyOwner, BaseSegmentor):
     """Segments an image into the names it is asked for, with CLIP's weights alone (CLIPtrase, section 3).
 
     Args:
@@ -74,23 +75,6 @@ class TrainingFreeSegmentor(BaseSegmentor):
         self.images_at_once, self.score_memory = images_at_once, score_memory
         if reach not in REACHES:
             raise ValueError(f"reach must be one of {', '.join(REACHES)}, not {reach!r}")
-
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        """The names that the model looks for, in label order."""
-        return self.text_encoder.vocabulary
-
-    def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
-        """Replaces what the model looks for.
-
-        Args:
-            names: class names in label order; a name may list synonyms after commas.
-            templates: prompt templates, None keeps the present ones.
-
-        Raises:
-            ValueError: if names are empty, doubled or too long; the vocabulary stays as it was.
-        """
-        self.text_encoder.set_vocabulary(names, templates)
 
     def extract_feat(self, inputs: Tensor) -> PatchView:
         """Normalised images [B, 3, H, W] -> what CLIP says of them, correlations included."""

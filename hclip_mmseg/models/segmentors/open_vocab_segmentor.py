@@ -23,6 +23,7 @@ from hclip_mmseg.models.segmentors.views import (
     resized_in_chunks,
     views_of,
 )
+from hclip_mmseg.models.vocabulary_owner import VocabularyOwner
 
 
 def sample_names(labels: Tensor, names: int, count: int, ignore_index: int) -> Tensor:
@@ -52,7 +53,7 @@ def sample_names(labels: Tensor, names: int, count: int, ignore_index: int) -> T
 
 
 @MODELS.register_module()
-class OpenVocabSegmentor(EncoderDecoder):
+class OpenVocabSegmentor(VocabularyOwner, EncoderDecoder):
     """Segments an image into the names it is asked for (design: sections 1 and 5).
 
     Args:
@@ -124,23 +125,6 @@ class OpenVocabSegmentor(EncoderDecoder):
                 "window, overlap, clip_resolution, class_maps, score_memory and score_threshold"
             )
         views_of(1, 1, self.mode, self.window, 1)
-
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        """The names that the model looks for, in label order."""
-        return self.text_encoder.vocabulary
-
-    def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
-        """Replaces what the model looks for.
-
-        Args:
-            names: class names in label order; a name may list synonyms after commas.
-            templates: prompt templates, None keeps the present ones.
-
-        Raises:
-            ValueError: if names are empty, doubled or too long; the vocabulary stays as it was.
-        """
-        self.text_encoder.set_vocabulary(names, templates)
 
     def extract_feat(self, inputs: Tensor, names: Tensor | None = None) -> tuple[Tensor, ...]:
         """Normalised images [B, 3, H, W] -> what the head takes: (dense, guidance ..., text [T, P, C]).

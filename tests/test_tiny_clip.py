@@ -27,13 +27,20 @@ def tiny_clip():
 @pytest.fixture(scope="module")
 def script(repository):
     """The pretraining script as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "pretrain_tiny_clip", repository / "tools/pretrain_tiny_clip.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(repository / "tools"))
+        path = repository / "tools/pretrain_tiny_clip.py"
+        spec = importlib.util.spec_from_file_location("pretrain_tiny_clip", path)
+        module = importlib.util.module_from_spec(spec)
+        patch.setitem(sys.modules, spec.name, module)
+        spec.loader.exec_module(module)
+        yield module
+
+
+@pytest.fixture(scope="module")
+def shared(script):
+    """What the pretraining scripts share."""
+    return sys.modules["contrastive_pretraining"]
 
 
 def test_geometry_mirrors_vit_b16(tiny_clip):
@@ -143,8 +150,8 @@ class TestPretraining:
         torch.testing.assert_close(script.soft_maximum(similarity, 1e-3), mean, atol=1e-3, rtol=0)
         torch.testing.assert_close(script.soft_maximum(similarity, 1e4), greatest, atol=1e-3, rtol=0)
 
-    def test_every_caption_is_made_of_trained_tokens(self, script):
-        used = script.used_tokens()
+    def test_every_caption_is_made_of_trained_tokens(self, shared):
+        used = shared.used_tokens()
         tokenizer = open_clip.get_tokenizer("ViT-B-32")
         captions = [render_scene(3, i, 64, num_objects=(0, 3)).caption for i in range(200)]
         assert torch.isin(tokenizer(captions), used).all()

@@ -46,13 +46,15 @@ def test_measuring_masks_changes_nothing_in_training(script):
     model = script.Trainee().train()
     script.mask_accuracy(model, scenes=1)
     assert all(parameter.requires_grad for parameter in model.parameters())
-    loss, _ = script.step_loss(model, script.Batches(script.Phase.parse("32:4:1-1:1"), 0, 0)[0])
+    phase = script.Phase.parse("32:4:1-1:1")
+    loss, _ = script.step_loss(model, sys.modules["contrastive_pretraining"].Batches(phase, 0, 0)[0], phase)
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_sizes_that_the_tower_does_not_take_are_refused(script, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["x", "--phases", "40:4:1-1:2"])
+@pytest.mark.parametrize("phase, told", [("40:4:1-1:2", "multiples of 16"), ("64:4:1-1:2:0.5", "no tokens to drop")])
+def test_phases_that_the_tower_does_not_take_are_refused(script, monkeypatch, capsys, phase, told):
+    monkeypatch.setattr(sys, "argv", ["x", "--phases", phase])
     with pytest.raises(SystemExit):
         script.parse_arguments()
-    assert "multiples of 16" in capsys.readouterr().err
+    assert told in capsys.readouterr().err

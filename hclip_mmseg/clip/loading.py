@@ -19,6 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from hclip_mmseg.clip.quick_gelu import use_quick_gelu_mlps
+
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
 
@@ -207,6 +209,7 @@ def build_clip(
             state = _to_custom_text(state)
         _check_shapes(clip, state, str(pretrained))
         clip.load_state_dict(state)
+    use_quick_gelu_mlps(clip)
     return clip.eval()
 
 

@@ -87,6 +87,7 @@ def view(form: str, device: str, count: int, size: int = 384) -> Step:
         return lambda: transcription.logits(image[None], embeddings)
     model.set_vocabulary(names(count))
     model.mode, model.clip_resolution, model.window = "whole", size, size
+    cache_text(model)
     return lambda: model.score(image)
 
 
@@ -98,7 +99,14 @@ def slide(form: str, device: str, count: int) -> Step:
         transcription, embeddings = direct_of(model), embeddings_of(count, device)
         return lambda: transcription.slide(image, embeddings)
     model.set_vocabulary(names(count))
+    cache_text(model)
     return lambda: model.score(image)
+
+
+def cache_text(model) -> None:
+    """What the first image of a vocabulary pays for; before operations are counted."""
+    with torch.no_grad():
+        model.text_encoder(model.backbone.encode_text, model.backbone.text_parameters())
 
 
 def embeddings_of(count: int, device: str) -> torch.Tensor:

@@ -55,8 +55,8 @@ class LinearClassAttention(nn.Module):
         Returns:
             [B, T, places, dim].
         """
-        q = self._heads(F.elu(self._guided(self.q, x, guidance)) + 1)
-        k = self._heads(F.elu(self._guided(self.k, x, guidance)) + 1)
+        q = self._heads(F.elu(self._guided(self.q, x, guidance), inplace=True) + 1)
+        k = self._heads(F.elu(self._guided(self.k, x, guidance), inplace=True) + 1)
         v = self._heads(self.v(x))
         context = k.transpose(-1, -2) @ v
         total = k.sum(dim=-2)
@@ -95,7 +95,7 @@ class ClassAggregation(nn.Module):
         self.length, self.pooling = length, pooling
         self.attention = LinearClassAttention(dim, guidance_dim, heads)
         hidden = int(dim * mlp_ratio)
-        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, dim))
+        self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim))
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
         self.padding_token = nn.Parameter(torch.zeros(1, 1, dim))

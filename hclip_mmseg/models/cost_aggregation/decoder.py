@@ -47,8 +47,8 @@ class GuidedUpsample(nn.Module):
         x = F.conv2d(self.up(x), self.conv1.weight[:, : self.up_channels], padding=1)
         if shared is not None:
             x = (x.unflatten(0, (len(shared), -1)) + shared.unsqueeze(1)).flatten(0, 1)
-        x = F.relu(self.norm1(x))
-        return F.relu(self.norm2(self.conv2(x)))
+        x = F.relu(self.norm1(x), inplace=True)
+        return F.relu(self.norm2(self.conv2(x)), inplace=True)
 
 
 class CostDecoder(nn.Module):

@@ -57,7 +57,7 @@ class CostAggregator(nn.Module):
         decoder_channels, guidance_channels, guidance_projections: see :class:`CostDecoder`.
         inference_chunk: how many class maps are aggregated at once without gradients; bounds the memory.
         training_chunk: the same in training. Where there are more maps, each chunk is computed again in the
-            backward pass (171 classes of one image: less than half of the memory for an eighth more time); None
+            backward pass (171 classes of one image: a third of the memory for an eighth more time); None
             keeps everything that the backward pass needs in memory, however many there are.
     """
 
@@ -77,7 +77,7 @@ class CostAggregator(nn.Module):
         guidance_channels: tuple[int, ...] = (256, 128),
         guidance_projections: tuple[int, ...] = (32, 16),
         inference_chunk: int = 32,
-        training_chunk: int | None = 64,
+        training_chunk: int | None = 32,
     ) -> None:
         super().__init__()
         self.class_length = class_length
@@ -142,13 +142,13 @@ class CostAggregator(nn.Module):
             mean = F.normalize(text, dim=-1).mean(dim=-2)
             text_guidance = self.text_projection(F.normalize(mean, dim=-1))
         shared = self.decoder.project_guidance(guidance)
-        chunks = self._chunks(cost.shape[2], cost.shape[0])
-        run = _run_again_backward if torch.is_grad_enabled() and len(chunks) > 1 else _run
-        x = _join([run(self._embed, cost[:, :, part]) for part in chunks])
+        chunk = self._chunk(cost.shape[2], cost.shape[0])
+        run = _run_again_backward if torch.is_grad_enabled() and chunk < cost.shape[2] else _run
+        x = _join([run(self._embed, part) for part in cost.split(chunk, dim=2)])
         for layer in self.layers:
-            x = _join([run(layer.spatial, x[:, part], appearance) for part in chunks])
+            x = _join([run(layer.spatial, part, appearance) for part in x.split(chunk, dim=1)])
             x = layer.classes(x, text_guidance)
-        return _join([run(self.decoder, x[:, part], shared) for part in chunks])
+        return _join([run(self.decoder, part, shared) for part in x.split(chunk, dim=1)])
 
     def _embed(self, cost: Tensor) -> Tensor:
         """[B, P, T, H, W] -> [B, T, H, W, dim]."""
@@ -156,9 +156,7 @@ class CostAggregator(nn.Module):
         maps = cost.transpose(1, 2).flatten(0, 1)
         return self.embed_cost(maps).permute(0, 2, 3, 1).unflatten(0, (batch, classes))
 
-    def _chunks(self, classes: int, batch: int) -> list[slice]:
+    def _chunk(self, classes: int, batch: int) -> int:
+        """How many classes of each image are computed at once."""
         size = self.training_chunk if torch.is_grad_enabled() else self.inference_chunk
-        if size is None:
-            return [slice(0, classes)]
-        size = max(size // batch, 1)
-        return [slice(start, min(start + size, classes)) for start in range(0, classes, size)]
+        return classes if size is None else max(size // batch, 1)

@@ -49,7 +49,7 @@ class CostAggregationHead(BaseDecodeHead):
         guidance_channels: Sequence[int] = (256, 128),
         guidance_projections: Sequence[int] = (32, 16),
         inference_chunk: int = 32,
-        training_chunk: int | None = 64,
+        training_chunk: int | None = 32,
         prior: float | None = None,
         loss_decode: dict[str, Any] | None = None,
         ignore_index: int = 255,

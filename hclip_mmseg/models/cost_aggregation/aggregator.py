@@ -147,7 +147,7 @@ class CostAggregator(nn.Module):
         x = _join([run(self._embed, part) for part in cost.split(chunk, dim=2)])
         for layer in self.layers:
             x = _join([run(layer.spatial, part, appearance) for part in x.split(chunk, dim=1)])
-            x = layer.classes(x, text_guidance)
+            x = layer.classes(x, text_guidance, maps_at_once=chunk)
         return _join([run(self.decoder, part, shared) for part in x.split(chunk, dim=1)])
 
     def _embed(self, cost: Tensor) -> Tensor:

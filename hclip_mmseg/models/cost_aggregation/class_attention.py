@@ -113,12 +113,14 @@ class ClassAggregation(nn.Module):
         x = x + attended
         return x + self.mlp(self.norm2(x))
 
-    def forward(self, x: Tensor, guidance: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, guidance: Tensor | None, maps_at_once: int | None = None) -> Tensor:
         """Aggregates over classes.
 
         Args:
             x: [B, T, H, W, dim].
             guidance: text guidance [B, T, guidance_dim], or None.
+            maps_at_once: bounds the memory where there is neither pooling nor a gradient: so many class maps' worth
+                of places are computed at a time, as places do not see each other. None for all.
 
         Returns:
             [B, T, H, W, dim].
@@ -126,7 +128,14 @@ class ClassAggregation(nn.Module):
         batch, classes, height, width, dim = x.shape
         pooling = self.pooling if self.training else 1
         if pooling == 1:
-            return x + self.aggregate(x.flatten(2, 3), guidance).view_as(x)
+            places = x.flatten(2, 3)
+            if maps_at_once is None or torch.is_grad_enabled():
+                return x + self.aggregate(places, guidance).view_as(x)
+            at_once = max(maps_at_once * height * width // (batch * classes), 1)
+            result = torch.empty_like(places)
+            for old, new in zip(places.split(at_once, dim=2), result.split(at_once, dim=2), strict=True):
+                torch.add(old, self.aggregate(old, guidance), out=new)
+            return result.view_as(x)
         maps = x.flatten(0, 1).permute(0, 3, 1, 2)
         pooled = F.avg_pool2d(maps, pooling)
         rows, columns = pooled.shape[-2:]

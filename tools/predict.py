@@ -78,7 +78,7 @@ def open_inferencer(args: argparse.Namespace) -> tuple[PictureInferencer, Callab
         from hclip_mmseg.mask_classification.inferencer import PanopticInferencer
 
         return PanopticInferencer(cfg, checkpoint, args.device), partial(write_panoptic, segments=args.panoptic)
-    if checkpoint is None:
+    if checkpoint is None and "decode_head" in cfg.model:
         print(f"no trained checkpoint of {args.config} found: using its CLIP as it is, without a trained head")
     return OpenVocabInferencer(cfg, checkpoint, args.device), write_segmentation
 

@@ -21,6 +21,11 @@ def _lay_over(axis: Axes, image: NDArray[np.uint8], heat: NDArray[np.floating], 
     axis.set_axis_off()
 
 
+def _height(image: NDArray[np.uint8], width: float) -> float:
+    """Inches of a panel that is ``width`` inches wide and has a title; at most three times as high as wide."""
+    return width * min(image.shape[0] / image.shape[1], 3.0) + 0.3
+
+
 def point_figure(
     image: NDArray[np.uint8], points: Sequence[tuple[int, int]], maps: Mapping[str, NDArray[np.floating]]
 ) -> Figure:
@@ -32,7 +37,7 @@ def point_figure(
         maps: title -> [points, h, w].
     """
     shape = (len(points), 1 + len(maps))
-    figure = Figure(figsize=(2.6 * shape[1], 2.8 * shape[0]), layout="constrained")
+    figure = Figure(figsize=(2.6 * shape[1], _height(image, 2.6) * shape[0]), layout="constrained")
     axes = figure.subplots(*shape, squeeze=False)
     for index, (point, line) in enumerate(zip(points, axes, strict=True)):
         line[0].imshow(image)
@@ -55,8 +60,9 @@ def depth_figure(image: NDArray[np.uint8], received: NDArray[np.floating], thres
     """
     blocks, columns = len(received), 6
     rows = -(-blocks // columns)
-    figure = Figure(figsize=(2.2 * columns, 2.4 * rows + 2.6), layout="constrained")
-    maps, curve = figure.subfigures(2, 1, height_ratios=(2.4 * rows, 2.6))
+    height = _height(image, 2.2)
+    figure = Figure(figsize=(2.2 * columns, height * rows + 2.6), layout="constrained")
+    maps, curve = figure.subfigures(2, 1, height_ratios=(height * rows, 2.6))
     axes = maps.subplots(rows, columns, squeeze=False).ravel()
     for number, axis in enumerate(axes):
         axis.set_axis_off()

@@ -144,7 +144,7 @@ class CostAggregator(nn.Module):
         shared = self.decoder.project_guidance(guidance)
         chunk = self._chunk(cost.shape[2], cost.shape[0])
         run = _run_again_backward if torch.is_grad_enabled() and chunk < cost.shape[2] else _run
-        x = _join([run(self._embed, part) for part in cost.split(chunk, dim=2)])
+        x = _join([self._embed(part) for part in cost.split(chunk, dim=2)])
         for layer in self.layers:
             x = _join([run(layer.spatial, part, appearance) for part in x.split(chunk, dim=1)])
             x = layer.classes(x, text_guidance, maps_at_once=chunk)

@@ -1,6 +1,7 @@
 """COCO panoptic: large-scale jitter of 0.1 to 2 and crops of 1024 for training, shorter side 800 for testing."""
 
-dataset_type = "mmseg.OpenVocabPanopticDataset"
+_base_ = ["./whole_panoptic.py"]
+
 vocabulary = "coco_panoptic_133"
 data_root = "data/coco/"
 crop_size = (1024, 1024)
@@ -14,23 +15,6 @@ train_pipeline = [
     dict(type="RandomCrop", crop_size=crop_size, crop_type="absolute", recompute_bbox=True, allow_negative_crop=True),
     dict(type="PackDetInputs"),
 ]
-test_pipeline = [
-    dict(type="LoadImageFromFile"),
-    dict(type="Resize", scale=(1333, 800), keep_ratio=True),
-    dict(type="mmseg.LoadPanopticSegments"),
-    dict(
-        type="PackDetInputs",
-        meta_keys=(
-            "img_id",
-            "img_path",
-            "ori_shape",
-            "img_shape",
-            "scale_factor",
-            "seg_map_path",
-            "segments_info",
-        ),
-    ),
-]
 
 train_dataloader = dict(
     batch_size=2,  # on each of 8 processes
@@ -38,7 +22,7 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type="mmseg.ReplayableSampler", shuffle=True),
     dataset=dict(
-        type=dataset_type,
+        type="mmseg.OpenVocabPanopticDataset",
         vocabulary=vocabulary,
         data_root=data_root,
         ann_file="annotations/panoptic_train2017.json",
@@ -48,22 +32,11 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
-        type=dataset_type,
         vocabulary=vocabulary,
         data_root=data_root,
         ann_file="annotations/panoptic_val2017.json",
         data_prefix=dict(img="val2017/", seg="annotations/panoptic_val2017/"),
-        test_mode=True,
-        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader
-
-# PQ of panoptic, mIoU of semantic results
-val_evaluator = [dict(type="mmseg.OpenVocabPanopticMetric"), dict(type="SemSegMetric", iou_metrics=["mIoU"])]
-test_evaluator = val_evaluator

@@ -11,3 +11,4 @@ test_dataloader = dict(
     ),
 )
 val_dataloader = test_dataloader
+test_cfg, val_cfg = dict(type="TestLoop"), dict(type="ValLoop")

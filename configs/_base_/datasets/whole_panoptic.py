@@ -30,5 +30,4 @@ test_dataloader = dict(
 )
 # PQ of panoptic, mIoU of semantic results
 test_evaluator = [dict(type="mmseg.OpenVocabPanopticMetric"), dict(type="SemSegMetric", iou_metrics=["mIoU"])]
-test_cfg = dict(type="TestLoop")
-val_dataloader, val_evaluator, val_cfg = test_dataloader, test_evaluator, dict(type="ValLoop")
+val_dataloader, val_evaluator = test_dataloader, test_evaluator

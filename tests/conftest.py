@@ -15,7 +15,7 @@ keep_freed_memory()
 logging.raiseExceptions = False
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY / "tests"))  # for miniature.py
+sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "tools")]  # for miniature.py; the scripts' own modules
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,9 +1,9 @@
-import importlib.util
 import json
-import sys
 
+import contrastive_pretraining as shared
 import numpy as np
 import open_clip
+import pretrain_tiny_clip as script
 import pytest
 import torch
 
@@ -22,25 +22,6 @@ from hclip_mmseg.demo_assets.tiny_clip import (
 @pytest.fixture(scope="module")
 def tiny_clip():
     return build()
-
-
-@pytest.fixture(scope="module")
-def script(repository):
-    """The pretraining script as a module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(repository / "tools"))
-        path = repository / "tools/pretrain_tiny_clip.py"
-        spec = importlib.util.spec_from_file_location("pretrain_tiny_clip", path)
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        yield module
-
-
-@pytest.fixture(scope="module")
-def shared(script):
-    """What the pretraining scripts share."""
-    return sys.modules["contrastive_pretraining"]
 
 
 def test_geometry_mirrors_vit_b16(tiny_clip):
@@ -121,7 +102,7 @@ def test_compressed_archive_holds_the_same_numbers(tmp_path):
 
 
 class TestPretraining:
-    def test_towers_agree_with_open_clip(self, script):
+    def test_towers_agree_with_open_clip(self):
         torch.manual_seed(0)
         model = script.Trainee(json.loads(CONFIG_PATH.read_text())).eval()
         exported = build({name: value.float() for name, value in model.export().items()})
@@ -142,7 +123,7 @@ class TestPretraining:
             patches = torch.nn.functional.normalize(model.patch_projection(inputs["x"][:, 1:]), dim=-1)
             torch.testing.assert_close(model.encode_image(images), (embedding, patches), **close)
 
-    def test_soft_maximum_lies_between_mean_and_maximum_and_meets_them(self, script):
+    def test_soft_maximum_lies_between_mean_and_maximum_and_meets_them(self):
         similarity = torch.rand(2, 9, 4)
         mean, greatest = similarity.mean(1), similarity.amax(1)
         between = script.soft_maximum(similarity)
@@ -150,13 +131,13 @@ class TestPretraining:
         torch.testing.assert_close(script.soft_maximum(similarity, 1e-3), mean, atol=1e-3, rtol=0)
         torch.testing.assert_close(script.soft_maximum(similarity, 1e4), greatest, atol=1e-3, rtol=0)
 
-    def test_every_caption_is_made_of_trained_tokens(self, shared):
+    def test_every_caption_is_made_of_trained_tokens(self):
         used = shared.used_tokens()
         tokenizer = open_clip.get_tokenizer("ViT-B-32")
         captions = [render_scene(3, i, 64, num_objects=(0, 3)).caption for i in range(200)]
         assert torch.isin(tokenizer(captions), used).all()
 
-    def test_loss_agrees_with_a_slow_loop(self, script):
+    def test_loss_agrees_with_a_slow_loop(self):
         torch.manual_seed(0)
         images = torch.nn.functional.normalize(torch.randn(3, 8), dim=1)
         texts = torch.nn.functional.normalize(torch.randn(5, 8), dim=1)
@@ -179,11 +160,11 @@ class TestPretraining:
         torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
 
     @pytest.mark.parametrize("text", ["64", "65:8:1-1:5", "64:0:1-1:5", "64:8:1:5", "256:8:1-1:5"])
-    def test_bad_phases_are_named(self, script, text):
+    def test_bad_phases_are_named(self, text):
         with pytest.raises(Exception, match=text):
             script.Phase.parse(text)
 
-    def test_a_resumed_run_equals_an_uninterrupted_one(self, script, tmp_path):
+    def test_a_resumed_run_equals_an_uninterrupted_one(self, tmp_path):
         def run(folder, phases, save_every):
             arguments = script.argparse.Namespace(
                 work_dir=str(tmp_path / folder), phases=[script.Phase.parse(p) for p in phases],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 
+import contrastive_pretraining
+import pretrain_tiny_convnext as script
 import pytest
 import torch
 
@@ -13,20 +14,7 @@ from hclip_mmseg.demo_assets.tiny_convnext import CONFIG_PATH
 from hclip_mmseg.mask_classification.maft_plus import ConvNeXtTower
 
 
-@pytest.fixture(scope="module")
-def script(repository):
-    """The pretraining script as a module."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(repository / "tools"))
-        path = repository / "tools/pretrain_tiny_convnext.py"
-        spec = importlib.util.spec_from_file_location("pretrain_tiny_convnext", path)
-        module = importlib.util.module_from_spec(spec)
-        patch.setitem(sys.modules, spec.name, module)
-        spec.loader.exec_module(module)
-        yield module
-
-
-def test_pretraining_writes_a_small_checkpoint_that_open_clip_reads(script, tmp_path, monkeypatch):
+def test_pretraining_writes_a_small_checkpoint_that_open_clip_reads(tmp_path, monkeypatch):
     arguments = ["x", "--work-dir", str(tmp_path), "--phases", "32:4:1-1:2", "--eval-scenes", "1", "--log-every", "1"]
     monkeypatch.setattr(sys, "argv", arguments)
     script.train(script.parse_arguments())
@@ -41,19 +29,19 @@ def test_pretraining_writes_a_small_checkpoint_that_open_clip_reads(script, tmp_
     assert '"event": "resume"' in (tmp_path / "tiny_convnext.log").read_text()
 
 
-def test_measuring_masks_changes_nothing_in_training(script):
+def test_measuring_masks_changes_nothing_in_training():
     torch.manual_seed(0)
     model = script.Trainee().train()
     script.mask_accuracy(model, scenes=1)
     assert all(parameter.requires_grad for parameter in model.parameters())
     phase = script.Phase.parse("32:4:1-1:1")
-    loss, _ = script.step_loss(model, sys.modules["contrastive_pretraining"].Batches(phase, 0, 0)[0], phase)
+    loss, _ = script.step_loss(model, contrastive_pretraining.Batches(phase, 0, 0)[0], phase)
     loss.backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 @pytest.mark.parametrize("phase, told", [("40:4:1-1:2", "multiples of 16"), ("64:4:1-1:2:0.5", "no tokens to drop")])
-def test_phases_that_the_tower_does_not_take_are_refused(script, monkeypatch, capsys, phase, told):
+def test_phases_that_the_tower_does_not_take_are_refused(monkeypatch, capsys, phase, told):
     monkeypatch.setattr(sys, "argv", ["x", "--phases", phase])
     with pytest.raises(SystemExit):
         script.parse_arguments()

@@ -1,13 +1,11 @@
-"""The scripts' own modules, and running scripts without a process of their own."""
+"""Running scripts without a process of their own."""
 
 import itertools
 import runpy
 import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 NUMBER = itertools.count()
 
 

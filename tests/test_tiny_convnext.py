@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hclip_mmseg.clip import build_clip
-from hclip_mmseg.demo_assets.tiny_convnext import CONFIG_PATH
+from hclip_mmseg.demo_assets.tiny_convnext import CHECKPOINT_PATH, CONFIG_PATH
 from hclip_mmseg.mask_classification.maft_plus import ConvNeXtTower
 
 
@@ -27,6 +27,16 @@ def test_pretraining_writes_a_small_checkpoint_that_open_clip_reads(tmp_path, mo
     assert '"step": 2' in text and '"masks_train"' in text
     script.train(script.parse_arguments())  # finished, so it does nothing more
     assert '"event": "resume"' in (tmp_path / "tiny_convnext.log").read_text()
+
+
+def test_embedded_checkpoint_is_small_and_tells_what_lies_in_a_mask():
+    assert CHECKPOINT_PATH.stat().st_size < 3e6
+    model = script.Trainee()
+    state = build_clip(str(CONFIG_PATH), str(CHECKPOINT_PATH), timm_trunk=True).state_dict()
+    state["token_embedding.weight"] = state["token_embedding.weight"][model.ids]
+    model.clip.load_state_dict(state)
+    told = script.mask_accuracy(model, scenes=6)
+    assert told["masks_train"] > 60 and told["masks_held_out"] > 50  # one name of 78 by chance
 
 
 def test_measuring_masks_changes_nothing_in_training():

@@ -54,7 +54,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--threads", type=int, help="threads of a run (its share of the cores)")
     parser.add_argument("--max-iters", type=int, help="length of a run (the base config's)")
     parser.add_argument("--scenes", type=int, help="validation scenes (the base config's)")
-    parser.add_argument("--validations", type=int, default=3, help="evaluations a run, for the curves (%(default)s)")
+    parser.add_argument(
+        "--validations", type=int, default=3, help="evaluations of a run, its end included (%(default)s)"
+    )
     parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE")
     return parser.parse_args(arguments)
 

@@ -31,7 +31,7 @@ class Settings:
         max_iters: length of every run; None for the base config's.
         scenes: validation scenes; None for the base config's.
         search_iters: length of a run of the search; None for that of all runs.
-        validations: how often a run is evaluated, its end included.
+        validations: how often a run is evaluated, its end included; a run of the search only at its end.
         options: settings of the config to replace.
     """
 
@@ -108,7 +108,8 @@ def job_config(table: Config, job: Job, settings: Settings) -> Config:
             raise ValueError(f"a run needs at least 1 iteration, not {iterations}")
         shorten(cfg, iterations)
     whole = cfg.train_cfg.max_iters
-    times = next(n for n in range(max(settings.validations, 1), 0, -1) if whole % n == 0)
+    wanted = 1 if job.search else max(settings.validations, 1)
+    times = next(n for n in range(wanted, 0, -1) if whole % n == 0)
     cfg.train_cfg.val_interval = whole // times
     scenes = cfg.val_dataloader.dataset
     if settings.scenes is not None:

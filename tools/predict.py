@@ -87,9 +87,7 @@ def name_results(paths: list[Path]) -> dict[str, str]:
     """Picture -> the name of its results; the suffix is kept where two would have one name."""
     stems = [path.stem for path in paths]
     unique = {stem for stem in stems if stems.count(stem) == 1}
-    return {
-        str(path): path.stem if path.stem in unique else f"{path.parent.name}_{path.name}" for path in paths
-    }
+    return {str(path): path.stem if path.stem in unique else f"{path.parent.name}_{path.name}" for path in paths}
 
 
 def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:

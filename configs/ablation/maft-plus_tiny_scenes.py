@@ -1,6 +1,6 @@
 """The rows of MAFT+'s main ablation on the tiny ConvNeXt CLIP and its scenes, for tools/ablate.py.
 
-Each row is `base` with other settings of its model. The tiny ConvNeXt CLIP comes from tools/pretrain_tiny_convnext.py.
+Each row is `base` with other settings of its model.
 """
 
 base = "configs/maft_plus/maft-plus_tiny_scenes.py"

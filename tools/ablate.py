@@ -12,6 +12,7 @@ import argparse
 import importlib.util
 import math
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -22,10 +23,10 @@ from typing import Any
 if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ablation_jobs import Job, Runs, Settings, fingerprint, job_config, trusted_result
+from ablation_jobs import Job, Runs, Settings, all_cores, fingerprint, job_config, trusted_result
 from ablation_report import MIOU, Metric, write_report
 from count_parameters import count
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from tqdm import tqdm
 
 from hclip_mmseg.apis import checks, launch
@@ -57,7 +58,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--validations", type=int, default=3, help="evaluations of a run, its end included (%(default)s)"
     )
-    parser.add_argument("--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=launch.SettingAction, default={}, metavar="KEY=VALUE")
     return parser.parse_args(arguments)
 
 
@@ -165,16 +166,10 @@ class Ablation:
     def _run(self, job: Job, cfg: Config) -> dict[str, Any]:
         share = self._shares.get()
         try:
-            threads = self.threads or len(share or _all_cores())
+            threads = self.threads or len(share or all_cores())
             return self.runs.run(job, cfg, job.folder(self.settings.out), share, threads)
         finally:
             self._shares.put(share)
-
-
-def _all_cores() -> Sequence[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return range(os.cpu_count() or 1)
 
 
 def search_jobs(table: Config, rows: Sequence[str], factors: Sequence[float]) -> list[Job]:
@@ -210,6 +205,10 @@ def row_facts(table: Config, rows: Sequence[str], settings: Settings) -> dict[st
     return facts
 
 
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     args = parse_arguments()
     launch.quieten_dependencies()
@@ -227,22 +226,26 @@ def main() -> None:
         facts = row_facts(table, list(table.rows), settings)
         ablation = Ablation(table, settings, core_shares(args.jobs), args.threads)
 
-    def jobs_of(chosen: Sequence[str]) -> list[Job]:
-        return [Job(row, seed, factors.get(row, 1.0)) for seed in range(args.seeds) for row in chosen]
+    def search_of(chosen: Sequence[str]) -> list[Job]:
+        return search_jobs(table, chosen, args.factors) if args.search else []
 
-    factors: dict[str, float] = {}
-    search: dict[str, dict[str, float]] = {}
+    def factors() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        return best_factors(ablation.results(search_of(list(table.rows)), run=False), metric)
+
+    def jobs_of(chosen: Sequence[str]) -> list[Job]:
+        found = factors()[0]
+        return [Job(row, seed, found.get(row, 1.0)) for seed in range(args.seeds) for row in chosen]
+
+    signal.signal(signal.SIGTERM, _interrupt)  # so that what runs is ended too
     try:
-        if args.search:
-            ablation.results(search_jobs(table, rows, args.factors))
-            found = ablation.results(search_jobs(table, list(table.rows), args.factors), run=False)
-            factors, search = best_factors(found, metric)
-        ablation.results(jobs_of(rows))
+        searched = ablation.results(search_of(rows))
+        unsearched = {job.row for job in search_of(rows) if job not in searched}
+        ablation.results(jobs_of([row for row in rows if row not in unsearched]))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
     done = ablation.results(jobs_of(list(table.rows)), run=False)
     results = {row: [result for job, result in done.items() if job.row == row] for row in table.rows}
-    print(write_report(settings.out, facts, table.get("claims", []), results, search, metric))
+    print(write_report(settings.out, facts, table.get("claims", []), results, factors()[1], metric))
     lacking = [job for job in jobs_of(rows) if job not in done]
     print(f"{len(done)} runs are reported, {len(lacking)} lack; report: {settings.out / 'results.md'}")
     if ablation.failed or lacking:

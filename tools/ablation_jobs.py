@@ -15,6 +15,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+import hclip_mmseg
 from hclip_mmseg.apis import launch, record
 from hclip_mmseg.apis.paths import locate
 
@@ -132,15 +133,27 @@ def job_config(table: Config, job: Job, settings: Settings) -> Config:
 
 
 def fingerprint(cfg: Config) -> str:
-    """What a result depends on: the config, the versions of what runs it, and CLIP's weights."""
-    weights = cfg.model.backbone.clip.get("pretrained")
-    path = locate(weights) if isinstance(weights, str) else None
+    """What a result depends on: the config, the versions of what runs it, CLIP's geometry and weights.
+
+    The project's own code is not part of it, or every edit would throw all results away; see :func:`code_digest`.
+    """
+    clip = cfg.model.backbone.clip
+    files = [locate(name) for name in (clip.get("model"), clip.get("pretrained")) if isinstance(name, str)]
     parts = (
         json.dumps(cfg.to_dict(), sort_keys=True, default=str),
         json.dumps(record.versions(), sort_keys=True),
-        "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest(),
+        *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path is not None and path.is_file()),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def code_digest() -> str:
+    """A short name for the state of the code that trains; the report tells which rows are of another one."""
+    digest = hashlib.sha256(TRAIN.read_bytes())
+    package = Path(hclip_mmseg.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def trusted_result(folder: Path, expected: str) -> dict[str, Any] | None:
@@ -158,6 +171,13 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
     part.write_text(text)
     part.replace(path)
+
+
+def all_cores() -> Sequence[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return range(os.cpu_count() or 1)
 
 
 class Runs:
@@ -178,12 +198,12 @@ class Runs:
             threads: threads of its arithmetic.
 
         Returns:
-            What SummaryHook wrote, with the job, the fingerprint and the versions.
+            What SummaryHook wrote, with the job, the fingerprint, the versions, and what step times depend on.
 
         Raises:
             RuntimeError: if the run failed, with the end of its log.
         """
-        expected = fingerprint(cfg)
+        expected, code = fingerprint(cfg), code_digest()
         folder.mkdir(parents=True, exist_ok=True)
         summary = folder / "summary.json"
         summary.unlink(missing_ok=True)
@@ -201,6 +221,9 @@ class Runs:
             seed=job.seed,
             factor=job.factor,
             versions=record.versions(),
+            code=code,
+            cores=len(cores) if cores is not None else len(all_cores()),
+            threads=threads,
             **json.loads(summary.read_text()),
         )
         write_whole(folder / "result.json", json.dumps(result, indent=1) + "\n")

@@ -15,6 +15,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from ablation_jobs import write_whole
+from scipy.stats import t as student_t
 
 Result = Mapping[str, Any]
 
@@ -70,9 +71,10 @@ def judge(
     """Whether one row is above another on held-out names, seed by seed.
 
     Returns:
-        None where no seed has both. Else the mean and spread of the differences, the seeds, and a verdict:
-        'holds' or 'does not hold' where the mean is more than two standard errors from 0, and with one seed
-        or less than that 'undecided'.
+        None where no seed has both. Else the mean and spread of the differences, the ``interval`` of the mean at
+        95 % by Student's t (plus or minus; claims are not corrected for each other), the seeds, and a verdict:
+        'holds' or 'does not hold' where 0 is outside of the interval, and with one seed or less than that
+        'undecided'.
     """
     sentence, above, below = claim
     of = [{r["seed"]: FIGURES["held_out"](r, metric) for r in results.get(row, ())} for row in (above, below)]
@@ -80,9 +82,26 @@ def judge(
     if not seeds:
         return None
     mean, spread = mean_and_spread([of[0][seed] - of[1][seed] for seed in seeds])
-    clear = not math.isnan(spread) and abs(mean) > 2 * spread / math.sqrt(len(seeds))
-    verdict = ("holds" if mean > 0 else "does not hold") if clear else "undecided"
-    return dict(claim=sentence, difference=mean, spread=spread, seeds=len(seeds), verdict=verdict)
+    interval = float(student_t.ppf(0.975, len(seeds) - 1)) * spread / math.sqrt(len(seeds))
+    verdict = ("holds" if mean > 0 else "does not hold") if abs(mean) > interval else "undecided"
+    return dict(claim=sentence, difference=mean, spread=spread, interval=interval, seeds=len(seeds), verdict=verdict)
+
+
+def conditions(results: Mapping[str, Sequence[Result]]) -> list[str]:
+    """What a reader has to know where not all runs were made in the same way; empty where they were."""
+    runs = [run for own in results.values() for run in own]
+    lines = []
+    places = sorted({(run.get("cores"), run.get("threads")) for run in runs}, key=str)
+    if len(places) > 1:
+        told = ", ".join(f"{cores} cores with {threads} threads" for cores, threads in places)
+        lines.append(f"Runs had {told}: seconds a step cannot be compared.")
+    if len({run.get("code") for run in runs}) > 1:
+        told = "; ".join(
+            f"{code}: " + ", ".join(f"{run['row']}/{run['seed']}" for run in runs if run.get("code") == code)
+            for code in sorted({run.get("code") for run in runs}, key=str)
+        )
+        lines.append(f"Runs were made with different states of the code ({told}).")
+    return lines
 
 
 def with_spread(figure: tuple[float, float], digits: int) -> str:
@@ -102,8 +121,8 @@ def markdown(
     lines = [
         f"{metric.title} in percent, mean ± standard deviation over the seeds. Trained: adapters and relations,",
         "positional embeddings, decoder and detector left out; half: numbers of orthogonal blocks counted half. The",
-        "step is the median with its data, the memory the process's peak, the drift the mean relative change of the",
-        f"hyperspherical energy. The last column is the paper's ({metric.printed}): not measured here.",
+        "step is the median with its data, the memory the process's peak, the drift the mean size of the relative",
+        f"change of the hyperspherical energy. The last column is the paper's ({metric.printed}): not measured here.",
         "",
         "| row | seeds | trained | half | train names | held-out names | s a step | GiB | drift image (%) "
         "| drift text (%) | paper |",
@@ -126,22 +145,31 @@ def markdown(
         ]
         lines.append("| " + " | ".join(cells) + " |")
     if verdicts:
-        lines += ["", "| the paper's order, on held-out names | difference | seeds | here |", "|---|---|---|---|"]
+        lines += [
+            "",
+            "Differences of paired seeds with their 95 % interval (Student's t); not corrected for their number.",
+            "",
+            "| the paper's order, on held-out names | difference | seeds | here |",
+            "|---|---|---|---|",
+        ]
     for verdict in verdicts:
-        difference = with_spread((verdict["difference"], verdict["spread"]), 1)
+        difference = with_spread((verdict["difference"], verdict["interval"]), 1)
         lines.append(f"| {verdict['claim']} | {difference} | {verdict['seeds']} | {verdict['verdict']} |")
     if search:
         factors = sorted({float(factor) for found in search.values() for factor in found})
         lines += [
             "",
             f"Search for the adapters' learning rate, as a multiple of the base config's: {metric.title} on training",
-            "names, on scenes of their own; the best is taken.",
+            "names, on scenes of their own. The best, in bold, is taken; beyond an end of the range may be a better",
+            "one.",
             "",
             "| row | " + " | ".join(f"x {factor:g}" for factor in factors) + " |",
             "|---|" + "---|" * len(factors),
         ]
         for name, found in search.items():
             shown = {float(factor): f"{value:.1f}" for factor, value in found.items()}
+            best = float(max(found, key=found.__getitem__))
+            shown[best] = f"**{shown[best]}**" + (" (end)" if best in (factors[0], factors[-1]) else "")
             lines.append(f"| {rows[name]['title']} | " + " | ".join(shown.get(f, "") for f in factors) + " |")
     return "\n".join(lines) + "\n"
 
@@ -243,6 +271,8 @@ def write_report(
     figures = {name: row_figures(own, metric) for name, own in results.items()}
     verdicts = [verdict for claim in claims if (verdict := judge(claim, results, metric)) is not None]
     text = markdown(rows, figures, {name: len(own) for name, own in results.items()}, verdicts, search, metric)
+    notes = conditions(results)
+    text += "".join(f"\n{note}\n" for note in notes)
     numbers = dict(
         rows={
             name: dict(
@@ -254,6 +284,7 @@ def write_report(
         },
         claims=verdicts,
         search=search,
+        notes=notes,
     )
     write_whole(out / "results.json", json.dumps(numbers, indent=1) + "\n")
     write_whole(out / "results.md", text)

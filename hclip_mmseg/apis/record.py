@@ -25,6 +25,8 @@ PACKAGES = (
     "mmcv-lite",
     "onedl-mmsegmentation",
     "mmsegmentation",
+    "onedl-mmpretrain",
+    "mmpretrain",
     "onedl-mmdetection",
     "mmdet",
 )

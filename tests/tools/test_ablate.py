@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
 import sys
+import time
 
 import ablation_jobs
 import ablation_report
@@ -58,7 +60,7 @@ metrics = dict(mIoU=50.0, mIoU_seen=40.0 - seed, mIoU_unseen=held_out)
 (folder / "summary.json").write_text(json.dumps(dict(
     metrics=metrics, validations=[dict(iteration=2, metrics=metrics)], step_seconds=0.5, peak_memory=2**30,
     loss=dict(iteration=[1, 2], value=[2.0, 1.0]), energy_drift=dict(image=0.01, text=-0.02),
-    cores=len(os.sched_getaffinity(0)), threads=os.environ["OMP_NUM_THREADS"])))
+    seen=dict(cores=len(os.sched_getaffinity(0)), threads=int(os.environ["OMP_NUM_THREADS"])))))
 """
 
 
@@ -161,10 +163,13 @@ def test_only_whole_results_of_that_config_are_trusted(folder, monkeypatch):
 def test_weights_belong_to_the_fingerprint(folder):
     (folder / "clip.pt").write_bytes(b"one")
     cfg = job_config(Config.fromfile("table.py"), Job("lora", 0), Settings(folder))
-    cfg.model.backbone.clip.pretrained = str(folder / "clip.pt")
-    before = fingerprint(cfg)
+    (folder / "clip.json").write_text("{}")
+    cfg.model.backbone.clip.update(pretrained=str(folder / "clip.pt"), model=str(folder / "clip.json"))
+    found = {fingerprint(cfg)}
     (folder / "clip.pt").write_bytes(b"two")
-    assert fingerprint(cfg) != before
+    found.add(fingerprint(cfg))
+    (folder / "clip.json").write_text("[]")
+    assert len(found | {fingerprint(cfg)}) == 3
 
 
 def test_runs_are_not_repeated_and_failures_do_not_stop_the_rest(folder, monkeypatch):
@@ -209,8 +214,8 @@ def test_several_at_a_time_are_pinned(folder, monkeypatch):
     shares = [cores[:1]] * 2  # two workers even where there is one core
     ablation = Ablation(Config.fromfile("table.py"), Settings(folder / "out", max_iters=2), shares, None)
     found = ablation.results([Job("lora", seed) for seed in range(3)])
-    assert [result["cores"] for result in found.values()] == [1, 1, 1]
-    assert {result["threads"] for result in found.values()} == {"1"}
+    for result in found.values():
+        assert result["seen"] == {"cores": 1, "threads": 1} == {key: result[key] for key in ("cores", "threads")}
     with pytest.raises(ValueError, match="more than the .* cores"):
         core_shares(len(cores) + 1)
 
@@ -227,7 +232,57 @@ def test_the_search_is_the_same_for_all_and_sets_the_rate(folder, monkeypatch):
     runs = json.loads((folder / "out/results.json").read_text())
     assert set(runs["search"]["lora"]) == {"0.5", "2"}
     assert runs["rows"]["lora"]["runs"][0]["factor"] == 0.5
-    assert "x 0.5" in (folder / "out/results.md").read_text()
+    assert "| row | x 0.5 | x 2 |" in (folder / "out/results.md").read_text()
+    assert "| Low rank | **-960.0** (end) | -960.0 |" in (folder / "out/results.md").read_text(), "the best"
+
+
+def test_an_interrupted_search_hides_no_result_and_trains_no_row_at_an_unsearched_rate(folder, monkeypatch):
+    assert ablate(monkeypatch, "--seeds", 1, "--search", "--factors", 0.5, 2) == 0
+    before = json.loads((folder / "out/results.json").read_text())["rows"]
+    assert before["lora"]["runs"][0]["factor"] == 0.5
+    started(folder)
+    original = ablation_jobs.Runs.run
+
+    def interrupted(self, job, *arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablation_jobs.Runs, "run", interrupted)
+    assert ablate(monkeypatch, "--seeds", 1, "--search", "--factors", 0.5, 2, 4) == 0
+    assert json.loads((folder / "out/results.json").read_text())["rows"] == before
+    monkeypatch.setattr(ablation_jobs.Runs, "run", original)
+    (folder / "out/search/broken").touch()
+    assert ablate(monkeypatch, "--seeds", 2, "--search", "--factors", 0.5, 2, 4) == 1
+    assert started(folder) == ["freeze/seed_1", "hclip/seed_1"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_a_terminated_ablation_ends_what_it_runs(folder):
+    (folder / "trainer.py").write_text(
+        "import os, pathlib, time\npathlib.Path('child').write_text(str(os.getpid()))\ntime.sleep(300)\n"
+    )
+    code = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'tools')!r}); import ablation_jobs, pathlib, ablate\n"
+    code += "ablation_jobs.TRAIN = pathlib.Path('trainer.py'); ablate.main()"
+    arguments = ["--table", "table.py", "--out", "out", "--max-iters", "2", "--seeds", "1", "--rows", "lora"]
+    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
+    child = folder / "child"
+    while process.poll() is None and not (child.is_file() and child.read_text()):
+        time.sleep(0.1)
+    process.terminate()
+    _, told = process.communicate(timeout=60)
+    assert "interrupted" in told
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(child.read_text()), 0)
+
+
+def test_runs_made_in_different_ways_are_told_apart():
+    def run(seed, **conditions):
+        return dict(row="lora", seed=seed, **{**dict(cores=1, threads=1, code="a"), **conditions})
+
+    assert ablation_report.conditions({"lora": [run(0), run(1)]}) == []
+    (told,) = ablation_report.conditions({"lora": [run(0), run(1, cores=2)]})
+    assert "1 cores with 1 threads, 2 cores" in told
+    (told,) = ablation_report.conditions({"lora": [run(0), run(1, code="b")]})
+    assert "a: lora/0; b: lora/1" in told
 
 
 def test_the_report(folder, monkeypatch):
@@ -252,6 +307,9 @@ def test_the_report(folder, monkeypatch):
         ([5.0, 6.0, 7.0], [1.0, 2.0, 3.0], "holds"),
         ([1.0, 2.0, 3.0], [5.0, 6.1, 7.0], "does not hold"),
         ([1.0, 9.0, 3.0], [2.0, 5.0, 5.0], "undecided"),
+        ([0.2, 1.0, 1.8], [0.0, 0.0, 0.0], "undecided"),  # 2.2 standard errors, and with three seeds 4.3 are needed
+        ([0.5, 1.0, 1.5], [0.0, 0.0, 0.0], "undecided"),
+        ([0.7, 1.0, 1.3], [0.0, 0.0, 0.0], "holds"),
         ([9.0], [1.0], "undecided"),
     ],
 )

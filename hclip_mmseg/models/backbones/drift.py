@@ -18,7 +18,9 @@ def orthogonality_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
 
 @torch.no_grad()
 def energy_drift_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
-    """Mean relative change of the hyperspherical energy of the projections of each tower, whatever the adapter.
+    """Mean size of the relative change of the hyperspherical energy of the projections of each tower.
+
+    Whatever the adapter; a rise and a fall do not cancel.
 
     Towers that POP leaves out are left out. Measured along the axis that an orthogonal turn leaves alone
     (design: section 2): rows of q, k and v, columns of out; where POP turns a projection on another side,
@@ -33,9 +35,7 @@ def energy_drift_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
             for projection, weight in zip(PROJECTIONS, weights, strict=True):
                 axis = kept_axis(sides[projection])
                 before = hyperspherical_energy(weight, axis)
-                after = hyperspherical_energy(
-                    backbone.adapter.adapted_weight(tower, layer, projection, weight), axis
-                )
-                changes.append(float(after / before) - 1)
+                after = hyperspherical_energy(backbone.adapter.adapted_weight(tower, layer, projection, weight), axis)
+                changes.append(abs(float(after / before) - 1))
         drift[tower] = fmean(changes)
     return drift

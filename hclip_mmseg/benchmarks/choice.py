@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ class ReadyBenchmark:
     Attributes:
         benchmark: its entry.
         dataloader, evaluator: settings for MMEngine, with the data's real place.
-        settings: what its result depends on: dataset and evaluator as the config has them, whatever the place.
+        settings: what its result depends on, whatever the place: dataset and evaluator as the config has them, and
+            which pictures and label maps there are (``data``).
     """
 
     benchmark: Benchmark
@@ -44,25 +46,30 @@ class ReadyBenchmark:
         return self.benchmark.name
 
 
-def choose(words: Sequence[str], data_root: str | Path | None = None) -> tuple[Benchmark, ...]:
+def choose(
+    words: Sequence[str], data_root: str | Path | None = None, panoptic: bool = True
+) -> tuple[Benchmark, ...]:
     """The benchmarks that words of the command line mean, each once.
 
     Args:
         words: names; or 'all' alone; or 'found' alone, for those whose data is prepared.
         data_root: the folder of all data; None is ``data`` in the working directory, else in the project.
+        panoptic: whether the model gives panoptic results; for one that does not, 'all' and 'found' leave out the
+            benchmarks that want them.
 
     Raises:
         KeyError: if a name is unknown.
-        ValueError: if 'all' or 'found' do not stand alone.
+        ValueError: if 'all' or 'found' do not stand alone, or a benchmark wants what the model does not give.
         FileNotFoundError: if 'found' finds nothing.
     """
     for word in (ALL, FOUND):
         if word in words and set(words) != {word}:
             raise ValueError(f"--benchmarks {' '.join(words)}: '{word}' stands alone, without names")
+    possible = [benchmark for benchmark in BENCHMARKS.values() if panoptic or not benchmark.panoptic]
     if ALL in words:
-        return tuple(BENCHMARKS.values())
+        return tuple(possible)
     if FOUND in words:
-        found = tuple(benchmark for benchmark in BENCHMARKS.values() if problem_of(benchmark, data_root) is None)
+        found = tuple(benchmark for benchmark in possible if problem_of(benchmark, data_root) is None)
         if not found:
             raise FileNotFoundError(f"no benchmark's data was found:\n{survey(data_root)}")
         return found
@@ -73,6 +80,11 @@ def choose(words: Sequence[str], data_root: str | Path | None = None) -> tuple[B
             near = get_close_matches(word.upper(), {name.upper(): name for name in BENCHMARKS}, n=1, cutoff=0.5)
             hint = next((f"; did you mean '{name}'?" for name in BENCHMARKS if name.upper() in near), "")
             raise KeyError(f"no benchmark '{word}'{hint} (there are: {', '.join(BENCHMARKS)}, or 'all', or 'found')")
+        if BENCHMARKS[word] not in possible:
+            raise ValueError(
+                f"{word} asks for panoptic results, and this model gives none: leave it out, or take a config of "
+                "configs/fisa/ or configs/maft_plus/"
+            )
     return tuple(BENCHMARKS[word] for word in dict.fromkeys(words))
 
 
@@ -138,8 +150,8 @@ def ready(
     for benchmark in benchmarks:
         cfg = Config.fromfile(benchmark.config_path)
         cfg.merge_from_dict(options)
-        chosen.append(_read(benchmark, cfg, root_of(benchmark, data_root)[0], wishes or {}))
-        _check_pictures(chosen[-1])
+        one = _read(benchmark, cfg, root_of(benchmark, data_root)[0], wishes or {})
+        chosen.append(replace(one, settings={**one.settings, "data": _read_pictures(one)}))
     return tuple(chosen)
 
 
@@ -180,7 +192,9 @@ def _moved(settings: Any, old: str, new: str) -> Any:
     return settings
 
 
-def _check_pictures(chosen: ReadyBenchmark) -> None:
+def _read_pictures(chosen: ReadyBenchmark) -> dict[str, Any]:
+    """How many pictures there are, and a digest of their names and of the sizes of their label maps' files."""
+    names = []
     for settings in innermost_datasets(chosen.dataloader["dataset"]):
         try:
             with DefaultScope.overwrite_default_scope(chosen.benchmark.scope):
@@ -190,9 +204,13 @@ def _check_pictures(chosen: ReadyBenchmark) -> None:
         if len(dataset) == 0:
             raise ValueError(f"{chosen.name}: no pictures in {settings.get('data_root')}")
         for index in range(len(dataset)):
-            path = dataset.get_data_info(index).get("seg_map_path")
+            entry = dataset.get_data_info(index)
+            path = entry.get("seg_map_path")
             if path is not None and not Path(path).is_file():
                 raise FileNotFoundError(
                     f"{chosen.name}: the label map {path} is missing. Prepare the data again: "
                     f"python tools/prepare_dataset.py {chosen.benchmark.preparation}"
                 )
+            size = "" if path is None else Path(path).stat().st_size
+            names.append(f"{Path(entry.get('img_path', '')).name} {size}")
+    return dict(pictures=len(names), digest=hashlib.sha256("\n".join(names).encode()).hexdigest()[:16])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 from mmseg.registry import DATASETS
 from torch import nn
 
@@ -43,7 +44,7 @@ def use_benchmarks(
         KeyError, ValueError, FileNotFoundError: see :mod:`hclip_mmseg.benchmarks.choice`, and
             :class:`~hclip_mmseg.benchmarks.results.Results` for results of another model.
     """
-    chosen = ready(choose(words, data_root), data_root, options, cfg.to_dict())
+    chosen = ready(choose(words, data_root, gives_panoptic(cfg)), data_root, options, cfg.to_dict())
     weights, file = _weights(cfg, checkpoint)
     about = dict(
         config=str(cfg.filename),
@@ -98,12 +99,25 @@ def _weights(cfg: Config, checkpoint: str | Path | None) -> tuple[str, Path | No
     return pretrained, locate(pretrained)
 
 
+def gives_panoptic(cfg: Config) -> bool:
+    """Whether a config's model can be told which names are things, as panoptic benchmarks tell it."""
+    with MODELS.switch_scope_and_registry(cfg.get("default_scope", "mmseg")) as registry:
+        model = registry.get(cfg.model.type)
+    takes = getattr(model, "set_vocabulary", None)
+    return takes is not None and "things" in inspect.signature(takes).parameters
+
+
 def check_takes_names(model: nn.Module) -> None:
     """Check that a model can be asked for other names than it was trained for.
 
     Raises:
         ValueError: if it cannot.
     """
+    if not getattr(model, "takes_names", True):
+        raise ValueError(
+            f"--benchmarks asks a model for the names of each benchmark, and {type(model).__name__} finds clusters "
+            "without names; test it on its own data set, without --benchmarks"
+        )
     if not hasattr(model, "set_vocabulary"):
         raise ValueError(
             f"--benchmarks asks a model for the names of each benchmark, and {type(model).__name__} has a closed list "

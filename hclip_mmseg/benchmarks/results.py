@@ -106,7 +106,7 @@ class Results:
             differ = list(differences(old, new))
             more = f" and {len(differ) - MOST_SHOWN} more" if len(differ) > MOST_SHOWN else ""
             if differ:
-                yield f"the config has changed: {prefix}{', '.join(differ[:MOST_SHOWN])}{more}"
+                yield f"the config or the data has changed: {prefix}{', '.join(differ[:MOST_SHOWN])}{more}"
 
     def remaining(self, names: list[str]) -> list[str]:
         """Those of the benchmarks that have no result yet, in their order."""

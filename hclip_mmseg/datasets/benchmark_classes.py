@@ -68,22 +68,26 @@ class BenchmarkClasses(BaseSegDataset):
         """One entry a picture.
 
         Raises:
-            FileNotFoundError: if label maps are missing: how many, which, and how to make them.
+            FileNotFoundError: if pictures or label maps are missing: how many, which, and how to get them.
         """
         entries = super().load_data_list()
         for entry in entries:
             entry["ignore_index"] = self.ignore_index
-        maps = [entry["seg_map_path"] for entry in entries if "seg_map_path" in entry] if not self.backend_args else []
+        if not self.backend_args:
+            for key, kind in (("img_path", "pictures"), ("seg_map_path", "label maps")):
+                self._check_there([entry[key] for entry in entries if key in entry], kind)
+        return entries
+
+    def _check_there(self, paths: Sequence[str], kind: str) -> None:
         # listing folders is faster than asking for every file
-        folders = {os.path.dirname(path) for path in maps}
+        folders = {os.path.dirname(path) for path in paths}
         there = {folder: set(os.listdir(folder)) if os.path.isdir(folder) else () for folder in folders}
-        missing = [path for path in maps if os.path.basename(path) not in there[os.path.dirname(path)]]
+        missing = [path for path in paths if os.path.basename(path) not in there[os.path.dirname(path)]]
         if missing:
             raise FileNotFoundError(
-                f"{len(missing)} of {len(maps)} label maps of {type(self).__name__} are missing, such as {missing[0]}. "
+                f"{len(missing)} of {len(paths)} {kind} of {type(self).__name__} are missing, such as {missing[0]}. "
                 f"{self.HOW_TO_GET}".rstrip()
             )
-        return entries
 
     def _update_palette(self) -> list[list[int]]:
         return name_colours(self._metainfo["classes"]).tolist()

@@ -34,6 +34,11 @@ class Benchmark:
     scope: str = "mmseg"
 
     @property
+    def panoptic(self) -> bool:
+        """Whether it asks for segments, which not every model gives."""
+        return self.scope == "mmdet"
+
+    @property
     def config_path(self) -> Path:
         """The config file.
 

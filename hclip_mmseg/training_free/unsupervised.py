@@ -34,6 +34,7 @@ class UnsupervisedSegmentor(BaseSegmentor):
     """
 
     training_free = True
+    takes_names = False
 
     def __init__(
         self,

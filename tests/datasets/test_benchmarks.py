@@ -180,6 +180,14 @@ def test_missing_label_maps_are_named_before_the_first_is_read(tmp_path):
         build(config, tmp_path)
 
 
+def test_missing_pictures_of_a_list_are_named_before_the_first_is_read(tmp_path):
+    prepare("PAS-20", tmp_path)
+    (tmp_path / "JPEGImages/second.jpg").unlink()
+    config = Config.fromfile(BENCHMARKS["PAS-20"].config_path).test_dataloader.dataset
+    with pytest.raises(FileNotFoundError, match="1 of 2 pictures of .*second.jpg"):
+        build(config, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["A-847", "A-150"])
 def test_pictures_are_read_as_their_pixels_are_stored(name, tmp_path):
     prepare(name, tmp_path)

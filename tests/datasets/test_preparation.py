@@ -242,6 +242,29 @@ def test_bad_matlab_files_are_named(context, content, message):
         run("pascal-context", context)
 
 
+def test_damaged_compressed_matlab_files_are_named_and_do_not_stop_the_others(context):
+    path = context / "trainval/first.mat"
+    numbers = np.random.default_rng(0).integers(1, 400, SIZES["first"], np.uint16)
+    savemat(path, {"LabelMap": numbers}, do_compression=True)
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 16
+    path.write_bytes(damaged)
+    with pytest.raises(ValueError, match=r"first\.mat is none of MATLAB's files, or a truncated one"):
+        run("pascal-context", context)
+    assert (context / "SegmentationClassContext/second.png").is_file()
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.8])
+def test_truncated_pictures_are_named_and_do_not_stop_the_others(tmp_path, share):
+    conversion = doubling(tmp_path, 3)
+    picture = conversion.splits[0].maps[1].picture
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match=r"001\.jpg is no picture, or a truncated one"):
+        carry_out(conversion, Options())
+    assert all(conversion.splits[0].maps[number].target.is_file() for number in (0, 2))
+
+
 def test_a_bad_list_of_pictures_is_named(context):
     (context / "trainval_merged.json").write_text(json.dumps(dict(annotations=[])))
     with pytest.raises(ValueError, match="trainval_merged.json is not PASCAL-Context's list of pictures"):

@@ -210,6 +210,18 @@ def test_results_of_another_model_are_refused_and_kept(run, data, checkpoint, tm
     assert code == 2 and f"the checkpoint {other} has changed" in errors
     assert stored(data) == before
 
+    for label_map in (data / "animals/labels").iterdir():
+        labels = np.asarray(Image.open(label_map)).copy()
+        labels[:, 1::2] = 3  # prepared anew, otherwise
+        Image.fromarray(labels).save(label_map)
+    code, _, errors = run("--benchmarks", "Animals")
+    assert code == 2 and "the config or the data has changed: Animals: data.digest was" in errors
+    for kind in ("pictures/2.jpg", "labels/2.png"):
+        (data / "animals" / kind).unlink()
+    code, _, errors = run("--benchmarks", "Animals")
+    assert code == 2 and "Animals: data.pictures was 3 then and is 2 now" in errors
+    assert stored(data) == before
+
     (data.parent / "work/benchmarks/tiny.json").write_text("{")
     code, _, errors = run("--benchmarks", "Animals")
     assert code == 2 and "is no file of benchmark results" in errors
@@ -245,7 +257,13 @@ def test_what_is_wrong_is_said_before_any_work(run, data, checkpoint):
 
 def test_all_and_found(run, data):
     code, _, errors = run("--benchmarks", "all")
-    assert code == 2 and "Absent: looked for" in errors and errors.count("looked for a folder") == len(BENCHMARKS) - 2
+    semantic = [benchmark for benchmark in BENCHMARKS.values() if not benchmark.panoptic]
+    assert len(semantic) == len(BENCHMARKS) - 3
+    assert code == 2 and "Absent: looked for" in errors and errors.count("looked for a folder") == len(semantic) - 2
+    assert "-panoptic" not in errors, "this model gives no panoptic results"
+    assert choose(["all"]) == tuple(BENCHMARKS.values())
+    code, _, errors = run("--benchmarks", "Animals", "COCO-panoptic")
+    assert code == 2 and "COCO-panoptic asks for panoptic results, and this model gives none" in errors
 
     code, out, errors = run("--benchmarks", "found")
     assert code == 0, errors

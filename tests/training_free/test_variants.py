@@ -17,6 +17,7 @@ from pycocotools import mask as coco_mask
 from tiny_models import randomise
 from tiny_training_free import NAMES, PIXELS, REGIONS, textured_images, tiny_backbone_config, tiny_training_free
 
+from hclip_mmseg.benchmarks.command import check_takes_names
 from hclip_mmseg.training_free import (
     HungarianIoUMetric,
     RegionKMeansHook,
@@ -171,6 +172,11 @@ def unsupervised(clusters: int) -> UnsupervisedSegmentor:
     model = UnsupervisedSegmentor(tiny_backbone_config(), REGIONS, clusters, resolution=64, data_preprocessor=PIXELS)
     randomise(model.backbone.image_tower.transformer)
     return model.eval()
+
+
+def test_clusters_are_not_asked_for_the_names_of_benchmarks():
+    with pytest.raises(ValueError, match="UnsupervisedSegmentor finds clusters without names"):
+        check_takes_names(unsupervised(3))
 
 
 def test_clusters_of_a_data_set():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from .files import Labels, is_whole, read_colours, read_label_map, save_whole, whole
 from .processes import Options, each_chunk
@@ -133,8 +133,10 @@ def verify(labels: Labels, label_map: LabelMap, classes: int, ignore: int | None
     try:
         with Image.open(label_map.picture) as picture:
             width, height = picture.size
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{label_map.picture} is no picture") from error
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError as error:  # UnidentifiedImageError is one, and so is what a truncated header gives
+        raise ValueError(f"{label_map.picture} is no picture, or a truncated one") from error
     if labels.shape != (height, width):
         raise ValueError(
             f"{label_map.target} would be {labels.shape[1]} x {labels.shape[0]}, but its picture is {width} x {height}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def read_matlab(path: Path, variable: tuple[str, ...]) -> NDArray[np.integer]:
         value = loadmat(path, variable_names=[variable[0]])[variable[0]]
         for field in variable[1:]:
             value = value[field][0, 0]
-    except (MatReadError, ValueError, TypeError, IndexError, NotImplementedError, OSError) as error:
+    except (MatReadError, ValueError, TypeError, IndexError, NotImplementedError, OSError, zlib.error) as error:
         raise ValueError(f"{path} is none of MATLAB's files, or a truncated one: {error}") from error
     except KeyError as error:
         raise ValueError(f"{path} has no {'.'.join(variable)}, so it is no label map") from error

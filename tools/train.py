@@ -10,6 +10,7 @@ from pathlib import Path
 if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 
@@ -31,6 +32,26 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def choose_start(cfg: Config, resume: str | None) -> str | None:
+    """Set where training starts: ``cfg.resume`` and ``cfg.load_from``; the checkpoint, if it starts from one.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such checkpoint, or training cannot go on from it.
+    """
+    if resume == "latest":
+        cfg.resume, cfg.load_from = True, None
+        latest = find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
+        if latest is not None:
+            checks.check_resumable(latest)
+        return latest
+    if resume:
+        checks.check_resumable(resume)
+        cfg.resume, cfg.load_from = True, str(checks.find_checkpoint(resume))
+    elif cfg.get("load_from"):
+        cfg.load_from = str(checks.find_checkpoint(cfg.load_from))
+    return cfg.get("load_from")
+
+
 def main() -> None:
     args = parse_arguments()
     launch.quieten_dependencies()
@@ -39,17 +60,10 @@ def main() -> None:
         cfg = launch.load_config(args)
         if args.amp:
             launch.use_mixed_precision(cfg)
+        start = choose_start(cfg, args.resume)
+        if start is not None:
+            checks.take_generator_from_checkpoint(cfg, start)
         checks.check_run(cfg, ["train", "val"])
-        if args.resume == "latest":
-            cfg.resume, cfg.load_from = True, None
-            latest = find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
-            if latest is not None:
-                checks.check_resumable(latest)
-        elif args.resume:
-            checks.check_resumable(args.resume)
-            cfg.resume, cfg.load_from = True, str(checks.find_checkpoint(args.resume))
-        elif cfg.get("load_from"):
-            cfg.load_from = str(checks.find_checkpoint(cfg.load_from))
         launch.distribute(cfg)
         runner = launch.build_trainer(cfg)
         if cfg.get("load_from") and isinstance(runner, Runner):

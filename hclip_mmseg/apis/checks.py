@@ -38,6 +38,8 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
     if "train" in splits:
         _check_optimizer(cfg)
     missing = [*_missing_weights(cfg.model)]
+    if "train" in splits:
+        missing += _missing_generator(cfg.model)
     for split in splits:
         for dataset in innermost_datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
             missing += [problem for problem in _missing_data(dataset) if problem not in missing]
@@ -64,6 +66,45 @@ def take_clip_from_checkpoint(cfg: Config) -> None:
     path = clip.get("pretrained")
     if isinstance(path, str) and path.endswith(WEIGHT_SUFFIXES) and locate(path) is None:
         clip["pretrained"] = None
+
+
+def take_generator_from_checkpoint(cfg: Config, checkpoint: str | Path) -> None:
+    """Do without the mask generator's file where it is missing and training starts from a checkpoint that holds it.
+
+    Args:
+        cfg: a config of MMSeg; `model.generator.init_cfg` is set to None then.
+        checkpoint: that training goes on or starts from.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_state_dict`.
+    """
+    generator = cfg.model.get("generator") or {}
+    lacking = [one for one in generator_files(generator.get("init_cfg")) if locate(one["checkpoint"]) is None]
+    if lacking and any(name.startswith("generator.") for name in read_state_dict(checkpoint)):
+        generator["init_cfg"] = None
+
+
+def generator_files(init_cfg: Any) -> list[dict[str, Any]]:
+    """Those of a mask generator's settings of its start that name a checkpoint's file, and no place in the network."""
+    settings = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
+    return [one for one in settings if "://" not in (one.get("checkpoint") or "://")]
+
+
+def no_generator(path: str) -> str:
+    """What is said where a mask generator's checkpoint is not there."""
+    return (
+        f"the proposals' checkpoint {Path(path).name} is not there: looked for at {looked_in(path)}. MMDetection's "
+        "model zoo has Mask2Former for COCO panoptic, configs/fisa/proposals_tiny_scenes.py trains that of the scenes; "
+        "model.generator.init_cfg=None starts from random weights"
+    )
+
+
+def _missing_generator(model: Mapping[str, Any]) -> Iterator[str]:
+    for one in generator_files((model.get("generator") or {}).get("init_cfg")):
+        if locate(one["checkpoint"]) is None:
+            yield no_generator(one["checkpoint"])
+        else:
+            one["checkpoint"] = str(find_checkpoint(one["checkpoint"]))
 
 
 def _missing_weights(model: Mapping[str, Any]) -> Iterator[str]:

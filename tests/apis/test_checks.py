@@ -5,7 +5,13 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from hclip_mmseg.apis.checks import check_fits, check_run, find_checkpoint, read_state_dict
+from hclip_mmseg.apis.checks import (
+    check_fits,
+    check_run,
+    find_checkpoint,
+    read_state_dict,
+    take_generator_from_checkpoint,
+)
 from hclip_mmseg.apis.launch import use_mixed_precision
 
 
@@ -62,6 +68,34 @@ def test_paths_of_the_project_are_found_from_anywhere(config, tmp_path, monkeypa
     weights.touch()
     check_run(config, [])
     assert config.model.backbone.clip.pretrained == str(weights)
+
+
+def test_a_generators_file_is_needed_for_training_unless_a_checkpoint_holds_the_generator(tmp_path):
+    def fisa(init_cfg):
+        return Config(dict(model=dict(generator=dict(init_cfg=init_cfg))))
+
+    absent = dict(type="Pretrained", checkpoint=str(tmp_path / "absent.pth"))
+    check_run(fisa(absent), ["test"])
+    for init_cfg in (absent, [dict(type="Normal"), absent]):
+        with pytest.raises(FileNotFoundError, match=r"proposals' checkpoint absent\.pth is not there: looked for at"):
+            check_run(fisa(init_cfg), ["train"])
+    check_run(fisa(dict(type="Pretrained", checkpoint="torchvision://resnet50")), ["train"])
+
+    torch.save({"state_dict": {"backbone.weight": torch.ones(1)}}, tmp_path / "part.pth")
+    torch.save({"state_dict": {"generator.weight": torch.ones(1)}}, tmp_path / "whole.pth")
+    config = fisa(absent)
+    take_generator_from_checkpoint(config, tmp_path / "part.pth")
+    assert config.model.generator.init_cfg == absent
+    take_generator_from_checkpoint(config, tmp_path / "whole.pth")
+    assert config.model.generator.init_cfg is None
+    there = dict(type="Pretrained", checkpoint=str(tmp_path / "part.pth"))
+    config = fisa(there)
+    take_generator_from_checkpoint(config, tmp_path / "whole.pth")
+    assert config.model.generator.init_cfg == there
+
+    (tmp_path / "absent.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"absent\.pth \(500 bytes\) is no checkpoint, or a truncated one"):
+        check_run(fisa(absent), ["train"])
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path):

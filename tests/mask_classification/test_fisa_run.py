@@ -19,6 +19,9 @@ from tiny_mask_models import CONFIGS, fisa_config, tiny_fisa
 
 from hclip_mmseg.compat.panoptic_api import rgb2id
 
+ABSENT = "model.generator.init_cfg.checkpoint=absent.pth"
+"""The generator's own checkpoint, which a checkpoint of the whole model makes superfluous."""
+
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
@@ -99,6 +102,14 @@ def test_trains_what_is_named_and_evaluates(run):
     assert all(torch.equal(second[f"generator.{name}"], tensor) for name, tensor in proposals.items())
 
 
+def test_a_missing_checkpoint_of_the_proposals_is_one_error_before_any_work(config, tmp_path):
+    torch.save(dict(state_dict={"classes.void": torch.zeros(1, 32)}), tmp_path / "part.pth")
+    options = ("--work-dir", tmp_path, "--cfg-options", ABSENT, f"load_from={tmp_path / 'part.pth'}")
+    status, printed = script("train.py", config, *options, folder=tmp_path)
+    assert status == 2 and "Traceback" not in printed
+    assert printed.startswith("error: this run cannot start:\n  - the proposals' checkpoint absent.pth is not there")
+
+
 def test_resuming_is_no_interruption(run, config, tmp_path):
     folder, _ = run
     options = (
@@ -108,6 +119,7 @@ def test_resuming_is_no_interruption(run, config, tmp_path):
         folder / "iter_1.pth",
         "--cfg-options",
         "val_dataloader.num_workers=0",
+        ABSENT,
     )
     status, printed = script("train.py", config, *options, folder=tmp_path)
     assert status == 0, printed[-3000:]
@@ -118,7 +130,7 @@ def test_resuming_is_no_interruption(run, config, tmp_path):
 def test_a_saved_model_is_evaluated_as_in_training(run, config, tmp_path):
     folder, printed = run
     written = ("--show-dir", tmp_path / "drawn", "--out", tmp_path / "maps")
-    options = (folder / "iter_2.pth", "--work-dir", tmp_path, *written)
+    options = (folder / "iter_2.pth", "--work-dir", tmp_path, *written, "--cfg-options", ABSENT)
     status, tested = script("test.py", config, *options, folder=tmp_path)
     assert status == 0, tested[-3000:]
     assert qualities(tested) == qualities(printed)

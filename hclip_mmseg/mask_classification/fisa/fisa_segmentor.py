@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
 from hclip_mmseg.apis import checks
-from hclip_mmseg.apis.paths import locate, looked_in
+from hclip_mmseg.apis.paths import locate
 from hclip_mmseg.mask_classification.classification import MaskClasses, class_scores
 from hclip_mmseg.mask_classification.inference import without_padding
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
@@ -67,18 +66,10 @@ class FISA(MaskClassifier):
             FileNotFoundError: if it is a file that is not there: where it was looked for.
             ValueError: if it is not of this generator: what it lacks.
         """
-        settings = self.generator.init_cfg
-        for one in [settings] if isinstance(settings, Mapping) else settings or []:
-            path = one.get("checkpoint")
-            if path is None or "://" in path:
-                continue
-            found = locate(path)
+        for one in checks.generator_files(self.generator.init_cfg):
+            found = locate(one["checkpoint"])
             if found is None:
-                raise FileNotFoundError(
-                    f"the proposals' checkpoint {Path(path).name} is not there: looked for at {looked_in(path)}. "
-                    "MMDetection's model zoo has Mask2Former for COCO panoptic; model.generator.init_cfg=None starts "
-                    "from random weights"
-                )
+                raise FileNotFoundError(checks.no_generator(one["checkpoint"]))
             own, state = self.generator.state_dict(), checks.read_state_dict(found)
             checks.check_fits(self.generator, {name: state[name] for name in state if name in own}, found)
             one["checkpoint"] = str(found)

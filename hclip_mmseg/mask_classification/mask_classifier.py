@@ -94,6 +94,7 @@ class MaskClassifier(BaseDetector):
             ValueError: if names are empty or too long, or things are no names; nothing changes then.
         """
         table = SynonymTable(check_names(names, repeats=True))
+        things = None if things is None else [thing.strip() for thing in things]
         stranger = [thing for thing in things or () if thing not in table.names]
         if stranger:
             raise ValueError(f"{stranger[0]!r} is given as a thing, but is none of the {len(table.names)} names")

@@ -72,6 +72,8 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
             for key, image in annotations.imgs.items()
         ]
         del self.coco
+        for entry in data:  # MMDetection leaves segments without an area out, which label maps may still have
+            entry["segment_ids"] = [one["id"] for one in annotations.img_ann_map.get(entry["img_id"], [])]
         self._check_files(data)
         return data
 
@@ -83,6 +85,8 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
                 raise ValueError(
                     f"{self.ann_file} is no panoptic annotation file in COCO's form ({type(error).__name__}: {error})"
                 ) from error
+        for category in annotations.cats.values():
+            category["name"] = category["name"].strip()  # as the words that a model is asked for are
         names = [category["name"] for category in annotations.cats.values()]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -126,7 +130,7 @@ def check_segments(entry: Mapping[str, Any], backend_args: dict[str, Any] | None
     """Compares a label map with what the annotation file says of it.
 
     Args:
-        entry: ``seg_map_path``, ``segments_info``, ``height``, ``width``.
+        entry: ``seg_map_path``, ``segment_ids`` (of all segments in the file), ``height``, ``width``.
         backend_args: of MMEngine's file reading.
 
     Raises:
@@ -138,7 +142,7 @@ def check_segments(entry: Mapping[str, Any], backend_args: dict[str, Any] | None
     size = (entry["height"], entry["width"])
     if ids.shape != size:
         raise ValueError(f"{path} is {ids.shape[0]} x {ids.shape[1]}, the annotation file says {size[0]} x {size[1]}")
-    drawn, listed = set(np.unique(ids).tolist()) - {VOID}, {segment["id"] for segment in entry["segments_info"]}
+    drawn, listed = set(np.unique(ids).tolist()) - {VOID}, set(entry["segment_ids"])
     for extra, where, other in (
         (drawn - listed, "label map", "annotation file"),
         (listed - drawn, "annotation file", "label map"),

@@ -159,6 +159,12 @@ def test_words_are_encoded_once_for_a_vocabulary():
     assert calls == [5], "the text tower is frozen, so training needs it no more often"
 
 
+def test_space_around_words_and_things_is_none_of_them():
+    model = tiny_fisa()
+    model.set_vocabulary(("cat ", "grass"), things=("cat ",))
+    assert model.vocabulary == ("cat", "grass") and model.things.tolist() == [True, False]
+
+
 def test_bad_input_is_named(tmp_path):
     model = tiny_fisa()
     images = pictures(1)

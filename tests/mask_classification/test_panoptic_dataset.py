@@ -241,6 +241,32 @@ def test_a_model_is_asked_for_the_words_and_told_what_is_counted(root):
     assert asked == dict(names=("cat", "tv, television", "grass", "sky"), things=["cat", "tv, television"])
 
 
+def test_space_around_a_categorys_name_is_none_of_it(root):
+    rewrite(root, lambda content: content["categories"][1].update(name="window "))
+    meta = dataset(root).metainfo
+    assert meta["classes"][1] == meta["thing_classes"][1] == meta["vocabulary"][1] == "window"
+    rewrite(root, lambda content: content["categories"][0].update(name=" window"))
+    with pytest.raises(ValueError, match="two categories called 'window'"):
+        dataset(root)
+
+
+def test_a_segment_that_is_a_line_is_in_the_file(root):
+    """COCO's form gives what is one pixel wide a box without width, which MMDetection leaves out."""
+
+    def narrow(content):
+        for annotation in content["annotations"]:
+            annotation["segments_info"].append(dict(id=9, category_id=7, bbox=[10, 10, 0, 8], area=8, iscrowd=0))
+
+    rewrite(root, narrow)
+    for kind in range(3):
+        ids, _ = scene(kind)
+        ids[10:18, 10] = 9
+        Image.fromarray(as_colours(ids)).save(root / f"panoptic_val/{kind:06}.png")
+    load = [dict(type="LoadImageFromFile"), dict(type="mmseg.LoadPanopticSegments")]
+    item = dataset(root, pipeline=load, test_mode=True)[0]
+    assert 9 not in {segment["id"] for segment in item["segments_info"]} and (item["gt_seg_map"][10:18, 10] == 255).all()
+
+
 def test_words_are_known_before_the_file_is_read(root):
     found = dataset(root, vocabulary="coco_panoptic_133", lazy_init=True)
     assert len(found.metainfo["vocabulary"]) == 133 and "tv, television" in found.metainfo["vocabulary"]

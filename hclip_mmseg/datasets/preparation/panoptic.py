@@ -175,7 +175,7 @@ def check_annotation(annotation: Annotation, options: Options) -> list[str]:
         entries = [
             dict(
                 seg_map_path=str(annotation.folder / one["file_name"]),
-                segments_info=one["segments_info"],
+                segment_ids=[segment["id"] for segment in one["segments_info"]],
                 height=sizes[one["image_id"]][0],
                 width=sizes[one["image_id"]][1],
             )

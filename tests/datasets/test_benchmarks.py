@@ -200,6 +200,22 @@ def test_pictures_are_read_as_their_pixels_are_stored(name, tmp_path):
     assert dataset[0]["inputs"].shape[1:] == dataset[0]["data_samples"].gt_sem_seg.data.shape[1:] == (12, 20)
 
 
+def test_every_config_reads_pictures_as_their_pixels_are_stored(repository):
+    def steps(part):
+        if isinstance(part, dict):
+            yield part
+        for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+            yield from steps(inner)
+
+    loaders = [
+        (path.name, step.get("color_type"))
+        for path in sorted((repository / "configs/_base_").glob("[dm]*/*.py"))
+        for step in steps(Config.fromfile(path).to_dict())
+        if str(step.get("type")).endswith("LoadImageFromFile")
+    ]
+    assert len(loaders) > 20 and {color for _, color in loaders} == {"color_ignore_orientation"}, loaders
+
+
 @pytest.mark.parametrize("name", OWNERS)
 def test_names_are_what_a_model_can_be_asked_for(name):
     asked = load_vocabulary(BENCHMARKS[name].vocabulary).asked

@@ -6,7 +6,7 @@ crop_size = (1024, 1024)
 
 train_pipeline = [
     dict(type="mmseg.SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
     dict(type="mmseg.LoadAnnotations"),
     dict(
         type="RandomChoiceResize",
@@ -22,7 +22,7 @@ train_pipeline = [
 ]
 # the segmentor itself makes the size that it looks at
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
     dict(type="mmseg.LoadAnnotations"),
     dict(type="mmseg.PackSegInputs"),
 ]

@@ -6,7 +6,7 @@ crop_size = (384, 384)
 
 train_pipeline = [
     dict(type="SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
     dict(type="LoadAnnotations"),
     dict(type="ResizeShortestEdge", scale=384, max_size=2560),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=1.0),
@@ -16,7 +16,7 @@ train_pipeline = [
 ]
 # the segmentor itself makes the sizes that it looks at
 test_pipeline = [
-    dict(type="LoadImageFromFile"),
+    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
     dict(type="LoadAnnotations"),
     dict(type="PackSegInputs"),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from mmdet.structures.mask import mask2bbox
@@ -10,6 +12,9 @@ from torch import Tensor
 
 PANOPTIC_OFFSET = 1000
 """MMDetection's: a panoptic id is the label plus this times the number of the instance."""
+
+MAP_MEMORY = 2**25
+"""Bytes that maps of an image's size take at once, beside the masks themselves."""
 
 
 def resized(masks: Tensor, size: tuple[int, int]) -> Tensor:
@@ -33,24 +38,38 @@ def without_padding(masks: Tensor, padded: tuple[int, int], size: tuple[int, int
     return resized(masks, padded)[:, : size[0], : size[1]]
 
 
-def semantic_labels(scores: Tensor, masks: Tensor, chunk: int = 64) -> Tensor:
+def in_bands(choose: Callable[[Tensor], Tensor], masks: Tensor, maps: int, memory: int) -> Tensor:
+    """What is chosen for each pixel, band of rows by band of rows.
+
+    Args:
+        choose: masks [Q, h, W] -> integers [h, W].
+        masks: [Q, H, W].
+        maps: how many maps of the masks' size ``choose`` makes.
+        memory: bytes that these take at once; one row is the least.
+
+    Returns:
+        int64 [H, W].
+    """
+    rows = max(1, memory // (masks.element_size() * maps * masks.shape[-1]))
+    # filled in place: small results kept between large intermediate ones would split freed memory up
+    chosen = torch.empty(masks.shape[1:], dtype=torch.long, device=masks.device)
+    for part, band in zip(chosen.split(rows), masks.split(rows, dim=1), strict=True):
+        part.copy_(choose(band))
+    return chosen
+
+
+def semantic_labels(scores: Tensor, masks: Tensor, memory: int = MAP_MEMORY) -> Tensor:
     """The label of each pixel: argmax over names of sum_q score x mask probability.
 
     Args:
         scores: of each mask for each name, [Q, T].
         masks: mask probabilities [Q, H, W].
-        chunk: how many names' maps are held at once.
+        memory: bytes that the names' maps take at once.
 
     Returns:
         int64 [H, W].
     """
-    best = masks.new_full(masks.shape[1:], -torch.inf)
-    labels = torch.zeros(masks.shape[1:], dtype=torch.long, device=masks.device)
-    for start, part in enumerate(scores.T.split(chunk)):
-        value, index = torch.einsum("tq,qhw->thw", part, masks).max(dim=0)
-        better = value > best
-        best, labels = value.where(better, best), (index + start * chunk).where(better, labels)
-    return labels
+    return in_bands(lambda band: semantic_scores(scores, band).max(dim=0).indices, masks, scores.shape[1], memory)
 
 
 def semantic_scores(scores: Tensor, masks: Tensor) -> Tensor:
@@ -64,6 +83,7 @@ def panoptic_ids(
     things: Tensor,
     object_threshold: float = 0.8,
     overlap_threshold: float = 0.8,
+    memory: int = MAP_MEMORY,
 ) -> Tensor:
     """Panoptic segments.
 
@@ -76,6 +96,7 @@ def panoptic_ids(
         things: which names are things, bool [T].
         object_threshold: least score of a mask.
         overlap_threshold: least part of a mask's own area that it must keep.
+        memory: bytes that the masks' claims take at once.
 
     Returns:
         int32 [H, W]: label + :data:`PANOPTIC_OFFSET` x number of the instance, from 1 over all things, always 1 for
@@ -95,11 +116,11 @@ def panoptic_ids(
     ids = torch.full(masks.shape[1:], names, dtype=torch.int32, device=masks.device)
     if not len(kept):
         return ids
-    masks, labels = masks[kept], labels[kept].tolist()
-    owner = (best[kept, None, None] * masks).argmax(dim=0)
+    claims = best[kept, None, None]
+    owner = in_bands(lambda band: (claims * band[kept]).argmax(dim=0), masks, 2 * len(kept), memory)
     instance = 0
-    for number, label in enumerate(labels):
-        mine, whole = owner == number, masks[number] >= 0.5
+    for number, (place, label) in enumerate(zip(kept.tolist(), labels[kept].tolist(), strict=True)):
+        mine, whole = owner == number, masks[place] >= 0.5
         kept_area, area = int((mine & whole).sum()), int(whole.sum())
         if not kept_area or int(mine.sum()) < overlap_threshold * area:
             continue
@@ -123,9 +144,12 @@ def instances(scores: Tensor, masks: Tensor, things: Tensor, most: int = 100) ->
     candidates = scores.masked_fill(~things, -1).flatten()
     values, pairs = candidates.topk(min(most, len(candidates)))
     pairs = pairs[values >= 0]
-    own = masks[pairs // len(things)]
-    inside = own > 0.5
-    certainty = (own * inside).flatten(1).sum(1) / (inside.flatten(1).sum(1) + 1e-6)
+    inside = masks.new_empty((len(pairs), *masks.shape[1:]), dtype=torch.bool)
+    certainty = masks.new_empty(len(pairs))
+    for number, place in enumerate((pairs // len(things)).tolist()):
+        own = masks[place]
+        torch.gt(own, 0.5, out=inside[number])
+        certainty[number] = (own * inside[number]).sum() / (inside[number].sum() + 1e-6)
     return InstanceData(
         scores=candidates[pairs] * certainty, labels=pairs % len(things), masks=inside, bboxes=mask2bbox(inside)
     )

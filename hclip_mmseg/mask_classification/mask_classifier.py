@@ -137,7 +137,7 @@ class MaskClassifier(BaseDetector):
         """For each image the masks' scores [Q, T + 1], void last, which sum to 1, and their logits [Q, H, W].
 
         Mask logits have the size of the image as the model takes it, without padding; see
-        :func:`~hclip_mmseg.mask_classification.inference.without_padding`.
+        :func:`~hclip_mmseg.mask_classification.inference.without_padding`. They are the caller's to change.
         """
 
     @torch.no_grad()
@@ -157,7 +157,7 @@ class MaskClassifier(BaseDetector):
         for sample, (scores, masks) in zip(batch_data_samples, found, strict=True):
             if rescale:
                 masks = resized(masks, tuple(sample.metainfo["ori_shape"][:2]))
-            self._store(sample, scores, masks.sigmoid())
+            self._store(sample, scores, masks.sigmoid_())  # in place: they are the largest of all
         return list(batch_data_samples)
 
     def _store(self, sample: Any, scores: Tensor, masks: Tensor) -> None:

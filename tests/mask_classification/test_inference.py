@@ -13,6 +13,7 @@ from hclip_mmseg.mask_classification import (
     MaskClasses,
     SynonymTable,
     class_scores,
+    inference,
     instances,
     panoptic_ids,
     semantic_labels,
@@ -62,8 +63,8 @@ def test_scores_are_softmax_over_names_times_what_void_leaves():
 def test_semantic_result_is_the_sum_over_masks():
     torch.manual_seed(0)
     scores, masks = torch.rand(4, 7), torch.rand(4, 3, 5)
-    for chunk in (2, 64):
-        labels = semantic_labels(scores, masks, chunk)
+    for memory in (0, 7 * 4 * 5 * 2, 2**25):  # a row, two rows, all at once
+        labels = semantic_labels(scores, masks, memory)
         for y in range(3):
             for x in range(5):
                 sums = [sum(float(scores[q, t] * masks[q, y, x]) for q in range(4)) for t in range(7)]
@@ -130,6 +131,41 @@ def test_pixels_outside_of_every_mask_belong_to_none_though_one_claims_them():
 def test_ids_need_fewer_names_than_their_step():
     with pytest.raises(ValueError, match="999 names apart, the vocabulary has 1000"):
         panoptic_ids(torch.rand(1, 1001), torch.rand(1, 2, 2), torch.ones(1000, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5, 100])
+def test_results_are_the_same_in_bands_of_rows(rows):
+    torch.manual_seed(0)
+    masks = F.interpolate(4 * torch.randn(1, 8, 3, 3), size=(13, 12), mode="bilinear")[0].sigmoid()
+    scores = (3 * torch.randn(8, 4)).softmax(-1)
+    plain = torch.einsum("qt,qhw->thw", scores[:, :3], masks).argmax(0)
+    assert torch.equal(semantic_labels(scores[:, :3], masks, memory=3 * 4 * 12 * rows), plain)
+    best, names = scores.max(-1)
+    kept = [q for q in range(8) if names[q] != 3 and best[q] > 0.4]
+    assert 2 < len(kept) < 8
+    owner = (best[kept, None, None] * masks[kept]).argmax(0)
+    expected, instance = torch.full((13, 12), 3), 0
+    for number, q in enumerate(kept):
+        whole = masks[q] >= 0.5
+        mine = owner == number
+        if (mine & whole).any() and mine.sum() >= 0.3 * whole.sum():
+            instance += int(THINGS[names[q]])
+            expected[mine & whole] = int(names[q]) + 1000 * (instance if THINGS[names[q]] else 1)
+    found = panoptic_ids(scores, masks, THINGS, 0.4, 0.3, memory=2 * len(kept) * 4 * 12 * rows)
+    assert len(expected.unique()) > 2 and torch.equal(found.long(), expected)
+
+
+def test_no_more_rows_than_memory_allows_are_worked_on_at_once(monkeypatch):
+    sizes = []
+    plain = inference.semantic_scores
+
+    def measured(scores, masks):
+        sizes.append(4 * scores.shape[1] * masks[0].numel())
+        return plain(scores, masks)
+
+    monkeypatch.setattr(inference, "semantic_scores", measured)
+    semantic_labels(torch.rand(4, 150), torch.rand(4, 500, 400))
+    assert len(sizes) > 2 and max(sizes) <= inference.MAP_MEMORY and sum(sizes) == 4 * 150 * 500 * 400
 
 
 def test_instances_are_the_best_pairs_of_a_mask_and_a_thing():

@@ -264,7 +264,8 @@ def test_a_segment_that_is_a_line_is_in_the_file(root):
         Image.fromarray(as_colours(ids)).save(root / f"panoptic_val/{kind:06}.png")
     load = [dict(type="LoadImageFromFile"), dict(type="mmseg.LoadPanopticSegments")]
     item = dataset(root, pipeline=load, test_mode=True)[0]
-    assert 9 not in {segment["id"] for segment in item["segments_info"]} and (item["gt_seg_map"][10:18, 10] == 255).all()
+    assert 9 not in {segment["id"] for segment in item["segments_info"]}
+    assert (item["gt_seg_map"][10:18, 10] == 255).all()
 
 
 def test_words_are_known_before_the_file_is_read(root):

@@ -47,7 +47,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--checkpoint", help="trained weights (the latest in work_dirs/<config>, if any)")
     parser.add_argument("--out-dir", default="predictions", help="folder for the results (predictions)")
     parser.add_argument("--panoptic", action="store_true", help="draw things one by one, and stuff (mask classifiers)")
-    parser.add_argument("--stuff", default="", help="those of the words that --panoptic does not count one by one")
+    parser.add_argument(
+        "--stuff", help="those of the words that --panoptic does not count one by one (those of coco_panoptic_133 ...)"
+    )
     parser.add_argument("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (a GPU where there is one)")
     return parser.parse_args()
@@ -77,7 +79,8 @@ def open_inferencer(args: argparse.Namespace) -> tuple[PictureInferencer, Callab
     if classifies_masks:
         from hclip_mmseg.mask_classification.inferencer import PanopticInferencer
 
-        return PanopticInferencer(cfg, checkpoint, args.device), partial(write_panoptic, segments=args.panoptic)
+        inferencer = PanopticInferencer(cfg, checkpoint, args.device, panoptic=args.panoptic)
+        return inferencer, partial(write_panoptic, segments=args.panoptic)
     if checkpoint is None and "decode_head" in cfg.model:
         print(f"no trained checkpoint of {args.config} found: using its CLIP as it is, without a trained head")
     return OpenVocabInferencer(cfg, checkpoint, args.device), write_segmentation
@@ -122,12 +125,12 @@ def main() -> None:
     launch.quieten_dependencies()
     keep_freed_memory()
     with launch.clear_errors():
-        names = read_names(args.vocab)
+        read_names(args.vocab)  # what is wrong with them is said before the model is built
         paths = images.list_images(args.images)
         launch.check_writable(args.out_dir, "--out-dir")
         launch.choose_device(args.device)
         inferencer, write = open_inferencer(args)
-        inferencer.set_vocabulary(names, args.templates, **(dict(stuff=args.stuff) if args.stuff else {}))
+        inferencer.set_vocabulary(args.vocab, args.templates, **({} if args.stuff is None else dict(stuff=args.stuff)))
 
     failed: list[tuple[str, Exception]] = []
     results_of, folder = name_results(paths), Path(args.out_dir)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from mmcv import rescale_size
+from mmdet.datasets.transforms import Resize
 from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
@@ -15,7 +17,7 @@ from torch import nn
 
 from .inferencer import build_model
 from .launch import read_config
-from .picture_inferencer import PictureInferencer, Result
+from .picture_inferencer import Picture, PictureInferencer, Result
 
 
 class MMDetInferencer(PictureInferencer[Result]):
@@ -50,6 +52,17 @@ class MMDetInferencer(PictureInferencer[Result]):
 
     def check(self, model: nn.Module, kind: str) -> None:
         """Raises ValueError for a model, of a config's type ``kind``, that has no such results."""
+
+    def _read(self, source: str, picture: Picture) -> NDArray[np.uint8]:
+        image = super()._read(source, picture)
+        height, width = image.shape[:2]
+        for step in self.pipeline.transforms:
+            if isinstance(step, Resize) and step.keep_ratio and 0 in rescale_size((width, height), step.scale):
+                raise ValueError(
+                    f"{source} is {height} x {width} pixels, so narrow that nothing is left of it where the config "
+                    f"resizes pictures to at most {' x '.join(map(str, step.scale))}"
+                )
+        return image
 
     def tested(self, image: NDArray[np.uint8]) -> DetDataSample:
         """The model's result for one picture, RGB uint8 [H, W, 3]."""

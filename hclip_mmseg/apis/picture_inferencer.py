@@ -38,6 +38,10 @@ class PictureInferencer(ABC, Generic[Result]):
         """Replace the words; a string is a list with commas, a file, or a benchmark's (see `read_names`)."""
         self.model.set_vocabulary(read_names(names) if isinstance(names, str) else names, templates)
 
+    def set_templates(self, templates: str | Sequence[str]) -> None:
+        """Ask for the same words in other prompts."""
+        self.model.set_vocabulary(self.model.vocabulary, templates)
+
     def __call__(
         self,
         images: Picture | Sequence[Picture],
@@ -63,8 +67,10 @@ class PictureInferencer(ABC, Generic[Result]):
         Raises:
             ValueError, FileNotFoundError: for the vocabulary at once; for a picture when it is its turn.
         """
-        if vocabulary is not None or templates is not None:
-            self.set_vocabulary(self.model.vocabulary if vocabulary is None else vocabulary, templates)
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary, templates)
+        elif templates is not None:
+            self.set_templates(templates)
         if not self.model.vocabulary:
             raise ValueError("no words to look for: give a vocabulary, such as 'cat, grass, traffic light'")
         return self._answers(_sources(images), on_error, options)

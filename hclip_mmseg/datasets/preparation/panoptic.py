@@ -18,16 +18,10 @@ from .conversion import Conversion, LabelMap, Split, carry_out, first, those_the
 from .files import Labels, read_colours, read_label_map, whole
 from .processes import Options, each_chunk
 
-# fmt: off
-THINGS = (
-    7, 8, 10, 12, 14, 15, 18, 19, 20, 22, 23, 24, 27, 30, 31, 32, 33, 35, 36, 37, 38, 39, 41, 42, 43, 44, 45, 47, 49,
-    50, 53, 55, 56, 57, 58, 62, 64, 65, 66, 67, 69, 70, 71, 72, 73, 74, 75, 76, 78, 80, 81, 82, 83, 85, 86, 87, 88,
-    89, 90, 92, 93, 95, 97, 98, 102, 103, 104, 107, 108, 110, 111, 112, 115, 116, 118, 119, 120, 121, 123, 124, 125,
-    126, 127, 129, 130, 132, 133, 134, 135, 136, 137, 138, 139, 142, 143, 144, 146, 147, 148, 149,
-)
-# fmt: on
+SCENE_PARSING = load_vocabulary("ade20k_150")
+THINGS = tuple(label for label, name in enumerate(SCENE_PARSING.names) if name not in (SCENE_PARSING.stuff or ()))
 """Those of ADE20K's 150 classes that have instances, whose files number them in this order, from 1."""
-CLASSES = 150
+CLASSES = len(SCENE_PARSING)
 SPLITS = {"training": "train", "validation": "val"}
 HOW_TO_GET = (
     "ADE20K panoptic: unpack ADEChallengeData2016.zip (data.csail.mit.edu/places/ADEchallenge) and in its folder "
@@ -217,7 +211,6 @@ def _compare(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _write_annotation(file: Path, maps: Sequence[LabelMap], options: Options) -> None:
-    names = load_vocabulary("ade20k_150").names
     described = {
         picture.name: (size, found)
         for some in each_chunk(_describe, maps, f"{file.name}: making", options)
@@ -228,6 +221,7 @@ def _write_annotation(file: Path, maps: Sequence[LabelMap], options: Options) ->
         (height, width), found = described[one.picture.name]
         images.append(dict(id=number, file_name=one.picture.name, height=height, width=width))
         annotations.append(dict(image_id=number, file_name=one.target.name, segments_info=found))
+    names = SCENE_PARSING.names
     categories = [dict(id=label, name=name, isthing=int(label in THINGS)) for label, name in enumerate(names)]
     with whole(file) as part:
         part.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))

@@ -19,6 +19,7 @@ class Vocabulary:
         background_from: predictions of this class index and above count as background; None: there is none.
         categories: what the data set itself calls the classes, where that is no word ("sky-other-merged").
         members: for every class the names that it is made of and asked for by; None: it is asked for by its own.
+        stuff: those of the names that are not counted one by one; None: nobody says.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Vocabulary:
     background_from: int | None = None
     categories: tuple[str, ...] | None = None
     members: tuple[tuple[str, ...], ...] | None = None
+    stuff: tuple[str, ...] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,4 +92,5 @@ def load_vocabulary(name: str) -> Vocabulary:
     synonyms = tuple(tuple(entry) for entry in stored["classes"])
     categories = tuple(stored["categories"]) if "categories" in stored else None
     members = tuple(tuple(entry) for entry in stored["members"]) if "members" in stored else None
-    return Vocabulary(name, stored["source"], synonyms, stored.get("background_from"), categories, members)
+    stuff = tuple(stored["stuff"]) if "stuff" in stored else None
+    return Vocabulary(name, stored["source"], synonyms, stored.get("background_from"), categories, members, stuff)

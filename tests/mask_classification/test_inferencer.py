@@ -1,0 +1,79 @@
+"""Words and pictures in, segments out: what is stuff, what is asked for, what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from mmdet.datasets import CocoPanopticDataset
+from mmengine.config import Config
+from tiny_mask_models import CONFIGS, fisa_config, tiny_fisa
+
+from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.mask_classification.inferencer import PanopticInferencer
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """FISA's config of COCO panoptic with a random tiny model, and that model's checkpoint."""
+    config = Config.fromfile(CONFIGS / "fisa/fisa_vitl14-336_swin-b_coco-panoptic.py")
+    config.model = fisa_config()
+    path = tmp_path_factory.mktemp("trained") / "tiny.pth"
+    torch.save({"state_dict": tiny_fisa(seed=3).state_dict()}, path)
+    return config, path
+
+
+@pytest.fixture
+def inferencer(trained):
+    return PanopticInferencer(*trained, device="cpu")
+
+
+def stuff(inferencer: PanopticInferencer) -> list[str]:
+    model = inferencer.model
+    return [word for word, thing in zip(model.vocabulary, model.things.tolist(), strict=True) if not thing]
+
+
+def test_a_benchmarks_own_stuff_is_stuff_unless_other_words_are_given(inferencer):
+    vocabulary = load_vocabulary("coco_panoptic_133")
+    inferencer.set_vocabulary("coco_panoptic_133")
+    categories = dict(zip(vocabulary.titles, vocabulary.categories, strict=True))
+    assert [categories[word] for word in stuff(inferencer)] == list(CocoPanopticDataset.METAINFO["stuff_classes"])
+    inferencer.set_vocabulary("ade20k_150")
+    assert len(stuff(inferencer)) == 50 and {"sky", "grass"} < set(stuff(inferencer))
+    inferencer.set_vocabulary("coco_panoptic_133", stuff="sky, pavement")
+    assert stuff(inferencer) == ["sky", "pavement, sidewalk"]
+    inferencer.set_vocabulary("coco_panoptic_133", stuff="")
+    assert stuff(inferencer) == []
+
+
+def test_stuff_is_known_by_its_title_or_its_first_synonym(inferencer):
+    names = ("cat", "pavement, sidewalk", "grass , lawn", "sky")
+    inferencer.set_vocabulary(names, stuff=("pavement, sidewalk", "grass"))
+    assert stuff(inferencer) == ["pavement, sidewalk", "grass , lawn"]
+    with pytest.raises(ValueError, match="'lawn' is given as stuff, but is none of the 4 words"):
+        inferencer.set_vocabulary(names, stuff="lawn")
+
+
+def test_other_prompts_leave_stuff_as_it_is(inferencer):
+    inferencer.set_vocabulary("cat, grass", stuff="grass")
+    inferencer(np.zeros((8, 8, 3), np.uint8), templates="a drawing of a {}")
+    assert stuff(inferencer) == ["grass"] and inferencer.model.text_encoder.templates == ("a drawing of a {}",)
+
+
+def test_semantic_results_alone_take_any_number_of_words(trained):
+    picture, words = np.zeros((32, 40, 3), np.uint8), [f"word {number}" for number in range(1000)]
+    with pytest.raises(ValueError, match="the vocabulary has 1000"):
+        list(PanopticInferencer(*trained, device="cpu")(picture, words))
+    (result,) = PanopticInferencer(*trained, device="cpu", panoptic=False)(picture, words)
+    assert result.labels.shape == (32, 40) and result.segments == () and not result.ids.any()
+
+
+def test_a_picture_that_resizing_would_leave_nothing_of_is_named_and_the_others_are_done(inferencer):
+    failed = []
+    pictures = [np.zeros((1, 3000, 3), np.uint8), np.zeros((2, 64, 3), np.uint8)]
+    done = list(inferencer(pictures, "cat, grass", on_error=lambda source, error: failed.append(str(error))))
+    assert [result.source for result in done] == ["picture 1"]
+    assert failed == [
+        "picture 0 is 1 x 3000 pixels, so narrow that nothing is left of it where the config resizes pictures to at "
+        "most 1333 x 800"
+    ]

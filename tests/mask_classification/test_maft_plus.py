@@ -128,6 +128,20 @@ def literal_scores(model, ensemble: dict | None = None) -> tuple[torch.Tensor, t
     return torch.stack(rows), F.interpolate(masks, images.shape[-2:], mode="bilinear", align_corners=False)[0]
 
 
+@pytest.mark.parametrize(
+    ("ensemble", "message"),
+    [
+        (dict(alpha=0.4, beta=0.8), "model.ensemble lacks 'trained'"),
+        (dict(alfa=0.4, beta=0.8, trained=["cat"]), "unknown entries in model.ensemble: alfa; it takes alpha, beta"),
+        (dict(alpha=4, trained=["cat"]), "model.ensemble.alpha is a weight from 0 to 1, not 4"),
+        (dict(beta="0.8", trained=["cat"]), "model.ensemble.beta is a weight from 0 to 1, not '0.8'"),
+    ],
+)
+def test_an_ensemble_that_cannot_be_is_refused_when_the_model_is_built(ensemble, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_maft_plus(ensemble=ensemble)
+
+
 @pytest.mark.parametrize("ensemble", [None, dict(alpha=0.4, beta=0.8, trained=["cat", "horse"])])
 @torch.no_grad()
 def test_names_are_clips_and_void_is_the_heads(ensemble):

@@ -70,7 +70,8 @@ class MAFTPlus(MaskClassifier):
         test_cfg: see :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`.
 
     Raises:
-        ValueError: if a loss is configured that could train nothing, or losses lack for what is tuned.
+        ValueError: if a loss is configured that could train nothing, losses lack for what is tuned, or ``ensemble`` has
+            other entries, lacks ``trained``, or has weights outside of 0..1.
     """
 
     def __init__(
@@ -108,7 +109,7 @@ class MAFTPlus(MaskClassifier):
         self.mask_aware_loss = None if mask_aware_loss is None else MaskAwareLoss(**mask_aware_loss)
         self.criterion = MODELS.build(criterion or dict(type="MaskClassificationLoss"))
         self.view = view
-        self.ensemble = None if ensemble is None else dict(ensemble, trained=_names(ensemble["trained"]))
+        self.ensemble = None if ensemble is None else _checked(ensemble)
 
     def extract_feat(self, batch_inputs: Tensor) -> tuple[Tensor, ...]:
         """Maps of CLIP's image tower."""
@@ -188,6 +189,22 @@ class MAFTPlus(MaskClassifier):
         """Class logits and mask logits."""
         proposals = self.propose(batch_inputs, batch_data_samples)
         return self.clip_logits(proposals), proposals.masks[-1]
+
+
+def _checked(ensemble: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(ensemble) - {"alpha", "beta", "trained"})
+    if unknown:
+        raise ValueError(f"unknown entries in model.ensemble: {', '.join(unknown)}; it takes alpha, beta and trained")
+    if ensemble.get("trained") is None:
+        raise ValueError(
+            "model.ensemble lacks 'trained', the names that were trained with: a list of them, or the name of a "
+            "vocabulary, such as 'coco_stuff_171'"
+        )
+    for key in ("alpha", "beta"):
+        weight = ensemble.get(key, 0)
+        if not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
+            raise ValueError(f"model.ensemble.{key} is a weight from 0 to 1, not {weight!r}")
+    return dict(ensemble, trained=_names(ensemble["trained"]))
 
 
 def _names(trained: str | Sequence[str]) -> tuple[str, ...]:

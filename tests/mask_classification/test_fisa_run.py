@@ -102,12 +102,18 @@ def test_trains_what_is_named_and_evaluates(run):
     assert all(torch.equal(second[f"generator.{name}"], tensor) for name, tensor in proposals.items())
 
 
-def test_a_missing_checkpoint_of_the_proposals_is_one_error_before_any_work(config, tmp_path):
+def test_a_missing_checkpoint_of_the_proposals_is_one_error_before_any_work(run, config, tmp_path):
     torch.save(dict(state_dict={"classes.void": torch.zeros(1, 32)}), tmp_path / "part.pth")
     options = ("--work-dir", tmp_path, "--cfg-options", ABSENT, f"load_from={tmp_path / 'part.pth'}")
     status, printed = script("train.py", config, *options, folder=tmp_path)
     assert status == 2 and "Traceback" not in printed
     assert printed.startswith("error: this run cannot start:\n  - the proposals' checkpoint absent.pth is not there")
+
+    whole = f"load_from={run[0] / 'iter_2.pth'}"
+    status, printed = script("train.py", config, *options[:-1], whole, "train_cfg.max_iters=1", folder=tmp_path)
+    assert status == 0, printed[-3000:]
+    before, after = weights_of(run[0] / "iter_2.pth"), weights_of(tmp_path / "iter_1.pth")
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("generator."))
 
 
 def test_resuming_is_no_interruption(run, config, tmp_path):

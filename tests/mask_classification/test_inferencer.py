@@ -40,6 +40,8 @@ def test_a_benchmarks_own_stuff_is_stuff_unless_other_words_are_given(inferencer
     assert [categories[word] for word in stuff(inferencer)] == list(CocoPanopticDataset.METAINFO["stuff_classes"])
     inferencer.set_vocabulary("ade20k_150")
     assert len(stuff(inferencer)) == 50 and {"sky", "grass"} < set(stuff(inferencer))
+    inferencer.set_vocabulary("mapillary_panoptic_65")
+    assert len(stuff(inferencer)) == 65 - 37 and "pothole" in stuff(inferencer) and "manhole" not in stuff(inferencer)
     inferencer.set_vocabulary("coco_panoptic_133", stuff="sky, pavement")
     assert stuff(inferencer) == ["sky", "pavement, sidewalk"]
     inferencer.set_vocabulary("coco_panoptic_133", stuff="")

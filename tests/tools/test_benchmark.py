@@ -151,6 +151,9 @@ def test_the_table_and_the_plot(tmp_path):
     )
     assert lines["train-171"][8:] == ("500", "1000", "0.500", "0.25 missed")
     assert lines["train-171-adapters"][4:6] == ("1.100", "1.05 missed")
+    overcounted = {**figures(4, 500), "flop": 5e9}
+    (line,) = lines_of({"train-171": {"ours": overcounted, "direct": figures(40, 1000)}})
+    assert line[6:8] == ("", "")
     machine = dict(python="3", torch="2", device="cpu", failed={})
     assert markdown_of(dict(machine, results=results)).count("\n| ") == 2 + len(results)
     plot(results, str(tmp_path / "plot.png"))

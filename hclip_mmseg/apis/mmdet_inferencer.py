@@ -53,8 +53,9 @@ class MMDetInferencer(PictureInferencer[Result]):
     def check(self, model: nn.Module, kind: str) -> None:
         """Raises ValueError for a model, of a config's type ``kind``, that has no such results."""
 
-    def _read(self, source: str, picture: Picture) -> NDArray[np.uint8]:
-        image = super()._read(source, picture)
+    def read(self, source: str, picture: Picture) -> NDArray[np.uint8]:
+        """A picture as RGB uint8 [H, W, 3]; ValueError for one that the model does not take, or is too narrow."""
+        image = super().read(source, picture)
         height, width = image.shape[:2]
         for step in self.pipeline.transforms:
             if isinstance(step, Resize) and step.keep_ratio and 0 in rescale_size((width, height), step.scale):

@@ -83,13 +83,14 @@ class PictureInferencer(ABC, Generic[Result]):
     ) -> Iterator[Result]:
         for source, picture in pictures:
             try:
-                yield self.answer(source, self._read(source, picture), **options)
+                yield self.answer(source, self.read(source, picture), **options)
             except (ValueError, FileNotFoundError) as error:
                 if on_error is None:
                     raise
                 on_error(source, error)
 
-    def _read(self, source: str, picture: Picture) -> NDArray[np.uint8]:
+    def read(self, source: str, picture: Picture) -> NDArray[np.uint8]:
+        """A picture as RGB uint8 [H, W, 3]; ValueError for one that the model does not take."""
         image = check_array(picture, source) if isinstance(picture, np.ndarray) else read_image(picture)
         height, width = image.shape[:2]
         patch = self.smallest_side

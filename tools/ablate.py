@@ -12,9 +12,8 @@ import argparse
 import importlib.util
 import math
 import os
-import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,7 +22,7 @@ from typing import Any
 if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from ablation_jobs import Job, Runs, Settings, all_cores, fingerprint, job_config, trusted_result
+from ablation_jobs import Job, Runs, Settings, fingerprint, job_config, trusted_result
 from ablation_report import MIOU, Metric, write_report
 from count_parameters import count
 from mmengine.config import Config
@@ -84,7 +83,7 @@ def core_shares(jobs: int) -> list[list[int] | None]:
         raise ValueError(f"--jobs must be at least 1, not {jobs}")
     if jobs == 1 or not hasattr(os, "sched_setaffinity"):
         return [None] * jobs
-    cores = sorted(os.sched_getaffinity(0))
+    cores = launch.usable_cores()
     if jobs > len(cores):
         raise ValueError(f"--jobs {jobs} is more than the {len(cores)} cores that there are")
     return [cores[index * len(cores) // jobs : (index + 1) * len(cores) // jobs] for index in range(jobs)]
@@ -166,7 +165,7 @@ class Ablation:
     def _run(self, job: Job, cfg: Config) -> dict[str, Any]:
         share = self._shares.get()
         try:
-            threads = self.threads or len(share or all_cores())
+            threads = self.threads or len(share or launch.usable_cores())
             return self.runs.run(job, cfg, job.folder(self.settings.out), share, threads)
         finally:
             self._shares.put(share)
@@ -205,10 +204,6 @@ def row_facts(table: Config, rows: Sequence[str], settings: Settings) -> dict[st
     return facts
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     args = parse_arguments()
     launch.quieten_dependencies()
@@ -229,24 +224,23 @@ def main() -> None:
     def search_of(chosen: Sequence[str]) -> list[Job]:
         return search_jobs(table, chosen, args.factors) if args.search else []
 
-    def factors() -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-        return best_factors(ablation.results(search_of(list(table.rows)), run=False), metric)
+    def jobs_of(chosen: Sequence[str], factors: Mapping[str, float]) -> list[Job]:
+        return [Job(row, seed, factors.get(row, 1.0)) for seed in range(args.seeds) for row in chosen]
 
-    def jobs_of(chosen: Sequence[str]) -> list[Job]:
-        found = factors()[0]
-        return [Job(row, seed, found.get(row, 1.0)) for seed in range(args.seeds) for row in chosen]
-
-    signal.signal(signal.SIGTERM, _interrupt)  # so that what runs is ended too
+    launch.interrupt_on_termination()  # so that what runs is ended too
     try:
         searched = ablation.results(search_of(rows))
         unsearched = {job.row for job in search_of(rows) if job not in searched}
-        ablation.results(jobs_of([row for row in rows if row not in unsearched]))
+        factors, _ = best_factors(searched, metric)
+        ablation.results(jobs_of([row for row in rows if row not in unsearched], factors))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
-    done = ablation.results(jobs_of(list(table.rows)), run=False)
+    # of all rows, and of what there is
+    factors, search = best_factors(ablation.results(search_of(list(table.rows)), run=False), metric)
+    done = ablation.results(jobs_of(list(table.rows), factors), run=False)
     results = {row: [result for job, result in done.items() if job.row == row] for row in table.rows}
-    print(write_report(settings.out, facts, table.get("claims", []), results, factors()[1], metric))
-    lacking = [job for job in jobs_of(rows) if job not in done]
+    print(write_report(settings.out, facts, table.get("claims", []), results, search, metric))
+    lacking = [job for job in jobs_of(rows, factors) if job not in done]
     print(f"{len(done)} runs are reported, {len(lacking)} lack; report: {settings.out / 'results.md'}")
     if ablation.failed or lacking:
         raise SystemExit(1)

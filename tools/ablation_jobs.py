@@ -173,13 +173,6 @@ def write_whole(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def all_cores() -> Sequence[int]:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return range(os.cpu_count() or 1)
-
-
 class Runs:
     """Starts training runs as processes of their own, and ends those that are left when told to stop."""
 
@@ -222,7 +215,7 @@ class Runs:
             factor=job.factor,
             versions=record.versions(),
             code=code,
-            cores=len(cores) if cores is not None else len(all_cores()),
+            cores=len(launch.usable_cores() if cores is None else cores),
             threads=threads,
             **json.loads(summary.read_text()),
         )

@@ -14,7 +14,7 @@ import torch
 from benchmark_rows import ROWS, Row
 from torch.utils.flop_counter import FlopCounterMode
 
-from hclip_mmseg.apis.memory import keep_freed_memory
+from hclip_mmseg.apis.memory import keep_freed_memory, peak_memory
 
 PROCESSES = multiprocessing.get_context("forkserver")
 """New processes are forked from one that has imported all and done nothing, which spares each the imports."""
@@ -133,7 +133,7 @@ def _in_turn(forms: list[str], row: Row, device: str, repeat: int, seconds: floa
 
 def serve(pipe: Connection, name: str, form: str, device: str) -> None:
     """The process of a :class:`Measured`."""
-    before = peak_mib(device)
+    before = peak_memory(device)
     if form != "direct":  # published code runs as torch is; our tools call this
         keep_freed_memory()
     row = ROWS[name]
@@ -147,7 +147,7 @@ def serve(pipe: Connection, name: str, form: str, device: str) -> None:
         pipe.send("ready")
         while pipe.recv() == "step":
             pipe.send(timed(run, device))
-        found = {"peak_mib": max(peak_mib(device) - before, 1.0)}  # which is divided by
+        found = {"peak_mib": max((peak_memory(device) - before) / 2**20, 1.0)}  # which is divided by
         if form == "ours":  # after the peak is taken, as counting holds memory of its own
             with FlopCounterMode(display=False) as counter:
                 run()
@@ -167,16 +167,6 @@ def timed(step: Callable[[], object], device: str) -> float:
     end.record()
     torch.cuda.synchronize()
     return begin.elapsed_time(end) / 1000
-
-
-def peak_mib(device: str) -> float:
-    """The most memory that this process has held; the device's on a GPU."""
-    if device != "cpu":
-        return torch.cuda.max_memory_allocated() / 2**20
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
 def matrix_product_rate(device: str, dtype: torch.dtype) -> float:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,13 +32,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--root", metavar="DIR", required=True, help="the data set's folder")
     parser.add_argument("--check", action="store_true", help="write nothing; read every label map and verify it")
     parser.add_argument("--partial", action="store_true", help="take a part of the data set for the whole")
-    parser.add_argument("--jobs", type=int, metavar="N", default=cores(), help="processes at once (all cores)")
+    cores = len(launch.usable_cores())
+    parser.add_argument("--jobs", type=int, metavar="N", default=cores, help="processes at once (all cores)")
     return parser.parse_args()
-
-
-def cores() -> int:
-    """The cores that this program may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager
@@ -51,13 +45,9 @@ def progress_bar(title: str, total: int) -> Iterator[Advance]:
         yield lambda count: bar.advance(task, count)
 
 
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main() -> None:
     args = parse_arguments()
-    signal.signal(signal.SIGTERM, interrupt)
+    launch.interrupt_on_termination()
     with launch.clear_errors():
         if args.jobs < 1:
             raise ValueError(f"--jobs must be at least 1, not {args.jobs}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -53,6 +54,22 @@ class SettingAction(DictAction):
             if "=" not in value:
                 parser.error(f"{option_string} takes settings KEY=VALUE, not '{value}'")
         super().__call__(parser, namespace, values, option_string)
+
+
+def usable_cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def interrupt_on_termination() -> None:
+    """Lets SIGTERM end this process as Ctrl-C does, so that what it has begun is ended or kept as then."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:

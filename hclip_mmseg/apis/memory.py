@@ -1,9 +1,14 @@
-"""Memory of the CPU runs."""
+"""Memory of a process: what it keeps, and the most that it held."""
 
 from __future__ import annotations
 
 import ctypes
+import re
+import resource
 import sys
+from pathlib import Path
+
+import torch
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's mallopt
 
@@ -25,3 +30,18 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+
+
+def peak_memory(device: str) -> int:
+    """The most memory that this process has held, in bytes.
+
+    Args:
+        device: 'cpu', or 'cuda' for what torch has allocated there.
+    """
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.is_file():  # what getrusage gives begins, on Linux, with the peak of the process that started this one
+        return 1024 * int(re.search(r"VmHWM:\s*([0-9]+) kB", status.read_text()).group(1))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak

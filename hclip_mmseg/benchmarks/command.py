@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -100,11 +99,9 @@ def _weights(cfg: Config, checkpoint: str | Path | None) -> tuple[str, Path | No
 
 
 def gives_panoptic(cfg: Config) -> bool:
-    """Whether a config's model can be told which names are things, as panoptic benchmarks tell it."""
+    """Whether a config's model gives segments, and can be told which names are things."""
     with MODELS.switch_scope_and_registry(cfg.get("default_scope", "mmseg")) as registry:
-        model = registry.get(cfg.model.type)
-    takes = getattr(model, "set_vocabulary", None)
-    return takes is not None and "things" in inspect.signature(takes).parameters
+        return getattr(registry.get(cfg.model.type), "gives_panoptic", False)
 
 
 def check_takes_names(model: nn.Module) -> None:

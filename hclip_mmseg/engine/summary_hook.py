@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-import resource
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +14,11 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from hclip_mmseg.apis.memory import peak_memory
 from hclip_mmseg.engine.dcrc_hook import adapted_backbones
 from hclip_mmseg.models.backbones.drift import energy_drift_by_tower
 
 CURVE_POINTS = 400
-
-
-def peak_memory() -> int:
-    """The most memory that this process has held, in bytes: the device's where one is used."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    if status.is_file():  # what getrusage gives begins, on Linux, with the peak of the process that started this one
-        return 1024 * int(re.search(r"VmHWM:\s*([0-9]+) kB", status.read_text()).group(1))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def thinned(values: np.ndarray, points: int = CURVE_POINTS) -> dict[str, list[float]]:
@@ -74,7 +61,7 @@ class SummaryHook(Hook):
             validations=self.validations,
             loss=thinned(history["loss"]),
             step_seconds=statistics.median(map(float, history["time"])),
-            peak_memory=peak_memory(),
+            peak_memory=peak_memory("cuda" if torch.cuda.is_available() else "cpu"),
             energy_drift=drift,
         )
         path = Path(runner.work_dir) / "summary.json"

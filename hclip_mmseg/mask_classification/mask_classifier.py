@@ -54,6 +54,8 @@ class MaskClassifier(BaseDetector):
         ValueError: on any other entry in ``test_cfg``.
     """
 
+    gives_panoptic = True
+
     def __init__(
         self,
         text_encoder: Mapping[str, Any],

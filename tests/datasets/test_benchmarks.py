@@ -172,19 +172,22 @@ def test_unknown_classes_are_refused(tmp_path):
         build(config, tmp_path, metainfo=dict(classes=("wall", "unicorn")))
 
 
-def test_missing_label_maps_are_named_before_the_first_is_read(tmp_path):
-    prepare("Cityscapes", tmp_path)
-    (tmp_path / "gtFine/val/ulm/ulm_second_000019_gtFine_labelTrainIds.png").unlink()
-    config = Config.fromfile(BENCHMARKS["Cityscapes"].config_path).test_dataloader.dataset
-    with pytest.raises(FileNotFoundError, match="1 of 2 label maps of Cityscapes19Dataset.*ulm_second.*tools/prep"):
-        build(config, tmp_path)
-
-
-def test_missing_pictures_of_a_list_are_named_before_the_first_is_read(tmp_path):
-    prepare("PAS-20", tmp_path)
-    (tmp_path / "JPEGImages/second.jpg").unlink()
-    config = Config.fromfile(BENCHMARKS["PAS-20"].config_path).test_dataloader.dataset
-    with pytest.raises(FileNotFoundError, match="1 of 2 pictures of .*second.jpg"):
+@pytest.mark.parametrize(
+    ("name", "file", "message"),
+    [
+        (
+            "Cityscapes",
+            "gtFine/val/ulm/ulm_second_000019_gtFine_labelTrainIds.png",
+            "1 of 2 label maps of Cityscapes19Dataset.*ulm_second.*tools/prep",
+        ),
+        ("PAS-20", "JPEGImages/second.jpg", "1 of 2 pictures of .*second.jpg"),
+    ],
+)
+def test_missing_files_are_named_before_the_first_is_read(name, file, message, tmp_path):
+    prepare(name, tmp_path)
+    (tmp_path / file).unlink()
+    config = Config.fromfile(BENCHMARKS[name].config_path).test_dataloader.dataset
+    with pytest.raises(FileNotFoundError, match=message):
         build(config, tmp_path)
 
 

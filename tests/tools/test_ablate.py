@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -74,7 +75,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(ablation_jobs, "TRAIN", tmp_path / "trainer.py")
     monkeypatch.setattr(ablation_report, "plot", lambda *arguments: None)
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    handler = signal.getsignal(signal.SIGTERM)
+    yield tmp_path
+    signal.signal(signal.SIGTERM, handler)
 
 
 def ablate(monkeypatch, *arguments: object) -> int:
@@ -260,7 +263,7 @@ def test_a_terminated_ablation_ends_what_it_runs(folder):
     (folder / "trainer.py").write_text(
         "import os, pathlib, time\npathlib.Path('child').write_text(str(os.getpid()))\ntime.sleep(300)\n"
     )
-    code = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'tools')!r}); import ablation_jobs, pathlib, ablate\n"
+    code = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'tools')!r}); import ablate, ablation_jobs, pathlib\n"
     code += "ablation_jobs.TRAIN = pathlib.Path('trainer.py'); ablate.main()"
     arguments = ["--table", "table.py", "--out", "out", "--max-iters", "2", "--seeds", "1", "--rows", "lora"]
     process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)

@@ -209,5 +209,5 @@ def _checked(ensemble: Mapping[str, Any]) -> dict[str, Any]:
 
 def _names(trained: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(trained, str):
-        return tuple(", ".join(synonyms) for synonyms in load_vocabulary(trained).synonyms)
+        return load_vocabulary(trained).titles
     return tuple(trained)

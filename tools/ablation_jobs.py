@@ -121,7 +121,9 @@ def job_config(table: Config, job: Job, settings: Settings) -> Config:
         keys = cfg.optim_wrapper.get("paramwise_cfg", {}).get("custom_keys", {})
         if ADAPTER not in keys:
             raise ValueError(f"{table.base} gives {ADAPTER} no learning rate of its own, so there is none to search")
-        keys[ADAPTER].lr_mult *= job.factor
+        for key in keys:
+            if key.startswith(ADAPTER):  # parts of it that learn at a rate of their own too
+                keys[key].lr_mult *= job.factor
     cfg.randomness = dict(seed=job.seed)
     cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks", []) if hook.type != "ComparisonHook"]
     cfg.custom_hooks.append(dict(type="mmseg.SummaryHook"))
@@ -204,10 +206,10 @@ class Runs:
         command = [sys.executable, str(TRAIN), str(folder / "config.py"), "--work-dir", str(folder)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         with open(folder / "log.txt", "wb") as log:
-            code = self._run(command, environment, log, cores)
-        if code != 0 or not summary.is_file():
+            returned = self._run(command, environment, log, cores)
+        if returned != 0 or not summary.is_file():
             tail = (folder / "log.txt").read_text(errors="replace").splitlines()[-5:]
-            raise RuntimeError(f"{job} ended with code {code}; {folder / 'log.txt'} ends:\n" + "\n".join(tail))
+            raise RuntimeError(f"{job} ended with code {returned}; {folder / 'log.txt'} ends:\n" + "\n".join(tail))
         result = dict(
             fingerprint=expected,
             row=job.row,

@@ -66,6 +66,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={
             "backbone.adapter": dict(lr_mult=0.5),
+            # about 1/24 of it: the 24 projections' blocks start alike, so what their relation learns adds up 24 times
+            "backbone.adapter.relation": dict(lr_mult=0.02),
             "backbone.image_tower": dict(lr_mult=0.1),
             "backbone.text_tower": dict(lr_mult=0.05),
         }

@@ -138,8 +138,10 @@ def test_the_config_of_a_run(folder):
     base = Config.fromfile("base.py")
     cosine, shrunk = base.param_scheduler[-1], cfg.param_scheduler[-1]
     assert shrunk.end == 90 and shrunk.T_max == round(cosine.T_max * 90 / base.train_cfg.max_iters)
-    keys = (c.optim_wrapper.paramwise_cfg.custom_keys["backbone.adapter"].lr_mult for c in (base, cfg))
-    assert next(keys) * 0.3 == pytest.approx(next(keys))
+    rates, scaled = (c.optim_wrapper.paramwise_cfg.custom_keys for c in (base, cfg))
+    for key in ("backbone.adapter", "backbone.adapter.relation"):
+        assert rates[key].lr_mult * 0.3 == pytest.approx(scaled[key].lr_mult)
+    assert rates["backbone.image_tower"] == scaled["backbone.image_tower"]
     assert cfg.val_dataloader.dataset.length == 5 and cfg.log_level == "ERROR" and cfg.randomness.seed == 7
     kinds = [hook["type"] for hook in cfg.custom_hooks]
     assert "mmseg.SummaryHook" in kinds and "ComparisonHook" not in kinds
@@ -234,7 +236,8 @@ def test_the_search_is_the_same_for_all_and_sets_the_rate(folder, monkeypatch):
     assert ablate(monkeypatch, "--seeds", 1, "--search", "--factors", 0.5, 2) == 0
     runs = json.loads((folder / "out/results.json").read_text())
     assert set(runs["search"]["lora"]) == {"0.5", "2"}
-    assert runs["rows"]["lora"]["runs"][0]["factor"] == 0.5
+    (run,) = runs["rows"]["lora"]["runs"]
+    assert run["factor"] == 0.5 and run["code"] == ablation_jobs.code_digest()
     assert "| row | x 0.5 | x 2 |" in (folder / "out/results.md").read_text()
     assert "| Low rank | **-960.0** (end) | -960.0 |" in (folder / "out/results.md").read_text(), "the best"
 

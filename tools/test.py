@@ -61,7 +61,8 @@ def main() -> None:
             if folder:
                 launch.check_writable(folder, option)
         if args.benchmarks:
-            use_benchmarks(cfg, args.checkpoint or None, args.benchmarks, args.data_root, args.cfg_options)
+            folders = [folder for folder in (args.out, args.show_dir) if folder]
+            use_benchmarks(cfg, args.checkpoint or None, args.benchmarks, args.data_root, args.cfg_options, folders)
         if args.checkpoint:
             checks.take_clip_from_checkpoint(cfg)
         elif not is_training_free(cfg.model):

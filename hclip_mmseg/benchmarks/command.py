@@ -15,6 +15,7 @@ from hclip_mmseg.apis.checks import find_checkpoint, innermost_datasets
 from hclip_mmseg.apis.paths import locate
 from hclip_mmseg.benchmarks.choice import ReadyBenchmark, choose, has_data_of, ready
 from hclip_mmseg.benchmarks.results import Results, settings_of, sha256_of
+from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 
 
 def use_benchmarks(
@@ -23,6 +24,7 @@ def use_benchmarks(
     words: Sequence[str],
     data_root: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
+    folders: Sequence[str | Path] = (),
 ) -> tuple[ReadyBenchmark, ...]:
     """Make benchmarks the test of a config.
 
@@ -35,6 +37,8 @@ def use_benchmarks(
         words: names of benchmarks, or 'all', or 'found'.
         data_root: the folder of all data.
         options: settings of the command line; those of ``test_dataloader`` and ``test_evaluator`` hold for each.
+        folders: where label maps and pictures are to be written; what has a result but is not in them is evaluated
+            again.
 
     Returns:
         The benchmarks.
@@ -50,7 +54,7 @@ def use_benchmarks(
         checkpoint=weights,
         checkpoint_sha256=None if file is None else sha256_of(file),
         settings=settings_of(cfg),
-        paper=_paper_of(cfg, chosen),
+        paper=_paper_of(cfg),
     )
     cfg.work_dir = str(Path(cfg.work_dir) / "benchmarks")
     path = Path(cfg.work_dir) / f"{Path(weights).stem}.json"
@@ -71,6 +75,7 @@ def use_benchmarks(
         results=str(path),
         about=about,
         training_names=training_names(cfg),
+        folders=[str(Path(folder).absolute()) for folder in folders],
         loop=cfg.get("test_cfg"),
     )
     # figures of the config's own test data beside those of another benchmark would mislead
@@ -81,12 +86,18 @@ def use_benchmarks(
     return chosen
 
 
-def _paper_of(cfg: Config, chosen: Sequence[ReadyBenchmark]) -> dict[str, Any]:
+def _paper_of(cfg: Config) -> dict[str, Any]:
     """The config's entry on the paper; figures without a heading, ``printed``, are those of its own test data."""
     paper = dict(cfg.to_dict().get("paper") or {})
-    own = [one.name for one in chosen if has_data_of(cfg.to_dict(), one.settings)]
-    for metric, figure in paper.pop("printed", {}).items():
-        paper[metric] = dict.fromkeys(own, figure)
+    printed = paper.pop("printed", {})
+    if printed:
+        config = cfg.to_dict()
+        own = [
+            name
+            for name, benchmark in BENCHMARKS.items()
+            if has_data_of(config, Config.fromfile(benchmark.config_path).test_dataloader)
+        ]
+        paper |= {metric: dict.fromkeys(own, figure) for metric, figure in printed.items()}
     return paper
 
 
@@ -105,7 +116,7 @@ def gives_panoptic(cfg: Config) -> bool:
 
 
 def check_takes_names(model: nn.Module) -> None:
-    """Check that a model can be asked for other names than it was trained for.
+    """Check that a model can be asked for other names than it was trained for, and answers with label maps.
 
     Raises:
         ValueError: if it cannot.
@@ -114,6 +125,11 @@ def check_takes_names(model: nn.Module) -> None:
         raise ValueError(
             f"--benchmarks asks a model for the names of each benchmark, and {type(model).__name__} finds clusters "
             "without names; test it on its own data set, without --benchmarks"
+        )
+    if not getattr(model, "gives_label_maps", True):
+        raise ValueError(
+            f"--benchmarks compares label maps, and {type(model).__name__} gives boxes; test it on its own data set, "
+            "without --benchmarks"
         )
     if not hasattr(model, "set_vocabulary"):
         raise ValueError(

@@ -28,7 +28,8 @@ class BenchmarkLoop(BaseLoop):
 
     Each has its own data loader, evaluator and class metadata, as if it were the only test set of the run, and a
     ``VocabularyHook`` gives the model its names. After each the results are written; those that the file holds already
-    are not measured again. In the end the table of all is printed.
+    are not measured again, unless label maps or pictures are wanted that were not written. In the end the table of all
+    is printed.
 
     Args:
         runner: of the model.
@@ -38,6 +39,7 @@ class BenchmarkLoop(BaseLoop):
         results: the JSON file of the results.
         about: what they belong to; see :class:`~hclip_mmseg.benchmarks.results.Results`.
         training_names: classes that the model met in training; None where that is not known.
+        folders: where the run's hooks write label maps and pictures.
         loop: settings of the loop that evaluates one of them, MMEngine's ``TestLoop`` by default.
 
     Raises:
@@ -54,6 +56,7 @@ class BenchmarkLoop(BaseLoop):
         results: str | Path,
         about: Mapping[str, Any],
         training_names: Sequence[str] | None = None,
+        folders: Sequence[str] = (),
         loop: Mapping[str, Any] | None = None,
     ) -> None:
         self._runner = runner
@@ -61,6 +64,7 @@ class BenchmarkLoop(BaseLoop):
         self.results = Results(results)
         self.results.go_on_with(about, {name: one["settings"] for name, one in self.benchmarks.items()})
         self.training_names = training_names
+        self.folders = folders
         self.loop = {"type": "TestLoop", **(loop or {})}
         self.current: BaseLoop | None = None
         self._folders = {hook: hook.folder for hook in runner.hooks if isinstance(hook, LabelMapHook)}
@@ -77,7 +81,7 @@ class BenchmarkLoop(BaseLoop):
 
     def run(self) -> dict[str, float]:
         """Evaluates those that remain; returns their metrics as 'A-847/mIoU'."""
-        remaining = [self.results.remaining(list(self.benchmarks))]
+        remaining = [self.results.remaining(list(self.benchmarks), self.folders)]
         broadcast_object_list(remaining)  # other machines may not see the file
         kept = [name for name in self.benchmarks if name not in remaining[0]]
         if kept:
@@ -112,6 +116,7 @@ class BenchmarkLoop(BaseLoop):
                 pictures=len(self.dataloader.dataset),
                 seconds=round(time.monotonic() - started, 1),
                 settings=settings["settings"],
+                folders=self.folders,
             )
             self._write()
         return metrics

@@ -18,12 +18,17 @@ from hclip_mmseg.benchmarks.results import Results, write_whole
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 
 SPLIT = {
+    "mIoU_labelled": "mIoU of labelled classes",
     "PQ_seen": "PQ of seen classes",
     "PQ_unseen": "PQ of unseen classes",
     "mIoU_seen": "mIoU of seen classes",
     "mIoU_unseen": "mIoU of unseen classes",
 }
 PRINTED_NOTE = "Rows marked 'printed' are the paper's figures and were not measured here."
+LABELLED_NOTE = (
+    "mIoU counts a class that is predicted but never labelled as 0, as MMSegmentation does; that of labelled classes "
+    "leaves it out, as detectron2's evaluator does, which CAT-Seg's and H-CLIP's code calls."
+)
 SEEN_NOTE = "A class is seen if one of its names is that of a class of the training data."
 FILE_WIDTH = 160  # characters in a line where no terminal says
 
@@ -113,6 +118,7 @@ class Report:
         rows = self.rows()
         notes = ["In percent."]
         notes += [PRINTED_NOTE] if any(self.printed_row in title for title in rows) else []
+        notes += [LABELLED_NOTE] if SPLIT["mIoU_labelled"] in rows else []
         notes += [SEEN_NOTE] if "seen classes" in rows else []
         return " ".join(notes)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from mmengine.config import Config
 
 MOST_SHOWN = 4
@@ -19,7 +20,7 @@ def write_whole(path: str | Path, text: str) -> None:
     """Write a text file that is either the old one or the whole new one, whatever happens."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with part.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -43,7 +44,7 @@ def settings_of(cfg: Config) -> dict[str, Any]:
 
 
 class Results:
-    """What has been measured of one checkpoint.
+    """What has been measured of one checkpoint, by this evaluation and by others that run beside it.
 
     Args:
         path: the JSON file; it is read if it exists.
@@ -53,7 +54,7 @@ class Results:
             (the config's entry on the paper's row).
         runs: every start of the evaluation that gave a result: command, seed, versions, processes, device.
         measured: benchmark -> ``metrics``, ``classes``, ``pictures``, ``seconds``, ``settings`` and ``run``, its place
-            in ``runs``.
+            in ``runs``, and ``folders`` that label maps or pictures were written to.
 
     Raises:
         ValueError: if there is a file of another kind.
@@ -73,6 +74,7 @@ class Results:
         self.about: dict[str, Any] = stored.get("about", {})
         self.runs: list[dict[str, Any]] = stored.get("runs", [])
         self.measured: dict[str, dict[str, Any]] = stored.get("measured", {})
+        self._run: dict[str, Any] = {}
 
     def go_on_with(self, about: Mapping[str, Any], benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
         """Take the results so far as those of this model.
@@ -108,24 +110,48 @@ class Results:
             if differ:
                 yield f"the config or the data has changed: {prefix}{', '.join(differ[:MOST_SHOWN])}{more}"
 
-    def remaining(self, names: list[str]) -> list[str]:
-        """Those of the benchmarks that have no result yet, in their order."""
-        return [name for name in names if name not in self.measured]
+    def remaining(self, names: Sequence[str], folders: Sequence[str] = ()) -> list[str]:
+        """Those of the benchmarks that have no result yet, in their order.
+
+        Args:
+            names: of the benchmarks.
+            folders: where label maps and pictures are wanted; a benchmark remains if its are not there.
+        """
+        lacking = {folder for folder in folders if not Path(folder).exists()}
+
+        def done(name: str) -> bool:
+            written = set(self.measured.get(name, {}).get("folders", ()))
+            return name in self.measured and set(folders) <= written - lacking
+
+        return [name for name in names if not done(name)]
 
     def begin_run(self, **run: Any) -> None:
         """Notes who measures what comes next."""
-        self.runs.append(run)
+        self._run = json.loads(json.dumps(run, default=str))
 
-    def add(self, name: str, **result: Any) -> None:
-        """Adds a benchmark's result and writes the file."""
-        self.measured[name] = json.loads(json.dumps({**result, "run": len(self.runs) - 1}, default=str))
-        self.write()
+    def add(self, name: str, *, folders: Sequence[str] = (), **result: Any) -> None:
+        """Adds a benchmark's result to those that the file holds by now, and writes it.
 
-    def write(self) -> None:
-        """Writes the file; a run without any result is left out."""
-        last = max((result["run"] for result in self.measured.values()), default=-1)
-        text = json.dumps(dict(about=self.about, runs=self.runs[: last + 1], measured=self.measured), indent=1)
-        write_whole(self.path, f"{text}\n")
+        Raises:
+            ValueError: if the file holds results of another model by now.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            self._take_up()
+            if self._run not in self.runs:
+                self.runs.append(self._run)
+            written = {*folders, *self.measured.get(name, {}).get("folders", ())}
+            result |= dict(folders=sorted(written), run=self.runs.index(self._run))
+            self.measured[name] = json.loads(json.dumps(result, default=str))
+            text = json.dumps(dict(about=self.about, runs=self.runs, measured=self.measured), indent=1)
+            write_whole(self.path, f"{text}\n")
+
+    def _take_up(self) -> None:
+        """Reads what other evaluations have added since."""
+        stored = Results(self.path)
+        if stored.measured:
+            stored.go_on_with(self.about, {})
+            self.runs, self.measured = stored.runs, {**self.measured, **stored.measured}
 
 
 def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:

@@ -26,7 +26,12 @@ class OpenVocabFasterRCNN(VocabularyOwner, FasterRCNN):
         text_encoder: the neck that owns the vocabulary.
         backbone: gives (block maps ..., dense tokens) and has ``encode_text``, ``text_parameters``.
         kwargs: of MMDetection's ``FasterRCNN``; ``roi_head`` is an ``OpenVocabRoIHead``.
+
+    Attributes:
+        gives_label_maps: False; it gives boxes.
     """
+
+    gives_label_maps = False
 
     def __init__(self, *, text_encoder: dict[str, Any], backbone: dict[str, Any], **kwargs: Any) -> None:
         super().__init__(backbone=backbone, **kwargs)

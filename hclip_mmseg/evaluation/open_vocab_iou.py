@@ -25,7 +25,7 @@ class OpenVocabIoUMetric(IoUMetric):
     """MMSegmentation's IoU, the frequency-weighted one, and the mean over seen and over unseen classes.
 
     As in MMSegmentation a class that neither labels nor predictions hold is left out of the mean IoU; one that is
-    predicted but never labelled counts with 0.
+    predicted but never labelled counts with 0. ``mIoU_labelled`` leaves that one out too, as detectron2's evaluator.
 
     Where the dataset's metainfo has ``vocabulary`` and ``folds``, predictions of the former count as the classes that
     the latter says; so a background may be asked for by many names.
@@ -90,7 +90,7 @@ class OpenVocabIoUMetric(IoUMetric):
         return {**sample, "pred_sem_seg": {"data": table[labels.long()]}}
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """MMSegmentation's metrics in percent, fwIoU, and mIoU_seen, mIoU_unseen where the split is known."""
+        """MMSegmentation's metrics in percent, mIoU_labelled, fwIoU; mIoU_seen and mIoU_unseen if there is a split."""
         if self.format_only:
             return super().compute_metrics(results)
         areas = [sum(area.double() for area in kind) for kind in zip(*results, strict=True)]
@@ -101,6 +101,7 @@ class OpenVocabIoUMetric(IoUMetric):
         with np.errstate(invalid="ignore", divide="ignore"):
             iou, accuracy = intersection / union, intersection / labelled
         there = labelled > 0
+        metrics["mIoU_labelled"] = _mean(iou[there])
         metrics["fwIoU"] = round(float(100 * (iou[there] * labelled[there]).sum() / labelled.sum()), 2)
         seen = self._seen()
         if seen is not None:

@@ -17,13 +17,17 @@ OTHER_NAMES = {
     "earth": "ground",
     "fridge": "refrigerator",
     "hair dryer": "hair drier",
+    "remote control": "remote",
     "motorbike": "motorcycle",
     "shelves": "shelf",
+    "ski": "skis",
+    "stair": "stairs",
     "sidewalk": "pavement",
     "sofa": "couch",
     "stairway": "stairs",
     "television receiver": "tv",
     "tvmonitor": "tv",
+    "window blinds": "window blind",
     "windowpane": "window",
 }
 

@@ -54,7 +54,8 @@ def doubling(folder, count):
         save(source, numbers)
         maps.append(LabelMap(picture, source, folder / f"made/{number:03d}.png"))
     table = number_table({number: 2 * number for number in range(5)})
-    return Conversion("doubles", [Split("all", count, maps)], FromPicture(table), 10, lists={folder / "all.txt": ["x"]})
+    splits = [Split("all", count, maps, lists={folder / "all.txt": ["x"]})]
+    return Conversion("doubles", splits, FromPicture(table), 10)
 
 
 def test_coco_stuff_numbers_skip_what_was_never_used(tmp_path):
@@ -195,6 +196,40 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path):
     made = {path.stem for path in (tmp_path / "made").iterdir()}
     assert made == {f"{number:03d}" for number in range(20)} - {"003", "004", "005", "006"}
     assert not (tmp_path / "all.txt").exists()
+
+
+def test_a_part_that_is_whole_can_be_used_whatever_the_others_hold(context):
+    lists, torn = context / "ImageSets/SegmentationContext", context / "trainval/zeroth.mat"
+    whole = torn.read_bytes()
+    torn.write_bytes(whole[:40])
+    with pytest.raises(ValueError, match="zeroth.mat is none of MATLAB's files") as raised:
+        run("pascal-context", context)
+    assert "1 of 3 label maps of PASCAL-Context-59" in str(raised.value)
+    assert "1 of 3 label maps of PASCAL-Context-459" in str(raised.value)
+    assert [path.name for path in lists.iterdir()] == ["val.txt"]
+    assert is_whole(context / "SegmentationClassContext459/first.png")
+    (context / "JPEGImages/zeroth.jpg").unlink()  # what the message advises
+    run("pascal-context", context)
+    assert [path.name for path in lists.iterdir()] == ["val.txt"]
+
+
+def test_pascal_without_pictures_leaves_the_lists_alone(context, tmp_path):
+    run("pascal-context", context)
+    kept = (context / "ImageSets/SegmentationContext/val.txt").read_text()
+    for picture in (context / "JPEGImages").iterdir():
+        picture.unlink()
+    with pytest.raises(FileNotFoundError, match="no pictures below .*JPEGImages"):
+        run("pascal-context", context)
+    assert (context / "ImageSets/SegmentationContext/val.txt").read_text() == kept
+
+
+def test_voc_for_validation_alone(tmp_path):
+    root = tmp_path / "VOC2012"
+    write_owners(OWNERS["VOC21"], root)
+    write_sbd(root, "extra", np.ones((4, 5), int))
+    (root / "JPEGImages/zeroth.jpg").unlink()
+    assert run("pascal-voc", root)[0].startswith("PASCAL VOC 2012: 2 in val; all checked")
+    assert not (root / "SegmentationClassAug").exists()
 
 
 def test_a_check_reads_everything_and_writes_nothing(context):

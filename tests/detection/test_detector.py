@@ -10,6 +10,7 @@ pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
 from tiny_detectors import pictures, samples, tiny_detector
 from tiny_models import randomise
 
+from hclip_mmseg.benchmarks.command import check_takes_names
 from hclip_mmseg.conversion.folding import folded_state_dict
 from hclip_mmseg.detection import PatchPyramid
 
@@ -19,6 +20,11 @@ BOXES, LABELS = [[4.0, 6, 40, 44], [30, 10, 60, 30]], [0, 2]
 @pytest.fixture
 def detector():
     return tiny_detector()
+
+
+def test_boxes_are_not_compared_with_label_maps(detector):
+    with pytest.raises(ValueError, match="OpenVocabFasterRCNN gives boxes"):
+        check_takes_names(detector)
 
 
 def total(losses) -> torch.Tensor:

@@ -120,6 +120,39 @@ def test_results_are_read_again_as_they_were_written(tmp_path):
     assert again.remaining(["PC-59", "A-150", "A-847"]) == ["PC-59", "A-847"]
 
 
+def test_two_evaluations_of_one_model_keep_each_other_s_results(tmp_path):
+    path = tmp_path / "row.json"
+    first, second = results_of(path, {}), results_of(path, {})
+    second.begin_run(command=["test.py", "PC-59"], seed=3)
+    first.add("A-150", metrics={"mIoU": 1.0})
+    second.add("PC-59", metrics={"mIoU": 2.0})
+    first.add("A-847", metrics={"mIoU": 3.0})
+    again = Results(path)
+    assert {name: one["metrics"]["mIoU"] for name, one in again.measured.items()} == {
+        "A-150": 1.0, "PC-59": 2.0, "A-847": 3.0,
+    }  # fmt: skip
+    commands = {name: again.runs[one["run"]]["command"] for name, one in again.measured.items()}
+    assert commands == {"A-150": ["test.py"], "PC-59": ["test.py", "PC-59"], "A-847": ["test.py"]}
+    other = Results(path)
+    other.measured, other.about = {}, {**ABOUT, "checkpoint_sha256": "cd" * 32}  # began before the file was there
+    before = path.read_text()
+    with pytest.raises(ValueError, match="the checkpoint row.pth has changed"):
+        other.add("PAS-20", metrics={"mIoU": 4.0})
+    assert path.read_text() == before
+
+
+def test_what_has_a_result_remains_while_its_label_maps_are_wanted(tmp_path):
+    results, maps = results_of(tmp_path / "row.json", {"A-150": {}}), tmp_path / "maps"
+    maps.mkdir()
+    assert results.remaining(["A-150"]) == [] and results.remaining(["A-150"], [str(maps)]) == ["A-150"]
+    results.add("A-150", metrics={}, folders=[str(maps)])
+    assert results.remaining(["A-150"], [str(maps)]) == []
+    results.add("A-150", metrics={}, folders=[str(tmp_path)])
+    assert results.remaining(["A-150"], [str(maps), str(tmp_path)]) == []
+    maps.rmdir()
+    assert results.remaining(["A-150"], [str(maps)]) == ["A-150"]
+
+
 def test_names_of_the_training_data_are_known_without_the_data(repository):
     config = Config.fromfile(repository / "configs/hclip/hclip_vitb16_coco-stuff.py")
     assert tuple(training_names(config)) == load_vocabulary("coco_stuff_171").titles
@@ -130,12 +163,19 @@ def test_names_of_the_training_data_are_known_without_the_data(repository):
 
 def test_a_config_of_one_benchmark_without_a_checkpoint(repository, coco_stuff, tmp_path):
     """CLIPtrase's configs print the figures of their own test data, and have CLIP's weights alone."""
-    config = Config.fromfile(repository / "configs/cliptrase/cliptrase_vitb16_224_coco-object.py")
     weights = tmp_path / "clip.pt"
     weights.write_bytes(b"weights")
-    config.model.backbone.clip.pretrained, config.work_dir = str(weights), str(tmp_path)
-    use_benchmarks(config, None, ["COCO-Stuff", "COCO-Object"], coco_stuff.parent)
+
+    def using(*names):
+        config = Config.fromfile(repository / "configs/cliptrase/cliptrase_vitb16_224_coco-object.py")
+        config.model.backbone.clip.pretrained, config.work_dir = str(weights), str(tmp_path)
+        use_benchmarks(config, None, names, coco_stuff.parent)
+        return config
+
+    config = using("COCO-Stuff", "COCO-Object")
     about = config.test_cfg.about
+    # results of COCO-Object may be there already, to be reported again
+    assert using("COCO-Stuff").test_cfg.about.paper == about.paper
     assert printed_figures(about.paper) == {
         ("COCO-Object", metric): Printed("COCO-Object", figure)
         for metric, figure in dict(pAcc=50.08, mAcc=62.5, fwIoU=38.19, mIoU=43.56).items()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
+from PIL import Image
 from tiny_models import HEAD, PREPROCESSOR, tiny_segmentor
 
 from hclip_mmseg.models.segmentors.open_vocab_segmentor import sample_names
-from hclip_mmseg.models.segmentors.views import best_class, resized, views_of
+from hclip_mmseg.models.segmentors.views import best_class, resized, shrunk, views_of
 
 NAMES = ("cat", "red striped star", "grass", "water", "traffic light")
 MANY = tuple(f"thing {number}" for number in range(20))  # more than HEAD's class_length of 16
@@ -39,6 +41,15 @@ def predict(model, image: torch.Tensor, size: tuple[int, int] | None = None):
     return model.predict(image[None], [SegDataSample(metainfo=meta)])[0]
 
 
+def like_pillow(image: torch.Tensor, side: int) -> torch.Tensor:
+    """The image with a shorter side of ``side``, as Pillow makes it of each channel; as it is where that is no less."""
+    height, width = image.shape[-2:]
+    scale = min(side / min(height, width), 1)
+    size = round(width * scale), round(height * scale)
+    channels = [Image.fromarray(channel.numpy()).resize(size, Image.Resampling.BILINEAR) for channel in image]
+    return torch.stack([torch.from_numpy(np.array(channel)) for channel in channels])
+
+
 @torch.no_grad()
 def logits_of(model, pixels: torch.Tensor) -> torch.Tensor:
     """[T, h, w] of one view, all of the vocabulary, in the head's own way of training."""
@@ -49,6 +60,8 @@ def logits_of(model, pixels: torch.Tensor) -> torch.Tensor:
 
 def literal_scores(model, image: torch.Tensor, mode: str, canvas_size: tuple[int, int]) -> torch.Tensor:
     """MMSegmentation's sliding window, design section 5, pixel by pixel added up."""
+    if mode == "whole" or canvas_size != tuple(image.shape[-2:]):
+        image = like_pillow(image, WINDOW if mode == "whole" else min(canvas_size))
     whole = logits_of(model, image)
     if mode == "whole":
         return bilinear(whole.sigmoid(), (WINDOW, WINDOW))
@@ -72,7 +85,9 @@ def literal_scores(model, image: torch.Tensor, mode: str, canvas_size: tuple[int
 
 @pytest.mark.parametrize("names", [NAMES, MANY, ("cat",)], ids=["few", "more than class_length", "one"])
 @pytest.mark.parametrize("mode", ["slide", "slide_whole", "whole"])
-@pytest.mark.parametrize("canvas, size", [(96, (48, 72)), (None, (160, 70)), (None, (50, 100))])
+@pytest.mark.parametrize(
+    "canvas, size", [(96, (48, 72)), (96, (260, 150)), (None, (160, 70)), (None, (50, 100))]
+)
 def test_views_are_put_together_as_in_the_definition(mode, names, canvas, size):
     model = tiny_segmentor(names=names, test_cfg=test_cfg(mode=mode, canvas=canvas))
     image = picture(*size)
@@ -106,6 +121,16 @@ def test_windows_cover_the_canvas_and_stay_inside(height, width, window, stride)
         covered[view.top : view.top + view.height, view.left : view.left + view.width] += 1
     assert covered.min() >= 1
     assert len(set(views)) == len(views)
+
+
+def test_the_texture_of_a_large_picture_is_averaged_and_not_skipped():
+    noise = picture(300, 400)
+    for side, left in ((100, 0.4), (30, 0.15)):
+        small = shrunk(noise, side)
+        assert small.shape == (3, side, round(side * 4 / 3))
+        torch.testing.assert_close(small, like_pillow(noise, side), rtol=0, atol=1e-4)
+        assert small.std() < left * noise.std()
+    assert shrunk(noise, 300) is noise
 
 
 def test_best_class_is_that_of_the_resized_scores():

@@ -188,6 +188,19 @@ def test_an_interrupted_evaluation_goes_on_with_what_remains(run, data):
     assert "87.65" in (data.parent / "work/benchmarks/tiny.md").read_text(), "files keep what was not asked for"
 
 
+def test_label_maps_of_what_has_a_result(run, data):
+    maps = data.parent / "maps"
+    assert run("--benchmarks", "Animals")[0] == 0
+    before = stored(data)["measured"]["Animals"]
+    assert run("--benchmarks", "Animals", "--out", maps)[0] == 0
+    assert len(list((maps / "Animals").iterdir())) == 3
+    after = stored(data)["measured"]["Animals"]
+    assert after["metrics"] == before["metrics"] and after["folders"] == [str(maps)]
+    whole = stored(data)
+    code, out, _ = run("--benchmarks", "Animals", "--out", maps)
+    assert code == 0 and stored(data) == whole, "nothing was left to do"
+
+
 def test_results_of_another_model_are_refused_and_kept(run, data, checkpoint, tmp_path):
     assert run("--benchmarks", "Animals")[0] == 0
     before = stored(data)

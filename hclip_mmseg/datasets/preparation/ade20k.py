@@ -72,15 +72,18 @@ def ade20k_847(root: Path) -> list[Conversion]:
         if path.is_file():
             source, target = path.with_name(f"{path.stem}_seg.png"), (labels / picture).with_suffix(".png")
             maps[picture.parts[0]].append(LabelMap(path, source, target))
+
+    def lists(name: str) -> dict[Path, list[str]]:
+        names = [one.target.relative_to(labels).with_suffix("").as_posix() for one in maps[name]]
+        return {labels / f"{name}.txt": names}
+
     splits = those_there(
-        [Split(name, expected, maps[name]) for name, expected in PICTURES.items()], images, ADE20K847Dataset.HOW_TO_GET
+        [Split(name, expected, maps[name], lists(name)) for name, expected in PICTURES.items()],
+        images,
+        ADE20K847Dataset.HOW_TO_GET,
     )
     table = number_table({**dict.fromkeys(range(len(index.objects) + 1), NO_CLASS), **class_of_object(index.objects)})
-    lists = {
-        labels / f"{split.name}.txt": [one.target.relative_to(labels).with_suffix("").as_posix() for one in split.maps]
-        for split in splits
-    }
-    return [Conversion("ADE20K-847", splits, FromColours(table), len(load_vocabulary("ade20k_847")), NO_CLASS, lists)]
+    return [Conversion("ADE20K-847", splits, FromColours(table), len(load_vocabulary("ade20k_847")), NO_CLASS)]
 
 
 def ade20k_150(root: Path) -> list[Conversion]:

@@ -34,11 +34,19 @@ class LabelMap:
 
 @dataclass(frozen=True)
 class Split:
-    """The label maps of a part of a data set, and how many the whole part has."""
+    """The label maps of a part of a data set.
+
+    Attributes:
+        name: of the part.
+        expected: how many the whole part has.
+        maps: those that there are.
+        lists: file -> names of pictures; written once every label map of the part is there.
+    """
 
     name: str
     expected: int
     maps: Sequence[LabelMap]
+    lists: Mapping[Path, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,6 @@ class Conversion:
             sources are label maps already, and are only checked.
         classes: labels are 0 .. classes - 1,
         ignore: and this one, where there is one.
-        lists: file -> names of pictures; written once every label map is there.
         colours: whether label maps are written as colours, red for the lower and green for the upper 8 bits.
     """
 
@@ -61,16 +68,19 @@ class Conversion:
     convert: Callable[[Path], Labels] | None
     classes: int
     ignore: int | None = None
-    lists: Mapping[Path, Sequence[str]] = field(default_factory=dict)
     colours: bool = False
 
 
 @dataclass
 class Outcome:
-    """What came of some label maps: what was wrong, which labels occur."""
+    """What came of some label maps: target -> what was wrong with it; which labels occur."""
 
-    problems: list[str] = field(default_factory=list)
+    problems: dict[Path, str] = field(default_factory=dict)
     labels: set[int] = field(default_factory=set)
+
+
+class LabelMapsError(ValueError):
+    """Some label maps could not be made, or are not what they should be; all others are done."""
 
 
 def those_there(splits: Iterable[Split], where: Path, how_to_get: str) -> list[Split]:
@@ -93,8 +103,9 @@ def carry_out(conversion: Conversion, options: Options) -> list[str]:
 
     Raises:
         FileNotFoundError: if pictures, sources or, for a check, label maps or lists are missing, before any work.
-        ValueError: if numbers of pictures are not the official ones, before any work; or, when all else is done, if
-            files could not be converted or label maps are wrong: how many, and the first of them.
+        ValueError: if numbers of pictures are not the official ones, before any work.
+        LabelMapsError: when all else is done, if files could not be converted or label maps are wrong: how many, and
+            the first of them. Parts without any have their lists then.
     """
     maps = [one for split in conversion.splits for one in split.maps]
     if not options.partial:
@@ -103,15 +114,15 @@ def carry_out(conversion: Conversion, options: Options) -> list[str]:
     checked = options.check or conversion.convert is None
     todo = maps if checked else [one for one in maps if not is_whole(one.target)]
     outcome = _work(conversion, todo, checked, options)
-    if outcome.problems:
-        raise ValueError(
-            f"{len(outcome.problems)} of {len(todo)} label maps of {conversion.title} are not as they should be, the "
-            f"others are good and stay:\n  {first(outcome.problems, separator=chr(10) + '  ')}"
-        )
     if not options.check:
-        for path, names in conversion.lists.items():
-            with whole(path) as part:
-                part.write_text("".join(f"{name}\n" for name in names))
+        good = [split for split in conversion.splits if not any(one.target in outcome.problems for one in split.maps)]
+        _write_lists(good)
+    if outcome.problems:
+        raise LabelMapsError(
+            f"{len(outcome.problems)} of {len(todo)} label maps of {conversion.title} are not as they should be, the "
+            "others are good and stay; unpack these anew, or move their pictures away and pass --partial to go without "
+            f"them:\n  {first(list(outcome.problems.values()), separator=chr(10) + '  ')}"
+        )
     counts = ", ".join(f"{len(split.maps):,} in {split.name}" for split in conversion.splits)
     if checked:
         occurring = len(outcome.labels - {conversion.ignore})
@@ -156,11 +167,10 @@ def _verify_counts(conversion: Conversion) -> None:
 
 def _verify_files(conversion: Conversion, maps: Sequence[LabelMap], check: bool) -> None:
     wanted = [path for one in maps for path in (one.picture, one.target if check else one.source)]
-    wanted += conversion.lists if check else ()
+    lists = {path: names for split in conversion.splits for path, names in split.lists.items()} if check else {}
+    wanted += lists
     missing = [str(path) for path in wanted if not path.is_file()]
-    stale = [
-        str(path) for path, names in conversion.lists.items() if check and path.is_file() and not _lists(path, names)
-    ]
+    stale = [str(path) for path, names in lists.items() if path.is_file() and not _lists(path, names)]
     if stale:
         raise ValueError(f"{first(stale)} lists other pictures than there are; run it without --check to write it anew")
     if missing:
@@ -168,15 +178,22 @@ def _verify_files(conversion: Conversion, maps: Sequence[LabelMap], check: bool)
         raise FileNotFoundError(f"{len(missing)} files of {conversion.title} are missing: {first(missing)}{hint}")
 
 
+def _write_lists(splits: Sequence[Split]) -> None:
+    for split in splits:
+        for path, names in split.lists.items():
+            with whole(path) as part:
+                part.write_text("".join(f"{name}\n" for name in names))
+
+
 def _lists(path: Path, names: Sequence[str]) -> bool:
     return path.read_text().split("\n") == [*names, ""]
 
 
 def _work(conversion: Conversion, todo: Sequence[LabelMap], checked: bool, options: Options) -> Outcome:
-    work = partial(_convert_some, conversion=replace(conversion, splits=(), lists={}), checked=checked)
+    work = partial(_convert_some, conversion=replace(conversion, splits=()), checked=checked)
     total = Outcome()
     for outcome in each_chunk(work, todo, f"{conversion.title}: {'checking' if checked else 'making'}", options):
-        total.problems += outcome.problems
+        total.problems |= outcome.problems
         total.labels |= outcome.labels
     return total
 
@@ -192,7 +209,7 @@ def _convert_some(maps: Sequence[LabelMap], conversion: Conversion, checked: boo
                 labels = conversion.convert(one.source)
             outcome.labels |= verify(labels, one, conversion.classes, conversion.ignore)
         except ValueError as error:
-            outcome.problems.append(str(error))
+            outcome.problems[one.target] = str(error)
             continue
         if not checked:
             save_whole(one.target, _as_colours(labels) if conversion.colours else labels)

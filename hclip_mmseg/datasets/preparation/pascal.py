@@ -9,7 +9,7 @@ from pathlib import Path
 from hclip_mmseg.datasets.pascal import CONTEXT_HOW_TO_GET, VOC_HOW_TO_GET, PascalContext459Dataset
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
 
-from .conversion import Conversion, LabelMap, Split
+from .conversion import Conversion, LabelMap, Split, those_there
 from .tables import FromMatlab, FromPicture, number_table
 
 CONTEXT_PICTURES = {"train": 4_998, "val": 5_105}
@@ -28,7 +28,7 @@ def pascal_context(root: Path) -> list[Conversion]:
         root: VOC2010 with ``JPEGImages``, ``trainval/*.mat`` and ``trainval_merged.json``.
 
     Raises:
-        FileNotFoundError: if one of these is missing.
+        FileNotFoundError: if one of these is missing, or there are no pictures.
         ValueError: if the JSON file is not PASCAL-Context's.
     """
     lacking = [name for name in ("JPEGImages", "trainval", "trainval_merged.json") if not (root / name).exists()]
@@ -47,31 +47,27 @@ def pascal_context(root: Path) -> list[Conversion]:
     none = PascalContext459Dataset.IGNORE
     of_59 = number_table({number: places.get(number, 0) for number in range(len(names459) + 1)})
     of_459 = number_table({0: none, **{number: number - 1 for number in range(1, len(names459) + 1)}})
-    lists = {root / f"ImageSets/SegmentationContext/{phase}.txt": of_phase for phase, of_phase in names.items()}
 
-    def splits(folder: str) -> list[Split]:
-        return [
-            Split(
-                phase,
-                CONTEXT_PICTURES[phase],
-                [
-                    LabelMap(pictures / f"{name}.jpg", root / f"trainval/{name}.mat", root / folder / f"{name}.png")
-                    for name in of_phase
-                ],
-            )
-            for phase, of_phase in names.items()
-        ]
+    def splits(folder: str, listed: bool = False) -> list[Split]:
+        found = []
+        for phase, of_phase in names.items():
+            maps = [
+                LabelMap(pictures / f"{name}.jpg", root / f"trainval/{name}.mat", root / folder / f"{name}.png")
+                for name in of_phase
+            ]
+            lists = {root / f"ImageSets/SegmentationContext/{phase}.txt": of_phase} if listed else {}
+            found.append(Split(phase, CONTEXT_PICTURES[phase], maps, lists))
+        return those_there(found, pictures, CONTEXT_HOW_TO_GET)
 
     variable = ("LabelMap",)
     return [
         Conversion("PASCAL-Context-59", splits("SegmentationClassContext"), FromMatlab(of_59, variable), 60),
         Conversion(
             "PASCAL-Context-459",
-            splits("SegmentationClassContext459"),
+            splits("SegmentationClassContext459", listed=True),
             FromMatlab(of_459, variable),
             len(names459),
             none,
-            lists,
         ),
     ]
 
@@ -99,7 +95,7 @@ def pascal_voc(root: Path) -> list[Conversion]:
     ``ImageSets/Segmentation/trainaug.txt``.
 
     Raises:
-        FileNotFoundError: if lists of pictures or label maps are missing.
+        FileNotFoundError: if lists of pictures, label maps or all pictures are missing.
     """
     lists = {name: root / f"ImageSets/Segmentation/{name}.txt" for name in VOC_PICTURES}
     lacking = [path for path in (*lists.values(), root / "SegmentationClass") if not path.exists()]
@@ -110,17 +106,20 @@ def pascal_voc(root: Path) -> list[Conversion]:
     for name, of_split in own.items():
         maps = [root / f"SegmentationClass/{one}.png" for one in of_split]
         pictures = [root / f"JPEGImages/{one}.jpg" for one in of_split]
-        splits.append(
-            Split(name, VOC_PICTURES[name], [LabelMap(*one) for one in zip(pictures, maps, maps, strict=True)])
-        )
+        there = [LabelMap(*one) for one in zip(pictures, maps, maps, strict=True) if one[0].is_file()]
+        splits.append(Split(name, VOC_PICTURES[name], there))
+    splits = those_there(splits, root / "JPEGImages", VOC_HOW_TO_GET)
     conversions = [Conversion("PASCAL VOC 2012", splits, None, 21, 255)]
     sbd = next((root / place for place in SBD_PLACES if (root / place / "cls").is_dir()), None)
-    return conversions if sbd is None else [*conversions, *_augmented(root, sbd, own)]
+    for_training = any(split.name == "train" for split in splits)
+    return [*conversions, *_augmented(root, sbd, own)] if sbd is not None and for_training else conversions
 
 
 def _augmented(root: Path, sbd: Path, own: Mapping[str, Sequence[str]]) -> list[Conversion]:
     """VOC's own label maps for its training pictures, SBD's for all others but those for validation."""
-    others = {path.stem for path in (sbd / "cls").glob("*.mat")} - set(own["train"]) - set(own["val"])
+    there = {path.stem for path in (root / "JPEGImages").glob("*.jpg")}
+    of_voc = [name for name in own["train"] if name in there]
+    others = there & {path.stem for path in (sbd / "cls").glob("*.mat")} - set(own["train"]) - set(own["val"])
     target = root / "SegmentationClassAug"
 
     def maps(names: Sequence[str], source: Path, suffix: str) -> list[LabelMap]:
@@ -130,11 +129,11 @@ def _augmented(root: Path, sbd: Path, own: Mapping[str, Sequence[str]]) -> list[
         ]
 
     table = number_table({**{number: number for number in range(21)}, 255: 255})
-    from_voc = Split("train", VOC_PICTURES["train"], maps(own["train"], root / "SegmentationClass", ".png"))
-    from_sbd = Split("SBD", SBD_PICTURES - VOC_PICTURES["train"], maps(sorted(others), sbd / "cls", ".mat"))
-    lists = {root / "ImageSets/Segmentation/trainaug.txt": sorted({*own["train"], *others})}
+    from_voc = Split("train", VOC_PICTURES["train"], maps(of_voc, root / "SegmentationClass", ".png"))
+    lists = {root / "ImageSets/Segmentation/trainaug.txt": sorted({*of_voc, *others})}
+    from_sbd = Split("SBD", SBD_PICTURES - VOC_PICTURES["train"], maps(sorted(others), sbd / "cls", ".mat"), lists)
     segmentation = ("GTcls", "Segmentation")
     return [
         Conversion("PASCAL VOC 2012 for SBD", [from_voc], FromPicture(table), 21, 255),
-        Conversion("SBD", [from_sbd], FromMatlab(table, segmentation), 21, 255, lists),
+        Conversion("SBD", [from_sbd], FromMatlab(table, segmentation), 21, 255),
     ]

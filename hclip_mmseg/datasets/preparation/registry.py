@@ -10,7 +10,7 @@ from pathlib import Path
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 
 from . import ade20k, coco_stuff, ov_coco, panoptic, pascal, street_scenes
-from .conversion import Conversion, carry_out
+from .conversion import Conversion, LabelMapsError, carry_out
 from .processes import Options
 
 
@@ -30,7 +30,15 @@ class Preparation:
 
 
 def _convert(plan: Callable[[Path], list[Conversion]], root: Path, options: Options) -> list[str]:
-    return [line for conversion in plan(root) for line in carry_out(conversion, options)]
+    lines, wrong = [], []
+    for conversion in plan(root):
+        try:
+            lines += carry_out(conversion, options)
+        except LabelMapsError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise LabelMapsError("\n".join(wrong))
+    return lines
 
 
 def _ov_coco(root: Path, options: Options) -> list[str]:

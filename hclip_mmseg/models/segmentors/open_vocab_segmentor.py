@@ -21,6 +21,7 @@ from hclip_mmseg.models.segmentors.views import (
     best_class,
     resized,
     resized_in_chunks,
+    shrunk,
     views_of,
 )
 from hclip_mmseg.models.vocabulary_owner import VocabularyOwner
@@ -70,6 +71,7 @@ class OpenVocabSegmentor(VocabularyOwner, EncoderDecoder):
 
             - mode: 'slide_whole' (default), 'slide' or 'whole';
             - canvas: side that the image is resized to before windows are cut, or None to keep its size (640);
+              larger images are shrunk with antialiasing;
             - window, overlap: side of a window, which is also the size that a whole view's scores are made
               at, and the part of it that neighbours share (384, 0.333);
             - clip_resolution: side that every image and view is resized to for the image tower (384); None
@@ -208,6 +210,8 @@ class OpenVocabSegmentor(VocabularyOwner, EncoderDecoder):
             any view scored.
         """
         size = self._canvas_size(image)
+        if self.mode == "whole" or self.canvas:
+            image = shrunk(image, min(size))
         canvas = resized(image, size)
         views = views_of(*size, self.mode, self.window, max(int(self.window * (1 - self.overlap)), 1))
         text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())

@@ -114,6 +114,20 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
+def shrunk(image: Tensor, side: int) -> Tensor:
+    """An image [3, H, W] whose shorter side is longer than ``side``, brought down to it; others as they are.
+
+    Pixels are averaged, or most of a large picture's would never be read. The published evaluation does this to
+    pictures before the model gets them.
+    """
+    height, width = image.shape[-2:]
+    if min(height, width) <= side:
+        return image
+    scale = side / min(height, width)
+    size = round(height * scale), round(width * scale)
+    return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
 def resized_in_chunks(scores: Tensor, size: tuple[int, int], chunk: int = 32) -> Iterator[tuple[int, Tensor]]:
     """(first class, scores [chunk, H, W] resized bilinearly to ``size``) for chunks of classes [T, h, w]."""
     for start in range(0, len(scores), chunk):

@@ -13,6 +13,7 @@ from .pascal import (
     PascalVOC20Dataset,
     PascalVOC21Dataset,
 )
+from .reduced_pictures import LoadReducedImageFromFile
 from .replay import ReplayableSampler, SeedAugmentation
 from .scenes import RenderScene, SceneDataset
 from .street_scenes import Cityscapes19Dataset, Cityscapes27Dataset, Mapillary65Dataset
@@ -28,6 +29,7 @@ __all__ = [
     "EpochReplayableSampler",
     "Haze",
     "LoadLabelMap",
+    "LoadReducedImageFromFile",
     "Mapillary65Dataset",
     "PascalContext459Dataset",
     "PascalContext59Dataset",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any
 
+import mmcv
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
@@ -68,7 +69,8 @@ class LoadLabelMap(BaseTransform):
     """Loads a label map of 8 or 16 bits; stands where MMSeg's ``LoadAnnotations``, which keeps 8 bits, would.
 
     Required keys: ``seg_map_path``, ``seg_fields``, ``label_map``, ``reduce_zero_label``, and ``ignore_index``, which
-    is 255 where it is absent. Added key: ``gt_seg_map``, ``uint8 [H, W]`` where ``ignore_index`` is at most 255, else
+    is 255 where it is absent. Where there is ``label_shape``, (H, W), labels are brought to it by the nearest pixel.
+    Added key: ``gt_seg_map``, ``uint8 [H, W]`` where ``ignore_index`` is at most 255, else
     ``uint16``.
 
     Args:
@@ -91,7 +93,10 @@ class LoadLabelMap(BaseTransform):
         table = self._table_for(results)
         if len(table) < 2**16 and numbers.dtype != np.uint8 and numbers.max(initial=0) >= len(table):
             raise ValueError(f"{path} holds the label {numbers.max()}, but labels up to {len(table) - 1} are expected")
-        results["gt_seg_map"] = table[numbers]
+        labels = table[numbers]
+        if "label_shape" in results:
+            labels = mmcv.imresize(labels, results["label_shape"][::-1], interpolation="nearest")
+        results["gt_seg_map"] = labels
         results["seg_fields"].append("gt_seg_map")
         return results
 

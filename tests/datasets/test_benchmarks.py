@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from mmseg.registry import DATASETS, METRICS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from hclip_mmseg.datasets import LoadReducedImageFromFile
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 from hclip_mmseg.datasets.preparation.processes import Options
 from hclip_mmseg.datasets.preparation.registry import find_preparation
@@ -203,6 +205,26 @@ def test_pictures_are_read_as_their_pixels_are_stored(name, tmp_path):
     assert dataset[0]["inputs"].shape[1:] == dataset[0]["data_samples"].gt_sem_seg.data.shape[1:] == (12, 20)
 
 
+def test_the_full_ade20k_is_evaluated_on_copies_of_512(tmp_path):
+    prepare("A-847", tmp_path)
+    settings = Config.fromfile(BENCHMARKS["A-847"].config_path).test_dataloader.dataset
+    load = settings.pipeline[0]
+    assert load.short_side == 512
+    sample = build(settings, tmp_path)[0]
+    assert sample["inputs"].shape[1:] == (12, 20), "smaller ones stay"
+    truth = sample["data_samples"].gt_sem_seg.data[0].numpy()
+    load.short_side = 9
+    sample = build(settings, tmp_path)[0]
+    stored = cv2.imread(sample["data_samples"].img_path)
+    expected = cv2.resize(stored, (15, 9), interpolation=cv2.INTER_LINEAR)
+    assert (sample["inputs"].numpy() == expected.transpose(2, 0, 1)).all()
+    labels = sample["data_samples"].gt_sem_seg.data[0].numpy()
+    assert (labels == cv2.resize(truth, (15, 9), interpolation=cv2.INTER_NEAREST)).all() and labels.max() == 65535
+    assert sample["data_samples"].ori_shape == (9, 15), "so predictions are made at that size"
+    with pytest.raises(ValueError, match="short_side must be at least 1, not 0"):
+        LoadReducedImageFromFile(short_side=0)
+
+
 def test_every_config_reads_pictures_as_their_pixels_are_stored(repository):
     def steps(part):
         if isinstance(part, dict):
@@ -214,7 +236,7 @@ def test_every_config_reads_pictures_as_their_pixels_are_stored(repository):
         (path.name, step.get("color_type"))
         for path in sorted((repository / "configs/_base_").glob("[dm]*/*.py"))
         for step in steps(Config.fromfile(path).to_dict())
-        if str(step.get("type")).endswith("LoadImageFromFile")
+        if str(step.get("type")).endswith("ImageFromFile")
     ]
     assert len(loaders) > 20 and {color for _, color in loaders} == {"color_ignore_orientation"}, loaders
 

@@ -11,6 +11,12 @@ pictures = dict(
     data_root="data/ade/ADE20K_2021_17_01",
     data_prefix=dict(img_path="images/ADE", seg_map_path="labels_847"),
 )
+# the papers' figures are of copies reduced to a shorter side of 512; LoadImageFromFile evaluates at the own size
+test_pipeline = [
+    dict(type="mmseg.LoadReducedImageFromFile", short_side=512, color_type="color_ignore_orientation"),
+    dict(type="mmseg.LoadLabelMap"),
+    dict(type="mmseg.PackSegInputs"),
+]
 train_dataloader = dict(dataset=dict(ann_file="labels_847/training.txt", **pictures))
-val_dataloader = dict(dataset=dict(ann_file="labels_847/validation.txt", **pictures))
+val_dataloader = dict(dataset=dict(ann_file="labels_847/validation.txt", pipeline=test_pipeline, **pictures))
 test_dataloader = val_dataloader

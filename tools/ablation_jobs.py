@@ -16,7 +16,7 @@ from typing import Any
 from mmengine.config import Config
 
 import hclip_mmseg
-from hclip_mmseg.apis import launch, record
+from hclip_mmseg.apis import checks, launch, record
 from hclip_mmseg.apis.paths import locate
 
 TRAIN = Path(__file__).resolve().parent / "train.py"
@@ -135,12 +135,15 @@ def job_config(table: Config, job: Job, settings: Settings) -> Config:
 
 
 def fingerprint(cfg: Config) -> str:
-    """What a result depends on: the config, the versions of what runs it, CLIP's geometry and weights.
+    """What a result depends on: the config, the versions of what runs it, CLIP's geometry and weights, and those of
+    the proposals where a mask generator starts from a file.
 
     The project's own code is not part of it, or every edit would throw all results away; see :func:`code_digest`.
     """
     clip = cfg.model.backbone.clip
-    files = [locate(name) for name in (clip.get("model"), clip.get("pretrained")) if isinstance(name, str)]
+    proposals = checks.generator_files((cfg.model.get("generator") or {}).get("init_cfg"))
+    names = [clip.get("model"), clip.get("pretrained"), *(one["checkpoint"] for one in proposals)]
+    files = [locate(name) for name in names if isinstance(name, str)]
     parts = (
         json.dumps(cfg.to_dict(), sort_keys=True, default=str),
         json.dumps(record.versions(), sort_keys=True),

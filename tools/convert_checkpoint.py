@@ -12,6 +12,7 @@ if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
+from mmengine.runner.checkpoint import CheckpointLoader
 
 from hclip_mmseg.apis import checks, launch
 from hclip_mmseg.clip import read_state_dict
@@ -31,9 +32,9 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def read(path: Path) -> dict:
-    """A checkpoint with its nesting; CLIP's TorchScript archives and safetensors as bare state dicts."""
+    """A checkpoint with its nesting, training's too; CLIP's archives and safetensors as bare state dicts."""
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = CheckpointLoader.load_checkpoint(str(path), map_location="cpu", logger="silent")
     except Exception:  # not a plain archive: whatever is wrong with it, read_state_dict says so
         return read_state_dict(path)
     return loaded if isinstance(loaded, dict) else read_state_dict(path)

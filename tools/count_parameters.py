@@ -184,7 +184,9 @@ def main() -> None:
     rows = {}
     with launch.clear_errors():
         for config in args.configs:
-            rows[Path(config).stem] = count(launch.read_config(config))
+            stems = [Path(one).stem for one in dict.fromkeys(args.configs)]
+            name = Path(config).stem if stems.count(Path(config).stem) == 1 else config
+            rows[name] = count(launch.read_config(config))
     if args.json:
         print(json.dumps(rows, indent=2))
     elif args.markdown:

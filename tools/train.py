@@ -66,10 +66,10 @@ def main() -> None:
         checks.check_run(cfg, ["train", "val"])
         launch.distribute(cfg)
         runner = launch.build_trainer(cfg)
-        if cfg.get("load_from") and isinstance(runner, Runner):
+        if start is not None and isinstance(runner, Runner):
             check = checks.check_fits if cfg.get("resume") else checks.check_start
             model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-            check(model, checks.read_state_dict(cfg.load_from), cfg.load_from)
+            check(model, checks.read_state_dict(start), start)
         launch.read_data(runner, "train", "val")
     record.write_record(runner)
     runner.train()

@@ -3,8 +3,6 @@
 _base_ = ["../hclip/hclip_vitb16_coco-stuff.py"]
 
 model = dict(backbone=dict(adapter=dict(_delete_=True, type="VPT", length=150)))
-# the last image block is used without its attention, so its prompts never get a gradient
-find_unused_parameters = True
 paper = dict(
     _delete_=True,
     table="methods of fine-tuning, ViT-B/16",

@@ -229,7 +229,7 @@ def use_mixed_precision(cfg: Config) -> None:
         return
     if kind != "OptimWrapper":
         raise ValueError(f"--amp works with optim_wrapper.type 'OptimWrapper', and the config has '{kind}'")
-    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
         cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
     else:
         cfg.optim_wrapper.type = "BF16OptimWrapper"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
+from mmengine.config import Config
 from torch import Tensor
 
 from hclip_mmseg.conversion import maft_plus
@@ -25,6 +26,7 @@ TENSOR = "backbone.adapter.tensor"
 LAYERS = "backbone.adapter.relation.layers"
 COLUMNS = "backbone.adapter.relation.columns"
 TRAINED = "backbone.adapter.weights"
+FOLD_FIRST = "tools/fold_adapters.py makes adapters that change CLIP's weights a part of them, which can be converted"
 
 
 def recognise(state: Mapping[str, Tensor]) -> Kind:
@@ -161,7 +163,8 @@ def to_published(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         ``{"model": state}`` for CAT-Seg, H-CLIP and MAFT+; for one without a head, CLIP's bare state dict.
 
     Raises:
-        ValueError: on parameters that the published models do not have.
+        ValueError: on parameters that the published models do not have, and on adapters that they would read
+            otherwise.
     """
     ours = dict(checkpoint["state_dict"])
     published = checkpoint.get("meta", {}).get("published", {})
@@ -170,6 +173,7 @@ def to_published(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     kind = published.get("kind") or ("h-clip" if TENSOR in ours else "cat-seg")
     layers = _layers_of(ours, r"aggregator\.layers\.(\d+)\.")
     adapters = {name: ours.pop(name) for name in list(ours) if name.startswith("backbone.adapter.")}
+    _check_adapters(kind, adapters, checkpoint.get("meta", {}).get("cfg"))
     pairs = sorted(prefix_pairs(layers), key=lambda pair: len(pair[0]), reverse=True)
     state = {}
     for name, value in ours.items():
@@ -186,6 +190,24 @@ def to_published(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     state.update(published.get("extras", {}))
     order = {name: place for place, name in enumerate(published.get("names", ()))}
     return {"model": dict(sorted(state.items(), key=lambda item: order.get(item[0], len(order))))}
+
+
+def _check_adapters(kind: str, adapters: Mapping[str, Tensor], config: str | None) -> None:
+    """Refuses adapters that the published models do not have; ``config`` is the text of the one that trained them."""
+    if kind == "h-clip":
+        known = [name for name in adapters if name in (TENSOR, LAYERS, COLUMNS)]
+        model = Config.fromstring(config, ".py").get("model") if config else None
+        orthogonal = ((model or {}).get("backbone", {}).get("adapter") or {}).get("orthogonal", ("text",))
+        if tuple(orthogonal) != ("text",):
+            raise ValueError(
+                f"the checkpoint was trained with orthogonal={tuple(orthogonal)}, and the published code reads its "
+                f"numbers as those of orthogonal=('text',); {FOLD_FIRST}"
+            )
+    else:
+        known = [name for name in adapters if re.fullmatch(rf"{re.escape(TRAINED)}\.(image|text)\.\d+\.[qkv]", name)]
+    others = [name for name in adapters if name not in known]
+    if others and TENSOR not in adapters:
+        raise ValueError(f"{others[0]} has no counterpart in the published models; {FOLD_FIRST}")
 
 
 def _split_projections(state: dict[str, Tensor], adapters: Mapping[str, Tensor]) -> None:

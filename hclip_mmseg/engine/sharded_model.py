@@ -18,15 +18,14 @@ class ShardedModel(MMFullyShardedDataParallel):
 
     Image tower, text tower and head are entered by several methods besides ``forward`` (CLIP's blocks lend their
     weights to adapted projections), and FSDP gathers a unit's weights only around its ``forward``. So the unit is
-    the whole model: gradients and optimizer states are sharded all through a step, weights between steps. Trained
-    and frozen parameters lie side by side, hence ``use_orig_params``.
+    the whole model: gradients and optimizer states are sharded all through a step, trained weights between steps.
+    Frozen weights stay whole on every process: they need no gradient, which a unit would make for all that it holds.
 
     Inference needs no sharding: the weights are gathered once, in a copy of the model that folds its adapters and
     caches its text embeddings as a model alone does. It is dropped when the mode changes, for training or for the
     next evaluation.
 
-    Scalar parameters, which FSDP cannot shard, stay whole on every process; CLIP's temperature, the only one, is
-    frozen. Without a GPU the wrapper works on CPUs (gloo).
+    Without a GPU the wrapper works on CPUs (gloo).
 
     Args:
         module: the model.
@@ -45,16 +44,15 @@ class ShardedModel(MMFullyShardedDataParallel):
         sharding_strategy: str = "SHARD_GRAD_OP",
         **kwargs: Any,
     ) -> None:
-        scalars = {name: p for name, p in module.named_parameters() if p.dim() == 0}
-        trained = [name for name, p in scalars.items() if p.requires_grad]
-        if trained:
-            raise ValueError(f"FSDP cannot shard scalar parameters, and these are trained: {', '.join(trained)}")
+        scalars = [name for name, p in module.named_parameters() if p.dim() == 0 and p.requires_grad]
+        if scalars:
+            raise ValueError(f"FSDP cannot shard scalar parameters, and these are trained: {', '.join(scalars)}")
         super().__init__(
             module,
             device_id=device_id if torch.cuda.is_available() else torch.device("cpu"),
             sharding_strategy=sharding_strategy,
             use_orig_params=True,
-            ignored_states=list(scalars.values()),
+            ignored_states=[p for p in module.parameters() if not p.requires_grad],
             **kwargs,
         )
         self._whole: list[nn.Module] = []  # a list, since a module would become part of this one

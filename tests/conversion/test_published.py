@@ -147,6 +147,26 @@ def test_what_was_never_published_has_no_published_names():
         to_published({"state_dict": {**tiny_segmentor().state_dict(), "backbone.new.weight": torch.zeros(1)}})
 
 
+@pytest.mark.parametrize(
+    "adapter",
+    [dict(type="LoRA", rank=2), dict(type="VPT", length=2), dict(type="TrainedProjections", projections=("q", "out"))],
+)
+def test_adapters_that_were_never_published_are_not_thrown_away(adapter):
+    model = tiny_segmentor(backbone=backbone_config(adapter=adapter))
+    with pytest.raises(ValueError, match=r"backbone\.adapter\..* has no counterpart .*tools/fold_adapters\.py"):
+        to_published({"state_dict": model.state_dict()})
+
+
+@pytest.mark.parametrize("orthogonal", [(), ("image", "text")])
+def test_blocks_that_the_published_code_would_read_otherwise_are_refused(orthogonal):
+    model = tiny_segmentor(backbone=backbone_config(adapter={**pop_config(), "orthogonal": orthogonal}))
+    config = Config(dict(model=dict(backbone=dict(adapter=dict(type="POP", orthogonal=orthogonal)))))
+    with pytest.raises(ValueError, match="trained with orthogonal=.* tools/fold_adapters.py"):
+        to_published({"state_dict": model.state_dict(), "meta": {"cfg": config.pretty_text}})
+    config.model.backbone.adapter.orthogonal = ("text",)
+    assert recognise(to_published({"state_dict": model.state_dict(), "meta": {"cfg": config.pretty_text}})["model"])
+
+
 def test_clip_alone():
     clip = build_clip(clip_geometry()).state_dict()
     assert recognise(clip) == "clip"

@@ -64,6 +64,15 @@ def test_same_gradients_as_the_equations():
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("classes", [1, 9, 40])
+def test_every_parameter_has_a_gradient_however_many_classes(classes):
+    """Several processes wait for each; of 9 classes on none is padded."""
+    module = build().train()
+    dense, guidance, text = inputs(classes)
+    module(dense, guidance, text).square().mean().backward()
+    assert not [name for name, parameter in module.named_parameters() if parameter.grad is None]
+
+
 def test_several_templates_stand_apart():
     module = build(templates=3).eval()
     dense, guidance, text = inputs(4, templates=3)

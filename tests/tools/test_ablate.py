@@ -174,7 +174,12 @@ def test_weights_belong_to_the_fingerprint(folder):
     (folder / "clip.pt").write_bytes(b"two")
     found.add(fingerprint(cfg))
     (folder / "clip.json").write_text("[]")
-    assert len(found | {fingerprint(cfg)}) == 3
+    found.add(fingerprint(cfg))
+    cfg.model.generator = dict(init_cfg=dict(type="Pretrained", checkpoint=str(folder / "proposals.pth")))
+    for content in (b"some", b"others"):
+        (folder / "proposals.pth").write_bytes(content)
+        found.add(fingerprint(cfg))
+    assert len(found) == 5
 
 
 def test_runs_are_not_repeated_and_failures_do_not_stop_the_rest(folder, monkeypatch):

@@ -123,11 +123,12 @@ def test_checkpoints_that_training_cannot_start_or_go_on_from(
     assert code == 0, errors
     trained = tmp_path / "train/iter_1.pth"
     wider = "model.backbone.clip.model.text_cfg.width=48"
-    error = refused(
-        "train", tiny_config, "--work-dir", tmp_path / "other", "--resume", trained, "--cfg-options", experiment(),
-        wider, "model.backbone.clip.model.text_cfg.heads=3",
-    )  # fmt: skip
-    assert "does not fit the model" in error and "is it of another CLIP?" in error
+    for folder, given in ((tmp_path / "other", [trained]), (trained.parent, [])):
+        error = refused(
+            "train", tiny_config, "--work-dir", folder, "--resume", *given, "--cfg-options", experiment(), wider,
+            "model.backbone.clip.model.text_cfg.heads=3",
+        )  # fmt: skip
+        assert "does not fit the model" in error and "is it of another CLIP?" in error
 
 
 def test_devices_that_are_not_there(refused, tiny_config, checkpoint, picture):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from count_parameters import count, main, part_of
@@ -129,6 +130,19 @@ def test_the_printed_table(monkeypatch, capsys):
     printed = capsys.readouterr().out
     for text in ("4,718,592", "3,145,728", "3,504", "190,720", "7,867,824", "6,294,960", "5.63 M"):
         assert text in printed
+
+
+def test_configs_of_one_name_are_all_counted(monkeypatch, capsys, tmp_path):
+    text = "_base_ = ['{}']\nmodel = dict(backbone=dict(adapter=dict(block_size={})))\n"
+    configs = [tmp_path / folder / "row.py" for folder in ("one", "other")]
+    for config, size in zip(configs, (64, 256), strict=True):
+        config.parent.mkdir()
+        config.write_text(text.format(Path("configs/hclip/hclip_vitb16_coco-stuff.py").absolute(), size))
+    monkeypatch.setattr(sys, "argv", ["count_parameters.py", "--json", *map(str, configs), str(configs[0])])
+    main()
+    counted = json.loads(capsys.readouterr().out)
+    assert list(counted) == list(map(str, configs))
+    assert counted[str(configs[0])]["adapters"] < counted[str(configs[1])]["adapters"]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=4,  # of each process; the papers' schedule is for 4 in all
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type="ReplayableSampler", shuffle=True),

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import sys
 from pathlib import Path
+from typing import Any
 
 if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -29,16 +30,26 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def save_whole(content: dict[str, Any], path: Path) -> None:
+    """A file that is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.partial")
+    torch.save(content, part)
+    part.replace(path)
+
+
 def main() -> None:
     args = parse_arguments()
     launch.quieten_dependencies()
     with launch.clear_errors():
+        for file in (args.dst, args.clip):
+            if file:
+                launch.check_writable(Path(file).parent, file)
         state = folded_state_dict(build_model(args.config, args.checkpoint))
-        Path(args.dst).parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"meta": {"folded": True}, "state_dict": state}, args.dst)
+        save_whole({"meta": {"folded": True}, "state_dict": state}, Path(args.dst))
         print(f"{args.dst}: folded CLIP and head; use it with --cfg-options model.backbone.adapter=None")
         if args.clip:
-            torch.save(clip_state_dict(state), args.clip)
+            save_whole(clip_state_dict(state), Path(args.clip))
             print(f"{args.clip}: the folded CLIP in open_clip's names")
 
 

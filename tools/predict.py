@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,15 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (a GPU where there is one)")
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=launch.SettingAction,
+        default={},
+        metavar="KEY=VALUE",
+        help="settings of the config to replace, such as model.test_cfg.score_threshold=0.2, or, for a checkpoint of "
+        "tools/fold_adapters.py, model.backbone.adapter=None",
+    )
     return parser.parse_args()
 
 
@@ -69,6 +79,7 @@ def choose_checkpoint(args: argparse.Namespace) -> str | None:
 def open_inferencer(args: argparse.Namespace) -> tuple[PictureInferencer, Callable[..., str]]:
     """What answers for the config, and what writes (result, folder, name) and returns the words found."""
     cfg, checkpoint = launch.read_config(args.config, ["model"]), choose_checkpoint(args)
+    cfg.merge_from_dict(args.cfg_options)
     classifies_masks = cfg.get("default_scope") == "mmdet" and "roi_head" not in cfg.model
     if (args.panoptic or args.stuff) and not classifies_masks:
         raise ValueError(f"{args.config} gives no panoptic results: --panoptic takes a config that classifies masks")
@@ -87,10 +98,18 @@ def open_inferencer(args: argparse.Namespace) -> tuple[PictureInferencer, Callab
 
 
 def name_results(paths: list[Path]) -> dict[str, str]:
-    """Picture -> the name of its results; the suffix is kept where two would have one name."""
-    stems = [path.stem for path in paths]
-    unique = {stem for stem in stems if stems.count(stem) == 1}
-    return {str(path): path.stem if path.stem in unique else f"{path.parent.name}_{path.name}" for path in paths}
+    """Picture -> the name of its results: its stem, or, where others have that, as much of its path as it takes."""
+    paths = list(dict.fromkeys(paths))
+    parts = {path: path.relative_to(path.anchor).parts for path in paths}
+    names = {path: path.stem for path in paths}
+    for depth in range(2, max(map(len, parts.values()), default=0) + 2):
+        counts = Counter(names.values())
+        names |= {path: "_".join(parts[path][-depth:]) for path in paths if counts[names[path]] > 1}
+    counts = Counter(names.values())
+    return {
+        str(path): name if counts[name] == 1 else f"{name}_{number}"
+        for number, (path, name) in enumerate(names.items())
+    }
 
 
 def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:

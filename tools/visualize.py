@@ -20,6 +20,7 @@ if importlib.util.find_spec("hclip_mmseg") is None:
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmseg.registry import DATASETS
 from PIL import Image
 from tqdm import tqdm
@@ -120,14 +121,18 @@ def show_pictures(args: argparse.Namespace, folder: Path) -> tuple[list[Section]
     return sections, failed
 
 
+def similarity_config(path: str) -> Config:
+    """The config whose classes are compared, with all that it needs there."""
+    config = launch.read_config(path)
+    if "decode_head" not in config.model:
+        raise ValueError(f"{path} trains nothing to be compared: give a config of a segmentor with a head")
+    checks.check_run(config, ["test"])
+    return config
+
+
 def show_similarity(args: argparse.Namespace, folder: Path) -> Section:
     with launch.clear_errors():
-        config = launch.read_config(args.similarity)
-        if "decode_head" not in config.model:
-            raise ValueError(
-                f"{args.similarity} trains nothing to be compared: give a config of a segmentor with a head"
-            )
-        checks.check_run(config, ["test"])
+        config = similarity_config(args.similarity)
         models = {"frozen": build_model(config).to(device_of(args))}
         if args.checkpoint:
             models["fine-tuned"] = build_model(config, args.checkpoint).to(device_of(args))
@@ -148,6 +153,11 @@ def main() -> None:
     launch.quieten_dependencies()
     keep_freed_memory()
     folder, sections, failed = Path(args.out_dir), [], []
+    with launch.clear_errors():  # before anything is drawn
+        launch.check_writable(folder, "--out-dir")
+        launch.choose_device(args.device)
+        if args.similarity:
+            similarity_config(args.similarity)
     if args.images:
         sections, failed = show_pictures(args, folder)
     if args.similarity:

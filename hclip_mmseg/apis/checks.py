@@ -65,6 +65,8 @@ def take_clip_from_checkpoint(cfg: Config) -> None:
     clip = (cfg.model.get("backbone") or {}).get("clip") or {}
     path = clip.get("pretrained")
     if isinstance(path, str) and path.endswith(WEIGHT_SUFFIXES) and locate(path) is None:
+        if clip.get("quick_gelu") is None and _url_of_openai(clip):
+            clip["quick_gelu"] = True  # which the file itself would have said
         clip["pretrained"] = None
 
 
@@ -121,11 +123,17 @@ def _missing_weights(model: Mapping[str, Any]) -> Iterator[str]:
             clip[key] = str(found)
 
 
-def _how_to_get(clip: Mapping[str, Any]) -> str:
+def _url_of_openai(clip: Mapping[str, Any]) -> str | None:
+    """Where the weights come from if their file is called as OpenAI's of that model; else None."""
     name = clip.get("model")
     url = get_pretrained_cfg(name, "openai").get("url") if isinstance(name, str) else None
-    if not url or Path(url).name != Path(str(clip.get("pretrained"))).name:
-        return ""  # other weights than OpenAI's
+    return url if url and Path(url).name == Path(str(clip.get("pretrained"))).name else None
+
+
+def _how_to_get(clip: Mapping[str, Any]) -> str:
+    url = _url_of_openai(clip)
+    if url is None:
+        return ""
     other = "set model.backbone.clip.pretrained=openai to let open_clip download it"
     return f"Get it from {url}, or {other}"
 

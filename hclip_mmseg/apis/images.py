@@ -9,7 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# pictures of a folder; of a format that Pillow lacks here (HEIC without its plugin), each is reported
+SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic",
+    ".heif", ".ppm", ".pgm",
+)  # fmt: skip
 CONVERTED = ("RGB", "1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
@@ -57,7 +61,9 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
             upright = ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is no picture, or of a format that cannot be read") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{path} is too large to be read at once; make it smaller or cut it: {error}") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path} is broken: {error}") from error
     if upright.mode not in CONVERTED:
         raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
     """
     if not isinstance(config, Config):
         config = read_config(config, ["model"])
-    config = config.copy()
+    config = copy.deepcopy(config)  # what is changed in it here is not the caller's
     if checkpoint is not None:
         checks.take_clip_from_checkpoint(config)
     checks.check_run(config, splits=())
@@ -111,7 +112,8 @@ class OpenVocabInferencer(PictureInferencer[Segmentation]):
         """
         height, width = image.shape[:2]
         bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
-        sample = SegDataSample(metainfo=dict(img_path=source, ori_shape=(height, width), img_shape=(height, width)))
+        shape = dict(ori_shape=(height, width), img_shape=(height, width))
+        sample = SegDataSample(metainfo=dict(img_path=source, keep_scores=scores, **shape))
         with torch.no_grad():
             result = self.model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0]
         maps = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -66,6 +67,7 @@ class PictureInferencer(ABC, Generic[Result]):
 
         Raises:
             ValueError, FileNotFoundError: for the vocabulary at once; for a picture when it is its turn.
+            RuntimeError: if the words are changed before all results are read.
         """
         if vocabulary is not None:
             self.set_vocabulary(vocabulary, templates)
@@ -73,21 +75,42 @@ class PictureInferencer(ABC, Generic[Result]):
             self.set_templates(templates)
         if not self.model.vocabulary:
             raise ValueError("no words to look for: give a vocabulary, such as 'cat, grass, traffic light'")
-        return self._answers(_sources(images), on_error, options)
+        return self._answers(_sources(images), self.model.vocabulary, on_error, options)
 
     def _answers(
         self,
         pictures: list[tuple[str, Picture]],
+        words: tuple[str, ...],
         on_error: Callable[[str, Exception], None] | None,
         options: dict[str, Any],
     ) -> Iterator[Result]:
         for source, picture in pictures:
+            if self.model.vocabulary != words:
+                raise RuntimeError(
+                    f"the words were changed while results for {', '.join(words[:3])} ... were still to be made: they "
+                    "are made one by one as they are read, so read those of one call, with list(...), before the next"
+                )
             try:
-                yield self.answer(source, self.read(source, picture), **options)
+                result = self._answer(source, picture, options)
             except (ValueError, FileNotFoundError) as error:
                 if on_error is None:
                     raise
                 on_error(source, error)
+            else:
+                yield result
+
+    def _answer(self, source: str, picture: Picture, options: dict[str, Any]) -> Result:
+        image = self.read(source, picture)
+        try:
+            return self.answer(source, image, **options)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_lack_of_memory(error):
+                raise
+            height, width = image.shape[:2]
+            raise ValueError(
+                f"{source} of {height} x {width} pixels and {len(self.model.vocabulary)} words take more memory than "
+                "there is; make it smaller, or ask for fewer words"
+            ) from error
 
     def read(self, source: str, picture: Picture) -> NDArray[np.uint8]:
         """A picture as RGB uint8 [H, W, 3]; ValueError for one that the model does not take."""
@@ -106,6 +129,11 @@ class PictureInferencer(ABC, Generic[Result]):
     @abstractmethod
     def answer(self, source: str, image: NDArray[np.uint8]) -> Result:
         """The model's result for one picture, RGB uint8 [H, W, 3]; ``source`` is what errors call it."""
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    lacks = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
+    return lacks or "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
 def _sources(images: Picture | Sequence[Picture]) -> list[tuple[str, Picture]]:

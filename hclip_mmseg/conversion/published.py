@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from mmengine.config import Config
 from torch import Tensor
 
 from hclip_mmseg.conversion import maft_plus
@@ -196,11 +196,10 @@ def _check_adapters(kind: str, adapters: Mapping[str, Tensor], config: str | Non
     """Refuses adapters that the published models do not have; ``config`` is the text of the one that trained them."""
     if kind == "h-clip":
         known = [name for name in adapters if name in (TENSOR, LAYERS, COLUMNS)]
-        model = Config.fromstring(config, ".py").get("model") if config else None
-        orthogonal = ((model or {}).get("backbone", {}).get("adapter") or {}).get("orthogonal", ("text",))
-        if tuple(orthogonal) != ("text",):
+        orthogonal = _orthogonal_in(config or "")
+        if orthogonal != ("text",):
             raise ValueError(
-                f"the checkpoint was trained with orthogonal={tuple(orthogonal)}, and the published code reads its "
+                f"the checkpoint was trained with orthogonal={orthogonal}, and the published code reads its "
                 f"numbers as those of orthogonal=('text',); {FOLD_FIRST}"
             )
     else:
@@ -208,6 +207,18 @@ def _check_adapters(kind: str, adapters: Mapping[str, Tensor], config: str | Non
     others = [name for name in adapters if name not in known]
     if others and TENSOR not in adapters:
         raise ValueError(f"{others[0]} has no counterpart in the published models; {FOLD_FIRST}")
+
+
+def _orthogonal_in(config: str) -> tuple[str, ...]:
+    """``orthogonal`` of the adapter in a config's text, which is read and not executed: it comes from a checkpoint."""
+    try:
+        tree = ast.parse(config)
+    except SyntaxError:
+        return ("text",)
+    adapters = [node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "adapter"]
+    settings = [one for adapter in adapters if isinstance(adapter, ast.Call) for one in adapter.keywords]
+    found = [tuple(ast.literal_eval(one.value)) for one in settings if one.arg == "orthogonal"]
+    return found[0] if found else ("text",)
 
 
 def _split_projections(state: dict[str, Tensor], adapters: Mapping[str, Tensor]) -> None:

@@ -109,8 +109,8 @@ class TrainingFreeSegmentor(VocabularyOwner, BaseSegmentor):
 
         Args:
             inputs: normalised images [B, 3, H, W].
-            data_samples: their meta information; ``ori_shape`` is the size of the results. For reach 'labels' with
-                ``gt_sem_seg``.
+            data_samples: their meta information; ``ori_shape`` is the size of the results; where ``keep_scores`` is
+                False, ``seg_logits`` is left out. For reach 'labels' with ``gt_sem_seg``.
 
         Returns:
             For each image ``pred_sem_seg`` [1, H, W], ``seg_logits`` [T, H, W] (the patches' probabilities; see
@@ -183,7 +183,8 @@ class TrainingFreeSegmentor(VocabularyOwner, BaseSegmentor):
             labels = vote(labels, found, classes)
         if self.refinement is not None:
             labels = self.refinement(labels, sample.metainfo, classes)
-        if 4 * classes * size[0] * size[1] <= self.score_memory:
+        wanted = sample.metainfo.get("keep_scores", True)
+        if wanted and 4 * classes * size[0] * size[1] <= self.score_memory:
             sample.set_data({"seg_logits": PixelData(data=resized(logits.softmax(dim=0), size))})
         sample.set_data({"pred_sem_seg": PixelData(data=labels[None])})
         sample.set_metainfo({"vocabulary": self.vocabulary})

@@ -10,6 +10,7 @@ from hclip_mmseg.apis.checks import (
     check_run,
     find_checkpoint,
     read_state_dict,
+    take_clip_from_checkpoint,
     take_generator_from_checkpoint,
 )
 from hclip_mmseg.apis.launch import use_mixed_precision
@@ -96,6 +97,15 @@ def test_a_generators_file_is_needed_for_training_unless_a_checkpoint_holds_the_
     (tmp_path / "absent.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:500])
     with pytest.raises(ValueError, match=r"absent\.pth \(500 bytes\) is no checkpoint, or a truncated one"):
         check_run(fisa(absent), ["train"])
+
+
+@pytest.mark.parametrize("model, file, expected", [
+    ("ViT-B-16", "ViT-B-16.pt", True), ("ViT-B-16", "other.pt", None), ("ViT-L-14", "ViT-B-16.pt", None),
+])  # fmt: skip
+def test_openais_activation_is_kept_where_its_file_is_not_needed(model, file, expected):
+    cfg = Config(dict(model=dict(backbone=dict(clip=dict(model=model, pretrained=f"nowhere/{file}")))))
+    take_clip_from_checkpoint(cfg)
+    assert cfg.model.backbone.clip.pretrained is None and cfg.model.backbone.clip.get("quick_gelu") is expected
 
 
 def test_a_truncated_checkpoint_is_refused(tmp_path):

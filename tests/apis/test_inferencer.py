@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from PIL import Image
 
 from hclip_mmseg.apis import OpenVocabInferencer
@@ -11,7 +12,6 @@ from hclip_mmseg.apis.images import list_images, read_image
 
 @pytest.fixture(scope="module")
 def checkpoint(tiny_config, tmp_path_factory):
-    from mmengine.config import Config
     from mmseg.registry import MODELS
 
     torch.manual_seed(3)
@@ -62,6 +62,52 @@ def test_the_segmentor_gives_the_same_scores(inferencer, picture):
     with torch.no_grad():
         (sample,) = inferencer.model.test_step(dict(inputs=[bgr]))
     assert np.array_equal(sample.seg_logits.data.numpy(), result.scores)
+
+
+def test_results_of_other_words_than_asked_for_are_never_given(inferencer, picture):
+    cats, dogs = inferencer([picture] * 2, "cat, grass"), inferencer([picture] * 2, "dog, sky")
+    assert next(dogs).vocabulary == ("dog", "sky")
+    with pytest.raises(RuntimeError, match="the words were changed while results for cat, grass"):
+        next(cats)
+    first, second = inferencer([picture], "cat"), inferencer([picture], "cat")
+    assert next(first).vocabulary == next(second).vocabulary == ("cat",)
+
+
+def test_scores_that_nobody_asks_for_are_not_made(inferencer, picture, monkeypatch):
+    original, made = inferencer.model.test_step, []
+
+    def watched(batch):
+        made.append("seg_logits" in original(batch)[0])
+        return original(batch)
+
+    monkeypatch.setattr(inferencer.model, "test_step", watched)
+    assert [next(inferencer(picture, "cat", scores=wanted)).scores is None for wanted in (False, True)] == [True, False]
+    assert made == [False, True]
+
+
+def test_a_picture_too_large_for_the_memory_does_not_end_the_rest(inferencer, picture, monkeypatch):
+    def full(batch):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    told = []
+    with monkeypatch.context() as patch:
+        patch.setattr(inferencer.model, "test_step", full)
+        assert list(inferencer(picture, "cat", on_error=lambda source, error: told.append(str(error)))) == []
+        patch.setattr(inferencer.model, "test_step", lambda batch: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            list(inferencer(picture, "cat"))
+    assert told == [f"{picture} of 50 x 70 pixels and 1 words take more memory than there is; make it smaller, or ask "
+                    "for fewer words"]  # fmt: skip
+
+
+def test_the_callers_config_stays_as_it_is(tiny_config, checkpoint):
+    config = Config.fromfile(tiny_config)
+    config.model.backbone.clip.pretrained = "nowhere/clip.pt"
+    before = config.pretty_text
+    OpenVocabInferencer(config, checkpoint, device="cpu")
+    assert config.pretty_text == before
+    with pytest.raises(FileNotFoundError, match="clip.pt"):  # frozen CLIP needs it
+        OpenVocabInferencer(config, device="cpu")
 
 
 def test_without_a_checkpoint_it_is_plain_clip(tiny_config, picture):
@@ -127,6 +173,13 @@ def test_sixteen_bit_pictures_are_refused(tmp_path):
     Image.fromarray(np.full((9, 9), 40000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(ValueError, match="mode 'I;16'"):
         read_image(tmp_path / "deep.png")
+
+
+def test_a_picture_of_too_many_pixels_is_not_called_broken(tmp_path, monkeypatch):
+    Image.new("RGB", (40, 40)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ValueError, match="large.png is too large to be read at once"):
+        read_image(tmp_path / "large.png")
 
 
 def test_a_rotated_photograph_is_set_upright(tmp_path):

@@ -111,6 +111,7 @@ def test_repeats_can_be_allowed():
 def test_names_from_a_text():
     assert read_names(" cat, grass,traffic light ") == ("cat", "grass", "traffic light")
     assert read_names("cat") == ("cat",)
+    assert read_names("cat\ngrass, sky\r\n\ntraffic\t light\n") == ("cat", "grass", "sky", "traffic light")
     assert read_names(", ".join(f"thing number {i}" for i in range(2000)))[1999] == "thing number 1999"
 
 
@@ -134,6 +135,12 @@ def test_a_bad_file_of_names_is_named(tmp_path):
     path = tmp_path / "names.txt"
     with pytest.raises(FileNotFoundError, match=r"no file of class names at .*names\.txt"):
         read_names(str(path))
+    path.write_text("cat, grass, traffic light\n")
+    with pytest.raises(ValueError, match=r"names\.txt has one line with commas: .* a line of its own"):
+        read_names(path)
+    for name in ("names.csv", "my names.lst"):
+        with pytest.raises(FileNotFoundError, match=f"no file of class names at .*{name}"):
+            read_names(str(tmp_path / name))
     path.write_text("cat\ndog\ncat\n")
     with pytest.raises(ValueError, match=r"names\.txt: class name 'cat' is given 2 times"):
         read_names(path)

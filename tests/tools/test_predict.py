@@ -1,9 +1,16 @@
 """tools/predict.py on good and bad pictures."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from miniature import run_script
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
 from PIL import Image
+from predict import name_results
 
 
 @pytest.fixture
@@ -46,3 +53,36 @@ def test_bad_words_end_in_one_line(tiny_config, repository, pictures, tmp_path):
     assert ended.returncode == 2
     assert ended.stderr.strip().splitlines()[-1].startswith("error: class name 'cat' is given 2 times")
     assert not (tmp_path / "predictions").exists()
+
+
+def test_no_two_pictures_have_results_of_one_name():
+    def names(*paths):
+        return list(name_results([Path(path) for path in paths]).values())
+
+    assert names("a/1.jpg", "a/2.jpg") == ["1", "2"]
+    assert names("a/1.jpg", "a/1.png") == ["a_1.jpg", "a_1.png"]
+    assert names("train/images/1.jpg", "val/images/1.jpg", "3.jpg") == ["train_images_1.jpg", "val_images_1.jpg", "3"]
+    for paths in (["/x/1.jpg", "x/1.jpg"], ["a_1.jpg.png", "a/1.jpg", "b/1.jpg"], ["1.jpg", "a/1.jpg", "a_1.jpg"]):
+        assert len(set(names(*paths))) == len(paths)
+
+
+def test_a_folded_checkpoint_gives_the_same_labels(tiny_config, run_here, pictures, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    init_default_scope("mmseg")
+    torch.manual_seed(3)
+    torch.save(dict(state_dict=MODELS.build(Config.fromfile(tiny_config).model).state_dict()), "tiny.pth")
+    code, out, errors = run_here(
+        "fold_adapters", tiny_config, "tiny.pth", "new/folded.pth", "--clip", "other/clip.pt"
+    )  # fmt: skip
+    assert code == 0 and Path("other/clip.pt").is_file() and not list(Path().rglob("*.partial")), errors
+    command = ("predict", pictures / "good.jpg", "--vocab", "cat, grass", "--config", tiny_config, "--device", "cpu")
+    assert run_here(*command, "--checkpoint", "tiny.pth", "--out-dir", "trained")[0] == 0
+    code, _, errors = run_here(*command, "--checkpoint", "new/folded.pth", "--out-dir", "folded")
+    assert code == 2 and "it lacks the adapters" in errors and "model.backbone.adapter=None" in errors
+    code, _, errors = run_here(
+        *command, "--checkpoint", "new/folded.pth", "--out-dir", "folded", "--cfg-options",
+        "model.backbone.adapter=None",
+    )  # fmt: skip
+    assert code == 0, errors
+    labels = [np.asarray(Image.open(f"{folder}/good_labels.png")) for folder in ("trained", "folded")]
+    assert (labels[0] == labels[1]).mean() > 0.999 and len(np.unique(labels[0])) == 2

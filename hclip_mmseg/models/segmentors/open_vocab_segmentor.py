@@ -266,7 +266,8 @@ class OpenVocabSegmentor(VocabularyOwner, EncoderDecoder):
 
         Args:
             inputs: normalised images [B, 3, H, W].
-            data_samples: their meta information; ``ori_shape`` is the size of the results.
+            data_samples: their meta information; ``ori_shape`` is the size of the results; where ``keep_scores`` is
+                False, ``seg_logits`` is left out.
 
         Returns:
             For each image ``pred_sem_seg`` [1, H, W], ``seg_logits`` [T, H, W] (scores in [0, 1]; see
@@ -286,7 +287,8 @@ class OpenVocabSegmentor(VocabularyOwner, EncoderDecoder):
 
     def _store(self, sample: SegDataSample, board: ScoreCanvas, size: tuple[int, int]) -> None:
         names = self.vocabulary
-        if 4 * len(names) * size[0] * size[1] <= self.score_memory:
+        wanted = sample.metainfo.get("keep_scores", True)
+        if wanted and 4 * len(names) * size[0] * size[1] <= self.score_memory:
             scores = board.scores.new_zeros(len(names), *size)
             for start, part in resized_in_chunks(board.scores, size):
                 scores[board.classes[start : start + len(part)]] = part

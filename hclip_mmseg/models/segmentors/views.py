@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+CHUNK_BYTES = 1 << 27
+
 
 class View(NamedTuple):
     """A part of the canvas, in canvas pixels; ``whole`` views are averaged apart from windows."""
@@ -128,8 +130,14 @@ def shrunk(image: Tensor, side: int) -> Tensor:
     return F.interpolate(image[None], size=size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
-def resized_in_chunks(scores: Tensor, size: tuple[int, int], chunk: int = 32) -> Iterator[tuple[int, Tensor]]:
-    """(first class, scores [chunk, H, W] resized bilinearly to ``size``) for chunks of classes [T, h, w]."""
+def resized_in_chunks(
+    scores: Tensor, size: tuple[int, int], budget: int = CHUNK_BYTES
+) -> Iterator[tuple[int, Tensor]]:
+    """(first class, scores [chunk, H, W] resized bilinearly to ``size``) for chunks of classes [T, h, w].
+
+    A chunk takes no more than ``budget`` bytes, unless one class does.
+    """
+    chunk = max(budget // (4 * size[0] * size[1]), 1)
     for start in range(0, len(scores), chunk):
         yield start, resized(scores[start : start + chunk], size)
 
@@ -151,4 +159,5 @@ def best_class(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         better = value > best
         best = value.where(better, best)
         label = (index + start).where(better, label)
+        del part, value, index  # before the next chunk is made
     return label, best

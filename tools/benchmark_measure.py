@@ -18,6 +18,8 @@ from hclip_mmseg.apis.memory import keep_freed_memory, peak_memory
 
 PROCESSES = multiprocessing.get_context("forkserver")
 """New processes are forked from one that has imported all and done nothing, which spares each the imports."""
+APART = multiprocessing.get_context("spawn")
+"""For GPUs: imports ask whether there is one, and CUDA does not outlive a fork."""
 
 
 class MeasurementError(RuntimeError):
@@ -42,8 +44,9 @@ class Measured:
     def __init__(self, row: str, form: str, device: str) -> None:
         self.what = f"{row} ({form})"
         self.seconds: list[float] = []
-        self._pipe, theirs = PROCESSES.Pipe()
-        self._process = PROCESSES.Process(target=serve, args=(theirs, row, form, device), daemon=True)
+        processes = PROCESSES if device == "cpu" else APART
+        self._pipe, theirs = processes.Pipe()
+        self._process = processes.Process(target=serve, args=(theirs, row, form, device), daemon=True)
         self._process.start()
         theirs.close()
         self._answer()

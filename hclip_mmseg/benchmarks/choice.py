@@ -21,6 +21,7 @@ from hclip_mmseg.datasets.benchmarks import BENCHMARKS, Benchmark
 ALL, FOUND = "all", "found"
 DATA = "data"  # the folder that the benchmarks' configs expect their data in
 PARTS = ("test_dataloader", "test_evaluator")
+OWN_PIPELINE, OF_ALL = "test_dataloader.dataset.pipeline", "benchmark_pipeline"
 DATA_KEYS = ("type", "data_root", "ann_file", "data_prefix")
 
 
@@ -139,12 +140,13 @@ def ready(
 
     Raises:
         FileNotFoundError: listing every benchmark whose data is missing or not prepared, and what to do.
-        ValueError: if a data set cannot be read.
+        ValueError: if a data set cannot be read, or options change a pipeline that ``benchmark_pipeline`` replaces.
     """
     problems = [problem for problem in (problem_of(benchmark, data_root) for benchmark in benchmarks) if problem]
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise FileNotFoundError(f"these benchmarks cannot be run:{listed}")
+    _check_pipeline_options(options or {}, wishes or {})
     options = {key: value for key, value in (options or {}).items() if key.split(".")[0] in PARTS}
     chosen = []
     for benchmark in benchmarks:
@@ -153,6 +155,15 @@ def ready(
         one = _read(benchmark, cfg, root_of(benchmark, data_root)[0], wishes or {})
         chosen.append(replace(one, settings={**one.settings, "data": _read_pictures(one)}))
     return tuple(chosen)
+
+
+def _check_pipeline_options(options: Mapping[str, Any], wishes: Mapping[str, Any]) -> None:
+    steps = [key for key in options if key.startswith(OWN_PIPELINE)]
+    if steps and OF_ALL in wishes and not any(key.startswith(OF_ALL) for key in options):
+        raise ValueError(
+            f"{steps[0]} changes the config's own test data alone, as the model brings a pipeline for all others; give "
+            f"{steps[0].replace(OWN_PIPELINE, OF_ALL)} too"
+        )
 
 
 def _read(benchmark: Benchmark, cfg: Config, root: Path | None, wishes: Mapping[str, Any]) -> ReadyBenchmark:
@@ -176,7 +187,7 @@ def has_data_of(wishes: Mapping[str, Any], dataloader: Mapping[str, Any]) -> boo
 
 
 def _pipeline(pipeline: Sequence[dict[str, Any]], wishes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    load, *rest = wishes.get("benchmark_pipeline") or pipeline
+    load, *rest = wishes.get(OF_ALL) or pipeline
     kinds = {step["type"] for step in rest}
     return [load, *(one for one in wishes.get("benchmark_transforms") or () if one["type"] not in kinds), *rest]
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 
 from hclip_mmseg.apis.mmdet_inferencer import MMDetInferencer
+from hclip_mmseg.clip import prompt_name
+from hclip_mmseg.datasets.vocabularies import check_names, read_names
 from hclip_mmseg.detection.visualizer import OpenVocabDetVisualizer
 
 
@@ -59,7 +64,9 @@ class DetectionInferencer(MMDetInferencer[Detections]):
         for result in inferencer(["park.jpg"], "cat, umbrella, traffic light"):
             print(result.source, result.best())
 
-    Pictures are resized as the config resizes those that it tests on.
+    Pictures are resized as the config resizes those that it tests on. Since a region's score for a word is its share
+    among all names that are compared, the names of training are compared along with the words asked for; what is taken
+    for one of them is left out.
 
     Args:
         config: path of a detector's config, or the config.
@@ -71,7 +78,21 @@ class DetectionInferencer(MMDetInferencer[Detections]):
             proposals have to be learnt.
     """
 
+    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None, device: str = "auto") -> None:
+        super().__init__(config, checkpoint, device)
+        self.asked = len(self.model.vocabulary)
+
+    def set_vocabulary(self, names: str | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+        """Replace the words; a string is a list with commas, a file, or a benchmark's (see `read_names`)."""
+        names = read_names(names) if isinstance(names, str) else check_names(names)
+        asked = {prompt_name(name) for name in names}
+        others = sorted(self.model.roi_head.base_names - asked)
+        self.model.set_vocabulary([*names, *others], templates)
+        self.asked = len(names)
+
     def answer(self, source: str, image: NDArray[np.uint8]) -> Detections:
         """What is found in one picture, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
         result = self.tested(image)
-        return Detections(source, image, result.pred_instances.cpu(), tuple(result.metainfo["vocabulary"]))
+        found = result.pred_instances.cpu()
+        words = tuple(result.metainfo["vocabulary"])[: self.asked]
+        return Detections(source, image, found[found.labels < len(words)], words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
@@ -44,6 +44,9 @@ class RegionKMeansHook(Hook):
         features, clusters = np.concatenate(parts), len(model.centres)
         if len(features) < clusters:
             raise ValueError(f"{len(features)} regions in the data cannot make {clusters} clusters")
-        found = KMeans(clusters, n_init=self.restarts, random_state=self.seed).fit(features)
+        centres = [None]
+        if is_main_process():  # of two equally good results every process must have the same
+            centres = [KMeans(clusters, n_init=self.restarts, random_state=self.seed).fit(features).cluster_centers_]
+        broadcast_object_list(centres)
         runner.logger.info(f"{len(features)} regions gathered into {clusters} clusters")
-        model.centres.copy_(torch.from_numpy(found.cluster_centers_))
+        model.centres.copy_(torch.from_numpy(centres[0]))

@@ -28,7 +28,7 @@ def neighbour_graph(rows: Tensor, epsilon: float, tile: int = 2048) -> csr_matri
         sparse [patches, patches] of distances in fp64; each row is its own neighbour.
     """
     count = len(rows)
-    squares = torch.linalg.vecdot(rows.double(), rows.double())
+    squares = torch.cat([part.double().square().sum(dim=1) for part in rows.split(tile)])
     found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
     for start in range(0, count, tile):
         own = rows[start : start + tile].double()

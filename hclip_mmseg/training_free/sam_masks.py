@@ -25,17 +25,18 @@ def read_masks(path: Path) -> NDArray[np.bool_]:
             list of entries with ``segmentation``; or a NumPy file of [masks, H, W].
 
     Returns:
-        [masks, H, W].
+        [masks, H, W]; of no mask, perhaps [0, 0, 0].
 
     Raises:
-        ValueError: if it holds no masks of one size.
+        ValueError: if it holds no list of masks of one size.
     """
     try:
         if path.suffix == ".npy":
             masks = np.load(path) != 0
         else:
             entries = json.loads(path.read_text())
-            masks = np.stack([coco_mask.decode(entry["segmentation"]) != 0 for entry in entries])
+            masks = [coco_mask.decode(entry["segmentation"]) != 0 for entry in entries]
+            masks = np.stack(masks) if masks else np.zeros((0, 0, 0), bool)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} holds no masks of one image with run lengths: {error}") from error
     if masks.ndim != 3:
@@ -95,7 +96,10 @@ class SAMMaskFolder:
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             raise FileNotFoundError(f"no masks of {metainfo['img_path']}: neither {paths[0]} nor {paths[1].name}")
-        masks = _cropped(torch.from_numpy(read_masks(path)), metainfo.get("clip_crop"), tuple(labels.shape))
+        found = torch.from_numpy(read_masks(path))
+        if len(found) == 0:  # an even picture
+            return labels
+        masks = _cropped(found, metainfo.get("clip_crop"), tuple(labels.shape))
         if masks.shape[1:] != labels.shape:
             raise ValueError(
                 f"the masks in {path} are of {tuple(masks.shape[1:])} pixels, the labels of {tuple(labels.shape)}; "

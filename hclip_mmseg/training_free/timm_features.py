@@ -50,6 +50,8 @@ class TimmPatchFeatures(nn.Module):
             )
         except (RuntimeError, KeyError) as error:
             raise ValueError(f"{path} does not hold the weights of timm's {model}: {error}") from error
+        if getattr(self.vit, "cls_token", None) is None:
+            raise ValueError(f"timm's {model} has no CLS token, which the regions are freed of; choose one that has")
         self.vit.eval().requires_grad_(False)
         own_mean, own_std = (255 * torch.tensor(self.vit.pretrained_cfg[key]) for key in ("mean", "std"))
         self.register_buffer("scale", (torch.tensor(std) / own_std).view(3, 1, 1), persistent=False)

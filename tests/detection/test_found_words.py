@@ -58,6 +58,8 @@ def test_boxes_are_the_models_in_pixels_of_the_picture(inferencer, picture):
     bgr = torch.from_numpy(np.ascontiguousarray(halved.transpose(2, 0, 1)))
     with torch.no_grad():
         expected = inferencer.model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0].pred_instances
+    assert tuple(inferencer.model.vocabulary) == (*result.vocabulary, "grass"), "a name of training is compared too"
+    expected = expected[expected.labels < 3]
     assert len(expected) == len(result.instances) > 0
     torch.testing.assert_close(result.instances.bboxes, expected.bboxes)
     x1, y1, x2, y2 = result.instances.bboxes.T
@@ -67,6 +69,16 @@ def test_boxes_are_the_models_in_pixels_of_the_picture(inferencer, picture):
 def test_a_path_and_the_array_that_mmcv_reads_give_the_same(inferencer, picture):
     one, other = inferencer([picture, mmcv.imread(str(picture))], WORDS)
     assert torch.equal(one.instances.bboxes, other.instances.bboxes) and other.source == "picture 1"
+
+
+def test_a_word_alone_is_not_found_everywhere(inferencer, picture):
+    """Among one name its share of all would be the whole."""
+    (alone,) = inferencer(picture, "kite")
+    (beside,) = inferencer(picture, "kite, cat, grass, red star")
+    assert alone.vocabulary == ("kite",) and set(alone.best()) <= {"kite"}
+    kites = beside.instances[beside.instances.labels == 0]
+    torch.testing.assert_close(alone.instances.scores, kites.scores)
+    assert inferencer.model.vocabulary == ("kite", "cat", "grass", "red star")
 
 
 def test_what_was_found_and_what_is_drawn(inferencer, picture):

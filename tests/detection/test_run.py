@@ -28,12 +28,14 @@ def config(tmp_path_factory, repository):
     prepare_ov_coco(root)
     cfg = Config.fromfile(repository / "configs/detection/hclip_vitb16_ov-coco.py")
     tiny = detector_config()
+    (padding,) = cfg.model.data_preprocessor.batch_augments
+    tiny["data_preprocessor"]["batch_augments"] = [dict(padding, size=(64, 64))]
     cfg.model = dict(tiny, roi_head=dict(tiny["roi_head"], base_names=cfg.model.roi_head.base_names))
     cfg.model.test_cfg = dict(  # of so little training something is found only where nearly everything is kept
         rpn=dict(tiny["test_cfg"]["rpn"], max_per_img=100),
         rcnn=dict(tiny["test_cfg"]["rcnn"], score_thr=0.0, max_per_img=3000),
     )
-    sizes = dict(RandomResize=dict(scale=(64, 64)), RandomCrop=dict(crop_size=(64, 64)), Pad=dict(size=(64, 64)))
+    sizes = dict(RandomResize=dict(scale=(64, 64)), RandomCrop=dict(crop_size=(64, 64)))
     for step in cfg.train_dataloader.dataset.pipeline:
         step.update(sizes.get(step.type, {}))
     cfg.train_dataloader.batch_size = 2

@@ -321,6 +321,14 @@ def test_what_a_model_wants_done_to_pictures(data):
     assert [step.get("scale") for step in both] == [None, (16, 16), None, None], "one Resize is enough"
 
 
+def test_options_of_a_pipeline_that_is_replaced_are_refused(data):
+    options = {"test_dataloader.dataset.pipeline.1.whole": True}
+    wishes = dict(benchmark_pipeline=[dict(type="LoadImageFromFile")])
+    with pytest.raises(ValueError, match="own test data alone.* give benchmark_pipeline.1.whole too"):
+        ready(choose(["Animals"]), data, options, wishes)
+    assert ready(choose(["Animals"]), data, {**options, "benchmark_pipeline.1.whole": True}, wishes)
+
+
 def test_the_config_s_own_settings_hold_for_its_own_data(data):
     benchmark = Config.fromfile(BENCHMARKS["Animals"].config_path).to_dict()
     own = dict(benchmark["test_dataloader"], batch_size=3)

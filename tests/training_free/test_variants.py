@@ -72,6 +72,10 @@ def test_segmentor_with_other_features(weights):
 def test_features_that_are_not_there(tmp_path, weights):
     with pytest.raises(FileNotFoundError, match="no weights of vit_tiny"):
         TimmPatchFeatures(DINO, str(tmp_path / "none.pth"))
+    averaged = "vit_medium_patch16_gap_240"
+    torch.save(timm.create_model(averaged, num_classes=0).state_dict(), tmp_path / "averaged.pth")
+    with pytest.raises(ValueError, match=f"timm's {averaged} has no CLS token"):
+        TimmPatchFeatures(averaged, str(tmp_path / "averaged.pth"))
     with pytest.raises(ValueError, match="timm knows no model"):
         TimmPatchFeatures("dinov9", str(weights))
     with pytest.raises(ValueError, match="does not hold the weights"):
@@ -107,6 +111,11 @@ def test_masks_from_files(tmp_path):
         folder(labels, dict(img_path="c.jpg"), 3)
     with pytest.raises(ValueError, match="must be made for the same image"):
         folder(labels[:5], dict(img_path="a.jpg"), 3)
+    (tmp_path / "even.json").write_text("[]")
+    np.save(tmp_path / "sky.npy", masks[:0])
+    for name in ("even", "sky"):  # SAM found nothing in it
+        for crop in ({}, dict(clip_crop=(20, 30, 0, 0))):
+            assert folder(labels, dict(img_path=f"{name}.jpg", **crop), 3) is labels
     (tmp_path / "d.json").write_text("[{}]")
     with pytest.raises(ValueError, match=r"d\.json holds no masks"):
         folder(labels, dict(img_path="d.jpg"), 3)

@@ -11,7 +11,6 @@ train_pipeline = [
     dict(type="RandomCrop", crop_type="absolute_range", crop_size=size, recompute_bbox=True, allow_negative_crop=True),
     dict(type="FilterAnnotations", min_gt_bbox_wh=(1e-2, 1e-2), keep_empty=False),
     dict(type="RandomFlip", prob=0.5),
-    dict(type="Pad", size=size),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [

@@ -18,6 +18,7 @@ from mmengine.config import Config
 import hclip_mmseg
 from hclip_mmseg.apis import checks, launch, record
 from hclip_mmseg.apis.paths import locate
+from hclip_mmseg.whole_files import write_whole
 
 TRAIN = Path(__file__).resolve().parent / "train.py"
 ADAPTER = "backbone.adapter"
@@ -168,14 +169,6 @@ def trusted_result(folder: Path, expected: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return result if isinstance(result, dict) and result.get("fingerprint") == expected else None
-
-
-def write_whole(path: Path, text: str) -> None:
-    """A file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    part.replace(path)
 
 
 class Runs:

@@ -14,8 +14,9 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from ablation_jobs import write_whole
 from scipy.stats import t as student_t
+
+from hclip_mmseg.whole_files import write_whole
 
 Result = Mapping[str, Any]
 

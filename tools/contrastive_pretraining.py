@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from hclip_mmseg.demo_assets.scenes import (
     render_scene,
 )
 from hclip_mmseg.demo_assets.tiny_clip import save_compressed
+from hclip_mmseg.whole_files import whole
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,8 @@ def optimizer_of(model: nn.Module, lr: float) -> torch.optim.AdamW:
 
 
 def save_atomically(state: dict[str, Any], path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    with whole(path) as part:
+        torch.save(state, part)
 
 
 class Log:

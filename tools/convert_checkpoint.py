@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from hclip_mmseg.apis import checks, launch
 from hclip_mmseg.clip import read_state_dict
 from hclip_mmseg.conversion import recognise, to_ours, to_published
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.whole_files import whole
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -60,10 +60,8 @@ def main() -> None:
             converted = to_published(checkpoint)
             count = len(converted.get("model", converted))
             kind = recognise(converted.get("model", converted))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(target.name + ".partial")
-        torch.save(converted, partial)
-        os.replace(partial, target)
+        with whole(target) as part:
+            torch.save(converted, part)
     print(f"{source} ({kind}) -> {target}: {count} tensors, {target.stat().st_size / 2**20:.0f} MiB")
 
 

@@ -182,11 +182,11 @@ def main() -> None:
     args = parse_arguments()
     launch.quieten_dependencies()
     rows = {}
+    configs = dict.fromkeys(args.configs)
+    stems = [Path(config).stem for config in configs]
     with launch.clear_errors():
-        for config in args.configs:
-            stems = [Path(one).stem for one in dict.fromkeys(args.configs)]
-            name = Path(config).stem if stems.count(Path(config).stem) == 1 else config
-            rows[name] = count(launch.read_config(config))
+        for config, stem in zip(configs, stems, strict=True):
+            rows[stem if stems.count(stem) == 1 else config] = count(launch.read_config(config))
     if args.json:
         print(json.dumps(rows, indent=2))
     elif args.markdown:

@@ -6,7 +6,6 @@ import argparse
 import importlib.util
 import sys
 from pathlib import Path
-from typing import Any
 
 if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -16,6 +15,7 @@ import torch
 from hclip_mmseg.apis import launch
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.conversion import clip_state_dict, folded_state_dict
+from hclip_mmseg.whole_files import whole
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -30,14 +30,6 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def save_whole(content: dict[str, Any], path: Path) -> None:
-    """A file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.partial")
-    torch.save(content, part)
-    part.replace(path)
-
-
 def main() -> None:
     args = parse_arguments()
     launch.quieten_dependencies()
@@ -46,10 +38,12 @@ def main() -> None:
             if file:
                 launch.check_writable(Path(file).parent, file)
         state = folded_state_dict(build_model(args.config, args.checkpoint))
-        save_whole({"meta": {"folded": True}, "state_dict": state}, Path(args.dst))
+        with whole(Path(args.dst)) as part:
+            torch.save({"meta": {"folded": True}, "state_dict": state}, part)
         print(f"{args.dst}: folded CLIP and head; use it with --cfg-options model.backbone.adapter=None")
         if args.clip:
-            save_whole(clip_state_dict(state), Path(args.clip))
+            with whole(Path(args.clip)) as part:
+                torch.save(clip_state_dict(state), part)
             print(f"{args.clip}: the folded CLIP in open_clip's names")
 
 

@@ -65,12 +65,6 @@ def parse_arguments() -> argparse.Namespace:
     return args
 
 
-def device_of(args: argparse.Namespace) -> str:
-    if args.device != "auto":
-        return args.device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def draw_regions(shown: Explanation) -> np.ndarray:
     """The two region maps beside each other."""
     pictures = []
@@ -105,7 +99,7 @@ def draw_picture(shown: Explanation, folder: Path, name: str) -> list[tuple[str,
 def show_pictures(args: argparse.Namespace, folder: Path) -> tuple[list[Section], list[Exception]]:
     with launch.clear_errors():
         paths = images.list_images(args.images)
-        inferencer = OpenVocabInferencer(args.config, device=device_of(args))
+        inferencer = OpenVocabInferencer(args.config, device=args.device)
         if getattr(inferencer.model, "region_finder", None) is None:
             raise ValueError(f"{args.config} finds no regions: choose a config of CLIPtrase")
         inferencer.set_vocabulary(args.vocab)
@@ -130,12 +124,11 @@ def similarity_config(path: str) -> Config:
     return config
 
 
-def show_similarity(args: argparse.Namespace, folder: Path) -> Section:
+def show_similarity(args: argparse.Namespace, config: Config, device: torch.device, folder: Path) -> Section:
     with launch.clear_errors():
-        config = similarity_config(args.similarity)
-        models = {"frozen": build_model(config).to(device_of(args))}
+        models = {"frozen": build_model(config).to(device)}
         if args.checkpoint:
-            models["fine-tuned"] = build_model(config, args.checkpoint).to(device_of(args))
+            models["fine-tuned"] = build_model(config, args.checkpoint).to(device)
         dataset = DATASETS.build(config.test_dataloader.dataset)
     found = {name: class_embeddings(model, dataset, args.samples) for name, model in models.items()}
     names = next(iter(found.values())).names
@@ -155,13 +148,12 @@ def main() -> None:
     folder, sections, failed = Path(args.out_dir), [], []
     with launch.clear_errors():  # before anything is drawn
         launch.check_writable(folder, "--out-dir")
-        launch.choose_device(args.device)
-        if args.similarity:
-            similarity_config(args.similarity)
+        device = launch.choose_device(args.device)
+        compared = similarity_config(args.similarity) if args.similarity else None
     if args.images:
         sections, failed = show_pictures(args, folder)
-    if args.similarity:
-        sections.append(show_similarity(args, folder))
+    if compared is not None:
+        sections.append(show_similarity(args, compared, device, folder))
     for error in failed:
         print(f"error: {error}", file=sys.stderr)
     if sections:

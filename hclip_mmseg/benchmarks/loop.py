@@ -67,7 +67,7 @@ class BenchmarkLoop(BaseLoop):
         self.folders = folders
         self.loop = {"type": "TestLoop", **(loop or {})}
         self.current: BaseLoop | None = None
-        self._folders = {hook: hook.folder for hook in runner.hooks if isinstance(hook, LabelMapHook)}
+        self._label_map_folders = {hook: hook.folder for hook in runner.hooks if isinstance(hook, LabelMapHook)}
 
     @property
     def dataloader(self) -> DataLoader:
@@ -138,7 +138,7 @@ class BenchmarkLoop(BaseLoop):
             # of mIoU and of PQ
             if getattr(metric, "seen_classes", ...) is None and not metric.dataset_meta.get("held_out"):
                 metric.seen_classes = self.training_names
-        for hook, folder in self._folders.items():
+        for hook, folder in self._label_map_folders.items():
             hook.folder = folder / settings["name"]
         for hook in self.runner.hooks:
             if isinstance(hook, OpenVocabVisualizationHook):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,10 @@ from typing import Any
 from filelock import FileLock
 from mmengine.config import Config
 
+from hclip_mmseg.whole_files import write_whole
+
 MOST_SHOWN = 4
 ASIDE = ("pretrained",)  # where CLIP's weights lie does not matter: the checkpoint holds them
-
-
-def write_whole(path: str | Path, text: str) -> None:
-    """Write a text file that is either the old one or the whole new one, whatever happens."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with part.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def sha256_of(path: str | Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES, TRAIN_NAMES, render_scene
+from hclip_mmseg.whole_files import whole
 
 CONFIG_PATH = Path(__file__).with_name("tiny_clip.json")
 CHECKPOINT_PATH = Path(__file__).with_name("tiny_clip.pt")
@@ -31,11 +31,10 @@ def save_compressed(state: dict[str, Tensor], path: Path) -> None:
     """
     plain = io.BytesIO()
     torch.save(state, plain)
-    partial = path.with_suffix(".partial")
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as target:
+    deflated = zipfile.ZIP_DEFLATED
+    with whole(path) as part, zipfile.ZipFile(plain) as source, zipfile.ZipFile(part, "w", deflated) as target:
         for entry in source.infolist():
             target.writestr(entry.filename, source.read(entry))
-    os.replace(partial, path)
 
 
 def build(state: dict[str, Tensor] | None = None) -> open_clip.model.CLIP:

@@ -17,6 +17,7 @@ from mmseg.registry import HOOKS
 from hclip_mmseg.apis.memory import peak_memory
 from hclip_mmseg.engine.dcrc_hook import adapted_backbones
 from hclip_mmseg.models.backbones.drift import energy_drift_by_tower
+from hclip_mmseg.whole_files import write_whole
 
 CURVE_POINTS = 400
 
@@ -64,7 +65,4 @@ class SummaryHook(Hook):
             peak_memory=peak_memory("cuda" if torch.cuda.is_available() else "cpu"),
             energy_drift=drift,
         )
-        path = Path(runner.work_dir) / "summary.json"
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(summary, indent=1) + "\n")
-        part.replace(path)
+        write_whole(Path(runner.work_dir) / "summary.json", json.dumps(summary, indent=1) + "\n")

@@ -74,7 +74,7 @@ def test_a_folded_checkpoint_gives_the_same_labels(tiny_config, run_here, pictur
     code, out, errors = run_here(
         "fold_adapters", tiny_config, "tiny.pth", "new/folded.pth", "--clip", "other/clip.pt"
     )  # fmt: skip
-    assert code == 0 and Path("other/clip.pt").is_file() and not list(Path().rglob("*.partial")), errors
+    assert code == 0 and Path("other/clip.pt").is_file() and not list(Path().rglob("*.part*")), errors
     command = ("predict", pictures / "good.jpg", "--vocab", "cat, grass", "--config", tiny_config, "--device", "cpu")
     assert run_here(*command, "--checkpoint", "tiny.pth", "--out-dir", "trained")[0] == 0
     code, _, errors = run_here(*command, "--checkpoint", "new/folded.pth", "--out-dir", "folded")

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .files import Labels, is_whole, read_colours, read_label_map, save_whole, whole
+from hclip_mmseg.whole_files import whole
+
+from .files import Labels, is_whole, read_colours, read_label_map, save_whole
 from .processes import Options, each_chunk
 
 SHOWN = 5

@@ -1,10 +1,8 @@
-"""Pictures read as numbers; files that appear whole or not at all."""
+"""Pictures read as numbers, and label maps written."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from hclip_mmseg.datasets.label_maps import decode_label_map
+from hclip_mmseg.whole_files import whole
 
 PNG_END = b"IEND\xaeB`\x82"
 
@@ -44,18 +43,6 @@ def is_whole(path: Path) -> bool:
             return file.read() == PNG_END
     except OSError:  # not there, or shorter than that
         return False
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A path to write to; what was written appears as ``path`` when the block ends well, else not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def save_whole(path: Path, labels: NDArray[np.unsignedinteger]) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
-
-from .files import whole
+from hclip_mmseg.whole_files import whole
 
 FILES = {
     "instances_train2017_base.json": ("instances_train2017.json", "ov_coco_48"),

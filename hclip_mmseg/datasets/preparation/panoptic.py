@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.whole_files import whole
 
 from .ade20k import SCENE_PICTURES
 from .conversion import Conversion, LabelMap, Split, carry_out, first, those_there
-from .files import Labels, read_colours, read_label_map, whole
+from .files import Labels, read_colours, read_label_map
 from .processes import Options, each_chunk
 
 SCENE_PARSING = load_vocabulary("ade20k_150")

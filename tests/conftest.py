@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mmengine.registry import init_default_scope
 
-from hclip_mmseg.apis.memory import keep_freed_memory
+from hclip_mmseg.engine.memory import keep_freed_memory
 
 keep_freed_memory()
 # loggers of earlier runs may still hold streams that pytest closed; that is no error of the run under test

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies import load_vocabulary
 
 SIZES = {"first": (12, 20), "second": (16, 10)}
 """Name of a picture for validation -> height, width; one for training has the size of the first."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies import load_vocabulary
 
 COCO = load_vocabulary("coco_object_80").names
 GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # ids that COCO does not use

@@ -16,9 +16,10 @@ from typing import Any
 from mmengine.config import Config
 
 import hclip_mmseg
-from hclip_mmseg.apis import checks, launch, record
-from hclip_mmseg.apis.paths import locate
-from hclip_mmseg.whole_files import write_whole
+from hclip_mmseg.apis import launch, record
+from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.paths import locate
+from hclip_mmseg.files.writing import write_whole
 
 TRAIN = Path(__file__).resolve().parent / "train.py"
 ADAPTER = "backbone.adapter"
@@ -142,7 +143,7 @@ def fingerprint(cfg: Config) -> str:
     The project's own code is not part of it, or every edit would throw all results away; see :func:`code_digest`.
     """
     clip = cfg.model.backbone.clip
-    proposals = checks.generator_files((cfg.model.get("generator") or {}).get("init_cfg"))
+    proposals = checkpoints.generator_files((cfg.model.get("generator") or {}).get("init_cfg"))
     names = [clip.get("model"), clip.get("pretrained"), *(one["checkpoint"] for one in proposals)]
     files = [locate(name) for name in names if isinstance(name, str)]
     parts = (

@@ -16,7 +16,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from scipy.stats import t as student_t
 
-from hclip_mmseg.whole_files import write_whole
+from hclip_mmseg.files.writing import write_whole
 
 Result = Mapping[str, Any]
 

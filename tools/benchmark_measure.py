@@ -14,7 +14,7 @@ import torch
 from benchmark_rows import ROWS, Row
 from torch.utils.flop_counter import FlopCounterMode
 
-from hclip_mmseg.apis.memory import keep_freed_memory, peak_memory
+from hclip_mmseg.engine.memory import keep_freed_memory, peak_memory
 
 PROCESSES = multiprocessing.get_context("forkserver")
 """New processes are forked from one that has imported all and done nothing, which spares each the imports."""

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from hclip_mmseg.apis.memory import keep_freed_memory
 from hclip_mmseg.demo_assets.scenes import (
     BACKGROUNDS,
     LIST_TEMPLATES,
@@ -29,7 +28,8 @@ from hclip_mmseg.demo_assets.scenes import (
     render_scene,
 )
 from hclip_mmseg.demo_assets.tiny_clip import save_compressed
-from hclip_mmseg.whole_files import whole
+from hclip_mmseg.engine.memory import keep_freed_memory
+from hclip_mmseg.files.writing import whole
 
 
 @dataclass(frozen=True)

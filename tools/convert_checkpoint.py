@@ -13,11 +13,12 @@ if importlib.util.find_spec("hclip_mmseg") is None:
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from hclip_mmseg.apis import checks, launch
+from hclip_mmseg.apis import launch
 from hclip_mmseg.clip import read_state_dict
 from hclip_mmseg.conversion import recognise, to_ours, to_published
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
-from hclip_mmseg.whole_files import whole
+from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.writing import whole
+from hclip_mmseg.vocabularies import load_vocabulary
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -45,7 +46,7 @@ def main() -> None:
     launch.quieten_dependencies()
     with launch.clear_errors():
         source, target = Path(args.src), Path(args.dst)
-        checkpoint = read(checks.find_checkpoint(source))
+        checkpoint = read(checkpoints.find_checkpoint(source))
         if args.to == "ours":
             converted = to_ours(checkpoint)
             published = converted["meta"]["published"]

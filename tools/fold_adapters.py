@@ -15,7 +15,7 @@ import torch
 from hclip_mmseg.apis import launch
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.conversion import clip_state_dict, folded_state_dict
-from hclip_mmseg.whole_files import whole
+from hclip_mmseg.files.writing import whole
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -22,15 +22,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from hclip_mmseg.apis import OpenVocabInferencer, Segmentation, images, launch
-from hclip_mmseg.apis.memory import keep_freed_memory
-from hclip_mmseg.apis.paths import locate
-from hclip_mmseg.apis.picture_inferencer import PictureInferencer
-from hclip_mmseg.datasets.vocabularies import read_names
+from hclip_mmseg.apis.image_inferencer import PictureInferencer
+from hclip_mmseg.engine.memory import keep_freed_memory
+from hclip_mmseg.files.paths import locate
 from hclip_mmseg.visualization import write_label_map
+from hclip_mmseg.vocabularies import read_names
 
 if TYPE_CHECKING:
-    from hclip_mmseg.detection.inferencer import Detections
-    from hclip_mmseg.mask_classification.inferencer import PanopticSegmentation
+    from hclip_mmseg.apis.detection_inferencer import Detections
+    from hclip_mmseg.mask_classification.segments import PanopticSegmentation
 
 TINY = "configs/hclip/hclip_tiny_scenes.py"
 
@@ -84,11 +84,11 @@ def open_inferencer(args: argparse.Namespace) -> tuple[PictureInferencer, Callab
     if (args.panoptic or args.stuff) and not classifies_masks:
         raise ValueError(f"{args.config} gives no panoptic results: --panoptic takes a config that classifies masks")
     if "roi_head" in cfg.model:  # a head for regions: a detector
-        from hclip_mmseg.detection.inferencer import DetectionInferencer
+        from hclip_mmseg.apis.detection_inferencer import DetectionInferencer
 
         return DetectionInferencer(cfg, checkpoint, args.device), partial(write_detections, min_score=args.min_score)
     if classifies_masks:
-        from hclip_mmseg.mask_classification.inferencer import PanopticInferencer
+        from hclip_mmseg.apis.panoptic_inferencer import PanopticInferencer
 
         inferencer = PanopticInferencer(cfg, checkpoint, args.device, panoptic=args.panoptic)
         return inferencer, partial(write_panoptic, segments=args.panoptic)

@@ -15,9 +15,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from hclip_mmseg.apis import checks, launch, record
-from hclip_mmseg.apis.memory import keep_freed_memory
 from hclip_mmseg.benchmarks.choice import FOUND, survey
 from hclip_mmseg.benchmarks.command import check_takes_names, use_benchmarks
+from hclip_mmseg.engine.memory import keep_freed_memory
+from hclip_mmseg.files import checkpoints
 from hclip_mmseg.models.frozen import is_training_free
 
 
@@ -68,20 +69,21 @@ def main() -> None:
         elif not is_training_free(cfg.model):
             raise ValueError(f"{args.config} is a model that is trained: give the checkpoint to be tested after it")
         checks.check_run(cfg, ["test"])
-        state = checks.read_state_dict(args.checkpoint) if args.checkpoint else None
+        state = checkpoints.read_state_dict(args.checkpoint) if args.checkpoint else None
         if args.show or args.show_dir:
             draw_pictures(cfg, args)
         if args.out:
             hook = "BoxFileHook" if "roi_head" in cfg.model else "mmseg.LabelMapHook"
             cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type=hook, folder=args.out)]
-        cfg.load_from, cfg.resume = str(checks.find_checkpoint(args.checkpoint)) if args.checkpoint else None, False
+        cfg.load_from = str(checkpoints.find_checkpoint(args.checkpoint)) if args.checkpoint else None
+        cfg.resume = False
         launch.distribute(cfg)
         runner = Runner.from_cfg(cfg)
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if args.benchmarks:
             check_takes_names(model)
         if state is not None:
-            checks.check_fits(model, state, args.checkpoint)
+            checkpoints.check_fits(model, state, args.checkpoint)
         del state
         launch.read_data(runner, "test")
     record.write_record(runner)

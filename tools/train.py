@@ -15,7 +15,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from hclip_mmseg.apis import checks, launch, record
-from hclip_mmseg.apis.memory import keep_freed_memory
+from hclip_mmseg.engine.memory import keep_freed_memory
+from hclip_mmseg.files import checkpoints
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -42,13 +43,13 @@ def choose_start(cfg: Config, resume: str | None) -> str | None:
         cfg.resume, cfg.load_from = True, None
         latest = find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
         if latest is not None:
-            checks.check_resumable(latest)
+            checkpoints.check_resumable(latest)
         return latest
     if resume:
-        checks.check_resumable(resume)
-        cfg.resume, cfg.load_from = True, str(checks.find_checkpoint(resume))
+        checkpoints.check_resumable(resume)
+        cfg.resume, cfg.load_from = True, str(checkpoints.find_checkpoint(resume))
     elif cfg.get("load_from"):
-        cfg.load_from = str(checks.find_checkpoint(cfg.load_from))
+        cfg.load_from = str(checkpoints.find_checkpoint(cfg.load_from))
     return cfg.get("load_from")
 
 
@@ -67,9 +68,9 @@ def main() -> None:
         launch.distribute(cfg)
         runner = launch.build_trainer(cfg)
         if start is not None and isinstance(runner, Runner):
-            check = checks.check_fits if cfg.get("resume") else checks.check_start
+            check = checkpoints.check_fits if cfg.get("resume") else checkpoints.check_start
             model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-            check(model, checks.read_state_dict(start), start)
+            check(model, checkpoints.read_state_dict(start), start)
         launch.read_data(runner, "train", "val")
     record.write_record(runner)
     runner.train()

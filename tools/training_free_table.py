@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from hclip_mmseg.apis import launch
 from hclip_mmseg.apis.inferencer import build_model
-from hclip_mmseg.apis.memory import keep_freed_memory
+from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.evaluation import OpenVocabIoUMetric
 from hclip_mmseg.training_free.depth import GLOBAL, attention_by_depth
 from hclip_mmseg.training_free.regions import cluster_patches

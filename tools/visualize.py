@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from hclip_mmseg.apis import OpenVocabInferencer, checks, images, launch
 from hclip_mmseg.apis.inferencer import build_model
-from hclip_mmseg.apis.memory import keep_freed_memory
+from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.training_free.class_similarity import class_embeddings
 from hclip_mmseg.training_free.depth import GLOBAL
 from hclip_mmseg.training_free.explanation import Explanation, explain

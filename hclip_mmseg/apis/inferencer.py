@@ -15,12 +15,12 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from torch import nn
 
+from hclip_mmseg.apis import checks
+from hclip_mmseg.apis.image_inferencer import PictureInferencer
+from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.files import checkpoints
 from hclip_mmseg.models.frozen import frozen_clip_config
 from hclip_mmseg.visualization import class_shares, draw_overlay
-
-from . import checks
-from .launch import read_config
-from .picture_inferencer import PictureInferencer
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +74,8 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
     init_default_scope(config.get("default_scope", "mmseg"))
     model = MODELS.build(config.model)
     if checkpoint is not None:
-        state = checks.read_state_dict(checkpoint)
-        checks.check_fits(model, state, checkpoint)
+        state = checkpoints.read_state_dict(checkpoint)
+        checkpoints.check_fits(model, state, checkpoint)
         model.load_state_dict(state)
     return model.eval()
 

@@ -17,7 +17,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 
-from .paths import locate, looked_in
+from hclip_mmseg.files.paths import locate, looked_in
 
 
 def quieten_dependencies() -> None:

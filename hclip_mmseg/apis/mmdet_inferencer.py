@@ -15,9 +15,9 @@ from mmengine.dataset import Compose
 from numpy.typing import NDArray
 from torch import nn
 
-from .inferencer import build_model
-from .launch import read_config
-from .picture_inferencer import Picture, PictureInferencer, Result
+from hclip_mmseg.apis.image_inferencer import Picture, PictureInferencer, Result
+from hclip_mmseg.apis.inferencer import build_model
+from hclip_mmseg.apis.launch import read_config
 
 
 class MMDetInferencer(PictureInferencer[Result]):

@@ -15,8 +15,8 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 
 from hclip_mmseg.apis.checks import innermost_datasets
-from hclip_mmseg.apis.paths import locate, looked_in
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS, Benchmark
+from hclip_mmseg.files.paths import locate, looked_in
 
 ALL, FOUND = "all", "found"
 DATA = "data"  # the folder that the benchmarks' configs expect their data in

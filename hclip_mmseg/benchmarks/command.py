@@ -11,11 +11,12 @@ from mmengine.registry import MODELS, DefaultScope
 from mmseg.registry import DATASETS
 from torch import nn
 
-from hclip_mmseg.apis.checks import find_checkpoint, innermost_datasets
-from hclip_mmseg.apis.paths import locate
+from hclip_mmseg.apis.checks import innermost_datasets
 from hclip_mmseg.benchmarks.choice import ReadyBenchmark, choose, has_data_of, ready
 from hclip_mmseg.benchmarks.results import Results, settings_of, sha256_of
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
+from hclip_mmseg.files.checkpoints import find_checkpoint
+from hclip_mmseg.files.paths import locate
 
 
 def use_benchmarks(

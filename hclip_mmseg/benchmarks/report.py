@@ -16,7 +16,7 @@ from rich.table import Table
 from hclip_mmseg.benchmarks.printed import METRICS, Printed, printed_figures
 from hclip_mmseg.benchmarks.results import Results
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
-from hclip_mmseg.whole_files import write_whole
+from hclip_mmseg.files.writing import write_whole
 
 SPLIT = {
     "mIoU_labelled": "mIoU of labelled classes",

@@ -11,7 +11,7 @@ from typing import Any
 from filelock import FileLock
 from mmengine.config import Config
 
-from hclip_mmseg.whole_files import write_whole
+from hclip_mmseg.files.writing import write_whole
 
 MOST_SHOWN = 4
 ASIDE = ("pretrained",)  # where CLIP's weights lie does not matter: the checkpoint holds them

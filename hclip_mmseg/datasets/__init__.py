@@ -1,11 +1,11 @@
 """Registered data sets, and the vocabularies that name their classes."""
 
-from .ade20k import ADE20K150Dataset, ADE20K847Dataset
-from .coco_stuff import COCO27Dataset, COCOObjectDataset, COCOStuff171Dataset
-from .epoch_replay import EpochReplayableSampler
-from .haze import Haze
-from .label_maps import LoadLabelMap
-from .pascal import (
+from hclip_mmseg.datasets.ade20k import ADE20K150Dataset, ADE20K847Dataset
+from hclip_mmseg.datasets.coco_stuff import COCO27Dataset, COCOObjectDataset, COCOStuff171Dataset
+from hclip_mmseg.datasets.epoch_replay import EpochReplayableSampler
+from hclip_mmseg.datasets.haze import Haze
+from hclip_mmseg.datasets.label_maps import LoadLabelMap
+from hclip_mmseg.datasets.pascal import (
     PascalContext59Dataset,
     PascalContext60Dataset,
     PascalContext459Dataset,
@@ -13,10 +13,10 @@ from .pascal import (
     PascalVOC20Dataset,
     PascalVOC21Dataset,
 )
-from .reduced_pictures import LoadReducedImageFromFile
-from .replay import ReplayableSampler, SeedAugmentation
-from .scenes import RenderScene, SceneDataset
-from .street_scenes import Cityscapes19Dataset, Cityscapes27Dataset, Mapillary65Dataset
+from hclip_mmseg.datasets.reduced_pictures import LoadReducedImageFromFile
+from hclip_mmseg.datasets.replay import ReplayableSampler, SeedAugmentation
+from hclip_mmseg.datasets.scenes import RenderScene, SceneDataset
+from hclip_mmseg.datasets.street_scenes import Cityscapes19Dataset, Cityscapes27Dataset, Mapillary65Dataset
 
 __all__ = [
     "ADE20K150Dataset",

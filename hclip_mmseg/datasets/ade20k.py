@@ -7,7 +7,7 @@ from typing import Any
 from mmseg.datasets import ADE20KDataset
 from mmseg.registry import DATASETS
 
-from .benchmark_classes import BenchmarkClasses, class_metainfo
+from hclip_mmseg.datasets.benchmark_classes import BenchmarkClasses, class_metainfo
 
 
 @DATASETS.register_module()

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 from mmseg.datasets import BaseSegDataset
 
 from hclip_mmseg.visualization.colours import name_colours
-
-from .vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies import load_vocabulary
 
 
 def class_metainfo(vocabulary: str) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmseg.datasets import COCOStuffDataset
 from mmseg.registry import DATASETS
 
-from .benchmark_classes import BenchmarkClasses, class_metainfo
-from .vocabularies import Vocabulary, load_vocabulary
+from hclip_mmseg.datasets.benchmark_classes import BenchmarkClasses, class_metainfo
+from hclip_mmseg.vocabularies import Vocabulary, load_vocabulary
 
 NAMES = load_vocabulary("coco_stuff_171").names
 THINGS = len(load_vocabulary("coco_object_80"))

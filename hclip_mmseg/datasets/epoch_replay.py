@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mmengine.dataset import DefaultSampler
 from mmseg.registry import DATA_SAMPLERS
 
-from .replay import Draw
+from hclip_mmseg.datasets.replay import Draw
 
 
 @DATA_SAMPLERS.register_module()

@@ -10,8 +10,7 @@ from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import DATASETS
 
 from hclip_mmseg.visualization.colours import name_colours
-
-from .vocabularies import check_names, load_vocabulary, read_names
+from hclip_mmseg.vocabularies import check_names, load_vocabulary, read_names
 
 BASE = load_vocabulary("ov_coco_48").names
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mmseg.datasets import PascalContextDataset, PascalContextDataset59, PascalVOCDataset
 from mmseg.registry import DATASETS
 
-from .benchmark_classes import BenchmarkClasses, class_metainfo
+from hclip_mmseg.datasets.benchmark_classes import BenchmarkClasses, class_metainfo
 
 VOC_HOW_TO_GET = (
     "PASCAL VOC 2012: unpack VOCtrainval_11-May-2012.tar (host.robots.ox.ac.uk/pascal/VOC/voc2012) into data, which "

@@ -11,10 +11,9 @@ from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS, TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 
+from hclip_mmseg.datasets.scenes import SceneDataset
 from hclip_mmseg.demo_assets.scenes import BACKGROUNDS, HELD_OUT_NAMES, SCENE_CLASSES, TRAIN_NAMES
 from hclip_mmseg.visualization.colours import name_colours
-
-from .scenes import SceneDataset
 
 TRAIN_OBJECTS = tuple(name for name in TRAIN_NAMES if name not in BACKGROUNDS)
 HELD_OUT_OBJECTS = tuple(name for name in HELD_OUT_NAMES if name not in BACKGROUNDS)

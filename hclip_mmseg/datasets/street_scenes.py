@@ -7,7 +7,7 @@ from typing import Any
 from mmseg.datasets import CityscapesDataset, MapillaryDataset_v1
 from mmseg.registry import DATASETS
 
-from .benchmark_classes import BenchmarkClasses, class_metainfo
+from hclip_mmseg.datasets.benchmark_classes import BenchmarkClasses, class_metainfo
 
 CITYSCAPES_HOW_TO_GET = (
     "Cityscapes: unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip (cityscapes-dataset.com) into "

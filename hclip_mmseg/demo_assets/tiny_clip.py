@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES, TRAIN_NAMES, render_scene
-from hclip_mmseg.whole_files import whole
+from hclip_mmseg.files.writing import whole
 
 CONFIG_PATH = Path(__file__).with_name("tiny_clip.json")
 CHECKPOINT_PATH = Path(__file__).with_name("tiny_clip.pt")

@@ -22,7 +22,6 @@ from hclip_mmseg.detection.ap50 import OpenVocabAP50  # noqa: E402
 from hclip_mmseg.detection.bbox_head import OpenVocabBBoxHead  # noqa: E402
 from hclip_mmseg.detection.box_files import BoxFileHook  # noqa: E402
 from hclip_mmseg.detection.faster_rcnn import OpenVocabFasterRCNN  # noqa: E402
-from hclip_mmseg.detection.inferencer import DetectionInferencer, Detections  # noqa: E402
 from hclip_mmseg.detection.patch_pyramid import PatchPyramid  # noqa: E402
 from hclip_mmseg.detection.roi_head import OpenVocabRoIHead  # noqa: E402
 from hclip_mmseg.detection.visualizer import OpenVocabDetVisualizer  # noqa: E402
@@ -30,8 +29,6 @@ from hclip_mmseg.detection.visualizer import OpenVocabDetVisualizer  # noqa: E40
 __all__ = [
     "BoxFileHook",
     "BoxesFromLabels",
-    "DetectionInferencer",
-    "Detections",
     "OVCocoDataset",
     "OpenVocabAP50",
     "OpenVocabBBoxHead",

@@ -15,9 +15,9 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from hclip_mmseg.clip import prompt_name
-from hclip_mmseg.datasets.vocabularies import check_names, read_names
 from hclip_mmseg.detection.features import PyramidFeatures
 from hclip_mmseg.detection.score_fusion import clip_scores, fuse_scores
+from hclip_mmseg.vocabularies import check_names, read_names
 
 
 @MODELS.register_module()

@@ -14,10 +14,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from hclip_mmseg.apis.memory import peak_memory
 from hclip_mmseg.engine.dcrc_hook import adapted_backbones
+from hclip_mmseg.engine.memory import peak_memory
+from hclip_mmseg.files.writing import write_whole
 from hclip_mmseg.models.backbones.drift import energy_drift_by_tower
-from hclip_mmseg.whole_files import write_whole
 
 CURVE_POINTS = 400
 

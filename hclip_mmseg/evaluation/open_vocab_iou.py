@@ -13,8 +13,8 @@ from mmseg.registry import METRICS
 from numpy.typing import NDArray
 from prettytable import PrettyTable
 
-from hclip_mmseg.datasets.labels import label_outside
 from hclip_mmseg.evaluation.seen_names import seen_in_training
+from hclip_mmseg.vocabularies.labels import label_outside
 
 NO_CLASS = 65535  # above every label
 IOU_METRICS = ("mIoU", "mDice", "mFscore")

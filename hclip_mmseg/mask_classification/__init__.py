@@ -5,18 +5,18 @@ Proposals are MMDetection's Mask2Former. ``classification`` turns mask embedding
 both methods extend.
 """
 
-from hclip_mmseg.mask_classification.classification import MaskClasses, SynonymTable, class_logits, class_scores
-from hclip_mmseg.mask_classification.inference import instances, panoptic_ids, semantic_labels, semantic_scores
-from hclip_mmseg.mask_classification.iteration_seed_hook import IterationSeedHook
-from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
-from hclip_mmseg.mask_classification.mask_loss import MaskClassificationLoss
-from hclip_mmseg.mask_classification.panoptic_dataset import (
+from hclip_mmseg.datasets.panoptic import (
     LoadPanopticSegments,
     OpenVocabPanopticDataset,
     check_segments,
 )
-from hclip_mmseg.mask_classification.panoptic_metric import OpenVocabPanopticMetric, ScenePanopticMetric
-from hclip_mmseg.mask_classification.scene_masks import MasksFromLabels, ScenePanopticDataset
+from hclip_mmseg.datasets.scene_masks import MasksFromLabels, ScenePanopticDataset
+from hclip_mmseg.engine.iteration_seed_hook import IterationSeedHook
+from hclip_mmseg.evaluation.panoptic_metric import OpenVocabPanopticMetric, ScenePanopticMetric
+from hclip_mmseg.mask_classification.classification import MaskClasses, SynonymTable, class_logits, class_scores
+from hclip_mmseg.mask_classification.inference import instances, panoptic_ids, semantic_labels, semantic_scores
+from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
+from hclip_mmseg.mask_classification.mask_loss import MaskClassificationLoss
 from hclip_mmseg.mask_classification.visualizer import OpenVocabPanopticVisualizer
 
 __all__ = [

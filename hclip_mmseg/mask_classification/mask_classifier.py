@@ -13,7 +13,6 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
-from hclip_mmseg.datasets.vocabularies import check_names
 from hclip_mmseg.mask_classification.classification import SynonymTable
 from hclip_mmseg.mask_classification.inference import (
     instances,
@@ -22,6 +21,7 @@ from hclip_mmseg.mask_classification.inference import (
     semantic_labels,
     semantic_scores,
 )
+from hclip_mmseg.vocabularies import check_names
 
 IGNORED = 255
 """The label of pixels that belong to no segment, as MMDetection's panoptic sets have it."""

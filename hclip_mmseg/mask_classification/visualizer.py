@@ -8,7 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import VISUALIZERS
 from numpy.typing import NDArray
 
-from hclip_mmseg.mask_classification.inferencer import PanopticSegmentation, list_segments
+from hclip_mmseg.mask_classification.segments import PanopticSegmentation, list_segments
 from hclip_mmseg.visualization import OpenVocabVisualizer, draw_overlay
 
 

@@ -1,18 +1,18 @@
 """Segmentation with CLIP's weights alone: plain patches, the value path, SCLIP, CLIPtrase and its variants."""
 
-from .backbone import PatchView, TrainingFreeBackbone
-from .clip_crop import CLIPCrop
-from .hungarian_metric import HungarianIoUMetric
-from .pooled_regions import PooledRegions, pooled_regions
-from .printed_figures_hook import PrintedFiguresHook
-from .region_finder import RegionFinder
-from .region_kmeans_hook import RegionKMeansHook
-from .region_queries import RegionQueries, RegionQueryGenerator
-from .sam_masks import SAMMaskFolder
-from .segmentor import TrainingFreeSegmentor
-from .timm_features import TimmPatchFeatures
-from .unsupervised import UnsupervisedSegmentor
-from .untrained_distributed import UntrainedDistributed
+from hclip_mmseg.training_free.backbone import PatchView, TrainingFreeBackbone
+from hclip_mmseg.training_free.clip_crop import CLIPCrop
+from hclip_mmseg.training_free.hungarian_metric import HungarianIoUMetric
+from hclip_mmseg.training_free.pooled_regions import PooledRegions, pooled_regions
+from hclip_mmseg.training_free.printed_figures_hook import PrintedFiguresHook
+from hclip_mmseg.training_free.region_finder import RegionFinder
+from hclip_mmseg.training_free.region_kmeans_hook import RegionKMeansHook
+from hclip_mmseg.training_free.region_queries import RegionQueries, RegionQueryGenerator
+from hclip_mmseg.training_free.sam_masks import SAMMaskFolder
+from hclip_mmseg.training_free.segmentor import TrainingFreeSegmentor
+from hclip_mmseg.training_free.timm_features import TimmPatchFeatures
+from hclip_mmseg.training_free.unsupervised import UnsupervisedSegmentor
+from hclip_mmseg.training_free.untrained_distributed import UntrainedDistributed
 
 __all__ = [
     "CLIPCrop",

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from hclip_mmseg.clip.attention import attend, finish_block, run_block
 from hclip_mmseg.models import HCLIPBackbone
-
-from .last_attention import check_form, run_last_block
-from .self_correlation import correlation_features
+from hclip_mmseg.training_free.last_attention import check_form, run_last_block
+from hclip_mmseg.training_free.self_correlation import correlation_features
 
 CORRELATION = ("similarity", "heads")
 

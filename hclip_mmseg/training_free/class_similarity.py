@@ -12,7 +12,7 @@ from mmseg.datasets import BaseSegDataset
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from .patch_labels import labels_of_patches
+from hclip_mmseg.training_free.patch_labels import labels_of_patches
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from hclip_mmseg.clip.attention import attend, finish_block
-
-from .backbone import TrainingFreeBackbone
+from hclip_mmseg.training_free.backbone import TrainingFreeBackbone
 
 GLOBAL = 5.0
 """A patch counts as global in a block that pays it at least so many times an even share of its attention."""

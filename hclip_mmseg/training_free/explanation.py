@@ -11,11 +11,11 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .denoising import denoised_rows, raw_rows
-from .depth import attention_by_depth
-from .regions import cluster_patches, pixel_regions
-from .segmentor import TrainingFreeSegmentor
-from .self_correlation import self_correlation
+from hclip_mmseg.training_free.denoising import denoised_rows, raw_rows
+from hclip_mmseg.training_free.depth import attention_by_depth
+from hclip_mmseg.training_free.regions import cluster_patches, pixel_regions
+from hclip_mmseg.training_free.segmentor import TrainingFreeSegmentor
+from hclip_mmseg.training_free.self_correlation import self_correlation
 
 Point = tuple[int, int]
 

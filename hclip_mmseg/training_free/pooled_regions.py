@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .backbone import TrainingFreeBackbone
-from .region_finder import RegionFinder
+from hclip_mmseg.training_free.backbone import TrainingFreeBackbone
+from hclip_mmseg.training_free.region_finder import RegionFinder
 
 
 class PooledRegions(NamedTuple):

@@ -10,9 +10,9 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .backbone import PatchView
-from .denoising import denoised_rows, raw_rows
-from .regions import cluster_patches, pixel_regions
+from hclip_mmseg.training_free.backbone import PatchView
+from hclip_mmseg.training_free.denoising import denoised_rows, raw_rows
+from hclip_mmseg.training_free.regions import cluster_patches, pixel_regions
 
 
 class RegionFinder(nn.Module):

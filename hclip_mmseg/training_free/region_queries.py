@@ -9,8 +9,8 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from .pooled_regions import pooled_regions
-from .region_finder import RegionFinder
+from hclip_mmseg.training_free.pooled_regions import pooled_regions
+from hclip_mmseg.training_free.region_finder import RegionFinder
 
 
 class RegionQueries(NamedTuple):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from hclip_mmseg.apis.paths import locate, looked_in
+from hclip_mmseg.files.paths import locate, looked_in
 
 
 def read_masks(path: Path) -> NDArray[np.bool_]:

@@ -17,14 +17,13 @@ from torch import Tensor
 
 from hclip_mmseg.models.segmentors.views import resized
 from hclip_mmseg.models.vocabulary_owner import VocabularyOwner
-
-from .backbone import PatchView
-from .last_attention import within_regions
-from .patch_labels import labels_of_patches
-from .pixel_labels import pixel_labels
-from .region_finder import RegionFinder
-from .regions import vote
-from .resolution import at_resolution
+from hclip_mmseg.training_free.backbone import PatchView
+from hclip_mmseg.training_free.last_attention import within_regions
+from hclip_mmseg.training_free.patch_labels import labels_of_patches
+from hclip_mmseg.training_free.pixel_labels import pixel_labels
+from hclip_mmseg.training_free.region_finder import RegionFinder
+from hclip_mmseg.training_free.regions import vote
+from hclip_mmseg.training_free.resolution import at_resolution
 
 REACHES = ("all", "own", "labels")
 

@@ -12,9 +12,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from .pooled_regions import PooledRegions, pooled_regions
-from .region_finder import RegionFinder
-from .resolution import at_resolution
+from hclip_mmseg.training_free.pooled_regions import PooledRegions, pooled_regions
+from hclip_mmseg.training_free.region_finder import RegionFinder
+from hclip_mmseg.training_free.resolution import at_resolution
 
 
 @MODELS.register_module()

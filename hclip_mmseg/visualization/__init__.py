@@ -1,10 +1,10 @@
 """Pictures of label maps with the words they were asked for."""
 
-from .colours import name_colours
-from .label_maps import LabelMapHook, write_label_map
-from .overlay import class_shares, draw_overlay
-from .visualization_hook import OpenVocabVisualizationHook
-from .visualizer import OpenVocabVisualizer
+from hclip_mmseg.visualization.colours import name_colours
+from hclip_mmseg.visualization.label_maps import LabelMapHook, write_label_map
+from hclip_mmseg.visualization.overlay import class_shares, draw_overlay
+from hclip_mmseg.visualization.visualization_hook import OpenVocabVisualizationHook
+from hclip_mmseg.visualization.visualizer import OpenVocabVisualizer
 
 __all__ = [
     "LabelMapHook",

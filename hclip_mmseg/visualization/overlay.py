@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import distance_transform_edt
 
-from .colours import name_colours
+from hclip_mmseg.visualization.colours import name_colours
 
 INK = (30, 30, 30)
 PAPER = (255, 255, 255)

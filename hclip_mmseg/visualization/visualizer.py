@@ -13,7 +13,7 @@ from mmseg.visualization import SegLocalVisualizer
 from numpy.typing import NDArray
 from PIL import Image
 
-from .overlay import beside, draw_overlay
+from hclip_mmseg.visualization.overlay import beside, draw_overlay
 
 
 @VISUALIZERS.register_module()

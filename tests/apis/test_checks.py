@@ -5,15 +5,9 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from hclip_mmseg.apis.checks import (
-    check_fits,
-    check_run,
-    find_checkpoint,
-    read_state_dict,
-    take_clip_from_checkpoint,
-    take_generator_from_checkpoint,
-)
+from hclip_mmseg.apis.checks import check_run, take_clip_from_checkpoint, take_generator_from_checkpoint
 from hclip_mmseg.apis.launch import use_mixed_precision
+from hclip_mmseg.files.checkpoints import check_fits, find_checkpoint, read_state_dict
 
 
 @pytest.fixture
@@ -62,7 +56,7 @@ def test_wrapped_data_sets_are_looked_into(config, tmp_path, monkeypatch):
 
 def test_paths_of_the_project_are_found_from_anywhere(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hclip_mmseg.apis.paths.PROJECT_ROOT", tmp_path / "project")
+    monkeypatch.setattr("hclip_mmseg.files.paths.PROJECT_ROOT", tmp_path / "project")
     monkeypatch.setattr("hclip_mmseg.apis.checks.PROJECT_ROOT", tmp_path / "project")
     weights = tmp_path / "project/pretrained/ViT-B-16.pt"
     weights.parent.mkdir(parents=True)

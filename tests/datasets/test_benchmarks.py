@@ -17,9 +17,9 @@ from hclip_mmseg.datasets import LoadReducedImageFromFile
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 from hclip_mmseg.datasets.preparation.processes import Options
 from hclip_mmseg.datasets.preparation.registry import find_preparation
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
 from hclip_mmseg.engine.vocabulary_hook import VocabularyHook
 from hclip_mmseg.models.necks import TextEncoderNeck
+from hclip_mmseg.vocabularies import load_vocabulary
 
 
 def prepare(name, root, **options):

@@ -5,7 +5,7 @@ from miniature import CLASSES, LABELS
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies import load_vocabulary
 
 
 def dataset(config, coco_stuff, split, **changes):

@@ -8,7 +8,7 @@ import pytest
 from miniature_coco import write_coco
 
 from hclip_mmseg.datasets.preparation.ov_coco import keep_names, prepare_ov_coco
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies import load_vocabulary
 
 KINDS = {"base": {"person", "bottle"}, "novel": {"cat", "dog", "tie"}, "all": {"person", "bottle", "cat", "dog", "tie"}}
 

@@ -14,8 +14,8 @@ from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 from hclip_mmseg.datasets.preparation.panoptic import THINGS
 from hclip_mmseg.datasets.preparation.processes import Options
 from hclip_mmseg.datasets.preparation.registry import PREPARATIONS, find_preparation
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
 from hclip_mmseg.mask_classification import OpenVocabPanopticDataset
+from hclip_mmseg.vocabularies import load_vocabulary
 
 NAMES = load_vocabulary("ade20k_150").names
 

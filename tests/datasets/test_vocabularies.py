@@ -5,7 +5,7 @@ import json
 import pytest
 from mmseg.datasets import COCOStuffDataset
 
-from hclip_mmseg.datasets.vocabularies import available_vocabularies, check_names, load_vocabulary, read_names
+from hclip_mmseg.vocabularies import available_vocabularies, check_names, load_vocabulary, read_names
 
 SIZES = {
     "ade20k_150": 150,

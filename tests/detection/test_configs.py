@@ -11,7 +11,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from hclip_mmseg.apis import checks, paths
+from hclip_mmseg.apis import checks
+from hclip_mmseg.files import paths
 
 ROWS = {"frozen": (21.6, 36.4), "clim": (25.7, 42.5), "lora": (24.4, 41.5), "hclip": (25.1, 42.9)}
 

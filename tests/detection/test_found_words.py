@@ -18,7 +18,7 @@ from mmengine.config import Config
 from PIL import Image
 from tiny_detectors import detector_config, tiny_detector
 
-from hclip_mmseg.detection import DetectionInferencer
+from hclip_mmseg.apis.detection_inferencer import DetectionInferencer
 
 WORDS = "cat, red star, traffic light"
 

@@ -18,7 +18,7 @@ from tiny_detectors import tiny_detector
 
 from hclip_mmseg.apis import checks
 from hclip_mmseg.datasets.preparation.ov_coco import prepare_ov_coco
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies import load_vocabulary
 
 BASE, NOVEL = load_vocabulary("ov_coco_48").names, load_vocabulary("ov_coco_17").names
 PIPELINE = [

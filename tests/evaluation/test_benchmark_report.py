@@ -16,9 +16,9 @@ from hclip_mmseg.benchmarks.printed import Printed, printed_figures
 from hclip_mmseg.benchmarks.report import Report, plain_metrics
 from hclip_mmseg.benchmarks.results import Results
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
 from hclip_mmseg.demo_assets.scenes import TRAIN_NAMES
-from hclip_mmseg.whole_files import write_whole
+from hclip_mmseg.files.writing import write_whole
+from hclip_mmseg.vocabularies import load_vocabulary
 
 ABOUT = dict(config="row.py", checkpoint="row.pth", checkpoint_sha256="ab" * 32, settings={})
 

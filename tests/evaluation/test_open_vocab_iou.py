@@ -195,7 +195,7 @@ def test_a_synonym_that_is_another_class_does_not_count():
 
 
 def test_every_training_class_is_seen():
-    from hclip_mmseg.datasets.vocabularies import load_vocabulary
+    from hclip_mmseg.vocabularies import load_vocabulary
 
     names = load_vocabulary("coco_stuff_171").names
     assert seen_in_training(names, names).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import direct_fisa
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +10,7 @@ from tiny_models import clip_geometry, randomise
 
 from hclip_mmseg.clip import EvaTower, ImageTower, tokenize
 from hclip_mmseg.mask_classification.fisa.fisa_clip import FISACLIP
+from hclip_mmseg.reference import fisa as direct_fisa
 
 NAMES = ("cat", "grass", "traffic light")
 PARTS = dict(seve=dict(inner_width=8, heads=2), distribution_adapter=dict(channels=2))

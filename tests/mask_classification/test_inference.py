@@ -20,7 +20,7 @@ from hclip_mmseg.mask_classification import (
     semantic_scores,
 )
 from hclip_mmseg.mask_classification.inference import without_padding
-from hclip_mmseg.mask_classification.inferencer import PanopticSegmentation, Segment, list_segments
+from hclip_mmseg.mask_classification.segments import PanopticSegmentation, Segment, list_segments
 
 
 def test_synonyms_share_words_and_the_best_counts():

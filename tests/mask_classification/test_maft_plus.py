@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 
-import direct_maft_plus
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,6 +11,7 @@ from mmdet.structures import DetDataSample
 from tiny_maft_plus import NAMES, WIDTH, batch, tiny_maft_plus
 
 from hclip_mmseg.mask_classification.view import view_size
+from hclip_mmseg.reference import maft_plus as direct_maft_plus
 
 TOWER = ("backbone.image_tower.trunk.stem.", "backbone.image_tower.trunk.stages.")
 PROPOSALS = ("head.", "void")

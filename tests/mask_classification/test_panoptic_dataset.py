@@ -15,9 +15,9 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from hclip_mmseg.compat.panoptic_api import PQStat, ensure_panopticapi, id2rgb, rgb2id
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
 from hclip_mmseg.engine import VocabularyHook
 from hclip_mmseg.mask_classification import OpenVocabPanopticDataset, OpenVocabPanopticMetric, ScenePanopticMetric
+from hclip_mmseg.vocabularies import load_vocabulary
 
 NAMES = tuple(category["name"] for category in CATEGORIES)
 VOID = len(NAMES)

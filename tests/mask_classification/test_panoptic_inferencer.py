@@ -9,8 +9,8 @@ from mmdet.datasets import CocoPanopticDataset
 from mmengine.config import Config
 from tiny_mask_models import CONFIGS, fisa_config, tiny_fisa
 
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
-from hclip_mmseg.mask_classification.inferencer import PanopticInferencer
+from hclip_mmseg.apis.panoptic_inferencer import PanopticInferencer
+from hclip_mmseg.vocabularies import load_vocabulary
 
 
 @pytest.fixture(scope="module")

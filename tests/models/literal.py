@@ -10,7 +10,8 @@ import math
 
 import torch
 import torch.nn.functional as F
-from direct import decode
+
+from hclip_mmseg.reference.cost_aggregation import decode
 
 
 def window_attention(attention, x, guidance, height, width, window, shift):

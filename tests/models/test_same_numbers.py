@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import direct
 import pytest
 import torch
 from mmengine.structures import PixelData
@@ -10,6 +9,7 @@ from mmseg.structures import SegDataSample
 from tiny_models import backbone_config, clip_geometry, pop_config, tiny_segmentor
 
 from hclip_mmseg.clip import tokenize
+from hclip_mmseg.reference import cost_aggregation as direct
 
 NAMES = ("cat", "dog", "a very long name of a green traffic light", "grass", "sky")
 FORMS = {

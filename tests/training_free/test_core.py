@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import direct_cliptrase as literal
 import numpy as np
 import pytest
 import torch
 from sklearn.cluster import DBSCAN
 from tiny_training_free import textured_images, tiny_training_free
 
+from hclip_mmseg.reference import cliptrase as literal
 from hclip_mmseg.training_free.denoising import denoised_rows, raw_rows
 from hclip_mmseg.training_free.last_attention import run_last_block, within_regions
 from hclip_mmseg.training_free.patch_labels import labels_of_patches

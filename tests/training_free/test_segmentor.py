@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import direct_cliptrase as literal
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,7 @@ from mmseg.structures import SegDataSample
 from tiny_training_free import NAMES, REGIONS, textured_images, tiny_training_free
 
 from hclip_mmseg.apis import OpenVocabInferencer
+from hclip_mmseg.reference import cliptrase as literal
 from hclip_mmseg.training_free import UntrainedDistributed
 
 

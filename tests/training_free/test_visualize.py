@@ -5,7 +5,6 @@ from __future__ import annotations
 import runpy
 from html.parser import HTMLParser
 
-import direct_cliptrase as literal
 import numpy as np
 import pytest
 import torch
@@ -19,6 +18,7 @@ from tiny_training_free import NAMES, textured_images, tiny_training_free
 
 from hclip_mmseg.datasets.scenes import SceneDataset
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES, render_scene
+from hclip_mmseg.reference import cliptrase as literal
 from hclip_mmseg.training_free.class_similarity import class_embeddings
 from hclip_mmseg.training_free.depth import attention_by_depth, received_attention
 from hclip_mmseg.training_free.explanation import explain, middles

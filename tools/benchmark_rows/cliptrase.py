@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mmseg.registry import MODELS
 
 import hclip_mmseg.training_free  # noqa: F401 (registers)
 from benchmark_rows.row import Row, Step
+from hclip_mmseg.reference import cliptrase as literal
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 4
@@ -54,14 +54,11 @@ def segment(form: str, device: str, size: int, names: int) -> Step:
     model, images = build(device, size, names), pictures(device, size)
     if form == "ours":
         return lambda: model.predict(images)
-    sys.path.insert(0, str(ROOT / "tests"))
-    from direct_cliptrase import segment as literal_segment
-
     model, images = model.cpu(), images.cpu()  # it works on one processor, as the published script does
     text, finder = model.text_encoder.embeddings[:, 0], model.region_finder
     tower, scale = model.backbone.image_tower, model.backbone.logit_scale
     settings = ("cliptrase", finder.epsilon, finder.min_samples)
-    return lambda: [literal_segment(tower, image, text, scale, *settings) for image in images]
+    return lambda: [literal.segment(tower, image, text, scale, *settings) for image in images]
 
 
 ROWS = (

@@ -14,7 +14,7 @@ from mmengine.structures import InstanceData
 
 import hclip_mmseg.detection  # noqa: F401 (registers)
 from benchmark_rows.row import Row, Step
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies import load_vocabulary
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/detection/hclip_vitb16_ov-coco.py"
 BOXES = 7  # what a picture of COCO has in the mean

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +10,8 @@ import torch.nn.functional as F
 from benchmark_rows.row import Row, Step
 from hclip_mmseg.mask_classification import semantic_labels
 from hclip_mmseg.mask_classification.fisa import FISACLIP
+from hclip_mmseg.reference import fisa as direct
 
-TESTS = Path(__file__).resolve().parents[2] / "tests"
 WIDTHS = {"ViT-B-16": 512, "ViT-L-14-336": 768}
 
 
@@ -59,11 +57,7 @@ def _embeddings(clip, form, images, masks, text):
     adapted = clip.adapt(masks)
     if form == "ours":
         return clip(images, adapted, text)
-    if str(TESTS) not in sys.path:
-        sys.path.insert(0, str(TESTS))
-    import direct_fisa
-
-    return direct_fisa.embeddings(clip, images, adapted, text)
+    return direct.embeddings(clip, images, adapted, text)
 
 
 def label(form: str, device: str, names: int, proposals: int = 100) -> Step:

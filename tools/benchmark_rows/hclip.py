@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from mmseg.structures import SegDataSample
 import hclip_mmseg  # noqa: F401 (registers)
 from benchmark_rows.row import Row, Step
 from hclip_mmseg.clip import tokenize
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.reference import cost_aggregation
+from hclip_mmseg.vocabularies import load_vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs/hclip/hclip_vitb16_coco-stuff.py"
@@ -42,11 +42,8 @@ def build(form: str, device: str):
 
 
 def direct_of(model):
-    """The direct transcription on the model's weights; it lives in the tests."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from direct import Direct
-
-    return Direct(model)
+    """The direct transcription on the model's weights."""
+    return cost_aggregation.Direct(model)
 
 
 def tokens_of(count: int, device: str) -> torch.Tensor:
@@ -59,9 +56,7 @@ def encode(form: str, device: str, size: int = 384) -> Step:
     if form != "direct":
         return lambda: model.backbone(image)
     pop = direct_of(model).pop
-    from direct import encode_image
-
-    return lambda: encode_image(model.backbone, pop, image)
+    return lambda: cost_aggregation.encode_image(model.backbone, pop, image)
 
 
 def text(form: str, device: str, count: int) -> Step:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mmseg.registry import MODELS
 from benchmark_rows.row import Row, Step
 from hclip_mmseg.mask_classification.classification import SynonymTable
 from hclip_mmseg.mask_classification.maft_plus import MAFTPlus, Proposals
+from hclip_mmseg.reference import maft_plus as direct
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs/maft_plus/maft-plus_convnext-b_coco-stuff.py"
@@ -67,7 +67,7 @@ def train(form: str, device: str, names: int = 171, proposals: int = 100, size: 
             loss = model.mask_aware_loss(logits, masks, targets) + model.rc(dense, frozen)
         else:
             scores = _scores(model, form, dense, words, masks)
-            loss = _direct().mask_aware_loss(scores, masks, targets) + _direct().compensation(dense, frozen)
+            loss = direct.mask_aware_loss(scores, masks, targets) + direct.compensation(dense, frozen)
         loss.backward()
         optimizer.step()
 
@@ -82,15 +82,7 @@ def _given(model: MAFTPlus, dense: torch.Tensor, words: torch.Tensor, masks: tor
 def _scores(model, form, dense, words, masks):
     if form == "ours":
         return model.clip_logits(_given(model, dense, words, masks))[..., :-1].softmax(dim=-1)
-    return _direct().clip_scores(model, dense, words, [[word] for word in range(len(words))], masks)
-
-
-def _direct():
-    if str(ROOT / "tests") not in sys.path:
-        sys.path.insert(0, str(ROOT / "tests"))
-    import direct_maft_plus
-
-    return direct_maft_plus
+    return direct.clip_scores(model, dense, words, [[word] for word in range(len(words))], masks)
 
 
 ROWS = (

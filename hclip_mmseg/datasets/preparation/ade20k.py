@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from hclip_mmseg.datasets.ade20k import ADE20K150Dataset, ADE20K847Dataset
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
-
-from .ade20k_index import read_index
-from .conversion import Conversion, LabelMap, Split, those_there
-from .files import Labels, read_colours
-from .tables import Table, look_up, number_table
+from hclip_mmseg.datasets.preparation.ade20k_index import read_index
+from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
+from hclip_mmseg.datasets.preparation.files import Labels, read_colours
+from hclip_mmseg.datasets.preparation.tables import Table, look_up, number_table
+from hclip_mmseg.vocabularies import load_vocabulary
 
 NO_CLASS = ADE20K847Dataset.IGNORE
 PICTURES = {"training": 25_574, "validation": 2_000}

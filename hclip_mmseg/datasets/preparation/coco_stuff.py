@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hclip_mmseg.datasets.coco_stuff import HOW_TO_GET
-
-from .conversion import Conversion, LabelMap, Split, those_there
-from .tables import FromPicture, number_table
+from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
+from hclip_mmseg.datasets.preparation.tables import FromPicture, number_table
 
 PICTURES = {"train2017": 118_287, "val2017": 5_000}
 NUMBERS = 182

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hclip_mmseg.whole_files import whole
-
-from .files import Labels, is_whole, read_colours, read_label_map, save_whole
-from .processes import Options, each_chunk
+from hclip_mmseg.datasets.preparation.files import Labels, is_whole, read_colours, read_label_map, save_whole
+from hclip_mmseg.datasets.preparation.processes import Options, each_chunk
+from hclip_mmseg.files.writing import whole
 
 SHOWN = 5
 

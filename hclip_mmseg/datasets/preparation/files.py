@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from hclip_mmseg.datasets.label_maps import decode_label_map
-from hclip_mmseg.whole_files import whole
+from hclip_mmseg.files.writing import whole
 
 PNG_END = b"IEND\xaeB`\x82"
 

@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
-from hclip_mmseg.whole_files import whole
+from hclip_mmseg.files.writing import whole
+from hclip_mmseg.vocabularies import load_vocabulary
 
 FILES = {
     "instances_train2017_base.json": ("instances_train2017.json", "ov_coco_48"),

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
-from hclip_mmseg.whole_files import whole
-
-from .ade20k import SCENE_PICTURES
-from .conversion import Conversion, LabelMap, Split, carry_out, first, those_there
-from .files import Labels, read_colours, read_label_map
-from .processes import Options, each_chunk
+from hclip_mmseg.datasets.preparation.ade20k import SCENE_PICTURES
+from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, carry_out, first, those_there
+from hclip_mmseg.datasets.preparation.files import Labels, read_colours, read_label_map
+from hclip_mmseg.datasets.preparation.processes import Options, each_chunk
+from hclip_mmseg.files.writing import whole
+from hclip_mmseg.vocabularies import load_vocabulary
 
 SCENE_PARSING = load_vocabulary("ade20k_150")
 THINGS = tuple(label for label, name in enumerate(SCENE_PARSING.names) if name not in (SCENE_PARSING.stuff or ()))
@@ -200,7 +199,7 @@ def _check_those_there(annotations: Sequence[Annotation], how_to_get: str, optio
 
 def _compare(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     # MMDetection, which others need not wait for
-    from hclip_mmseg.mask_classification.panoptic_dataset import check_segments
+    from hclip_mmseg.datasets.panoptic import check_segments
 
     problems = []
     for entry in entries:

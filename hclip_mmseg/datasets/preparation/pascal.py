@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hclip_mmseg.datasets.pascal import CONTEXT_HOW_TO_GET, VOC_HOW_TO_GET, PascalContext459Dataset
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
-
-from .conversion import Conversion, LabelMap, Split, those_there
-from .tables import FromMatlab, FromPicture, number_table
+from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
+from hclip_mmseg.datasets.preparation.tables import FromMatlab, FromPicture, number_table
+from hclip_mmseg.vocabularies import load_vocabulary
 
 CONTEXT_PICTURES = {"train": 4_998, "val": 5_105}
 VOC_PICTURES = {"train": 1_464, "val": 1_449}

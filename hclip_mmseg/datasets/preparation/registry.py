@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
-
-from . import ade20k, coco_stuff, ov_coco, panoptic, pascal, street_scenes
-from .conversion import Conversion, LabelMapsError, carry_out
-from .processes import Options
+from hclip_mmseg.datasets.preparation import ade20k, coco_stuff, ov_coco, panoptic, pascal, street_scenes
+from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMapsError, carry_out
+from hclip_mmseg.datasets.preparation.processes import Options
 
 
 @dataclass(frozen=True)

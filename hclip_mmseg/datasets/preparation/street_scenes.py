@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
+from hclip_mmseg.datasets.preparation.tables import FromPicture, number_table
 from hclip_mmseg.datasets.street_scenes import CITYSCAPES_HOW_TO_GET, Mapillary65Dataset
-
-from .conversion import Conversion, LabelMap, Split, those_there
-from .tables import FromPicture, number_table
 
 CITYSCAPES_PICTURES = {"train": 2_975, "val": 500}
 MAPILLARY_PICTURES = {"training": 18_000, "validation": 2_000}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import Labels, read_label_map
+from hclip_mmseg.datasets.preparation.files import Labels, read_label_map
 
 Table = NDArray[np.int32]
 

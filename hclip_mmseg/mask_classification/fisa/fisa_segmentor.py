@@ -10,8 +10,8 @@ from mmdet.registry import MODELS
 from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
 
-from hclip_mmseg.apis import checks
-from hclip_mmseg.apis.paths import locate
+from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.paths import locate
 from hclip_mmseg.mask_classification.classification import MaskClasses, class_scores
 from hclip_mmseg.mask_classification.inference import without_padding
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
@@ -66,12 +66,12 @@ class FISA(MaskClassifier):
             FileNotFoundError: if it is a file that is not there: where it was looked for.
             ValueError: if it is not of this generator: what it lacks.
         """
-        for one in checks.generator_files(self.generator.init_cfg):
+        for one in checkpoints.generator_files(self.generator.init_cfg):
             found = locate(one["checkpoint"])
             if found is None:
-                raise FileNotFoundError(checks.no_generator(one["checkpoint"]))
-            own, state = self.generator.state_dict(), checks.read_state_dict(found)
-            checks.check_fits(self.generator, {name: state[name] for name in state if name in own}, found)
+                raise FileNotFoundError(checkpoints.no_generator(one["checkpoint"]))
+            own, state = self.generator.state_dict(), checkpoints.read_state_dict(found)
+            checkpoints.check_fits(self.generator, {name: state[name] for name in state if name in own}, found)
             one["checkpoint"] = str(found)
         super().init_weights()
 

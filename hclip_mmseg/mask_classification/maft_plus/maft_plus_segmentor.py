@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
 from hclip_mmseg.evaluation.seen_names import seen_in_training
 from hclip_mmseg.mask_classification.classification import class_logits, class_scores
 from hclip_mmseg.mask_classification.inference import without_padding
@@ -22,6 +21,7 @@ from hclip_mmseg.mask_classification.maft_plus.mask_pooling import mask_pooling
 from hclip_mmseg.mask_classification.maft_plus.representation_compensation import RepresentationCompensation
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
 from hclip_mmseg.mask_classification.view import viewed
+from hclip_mmseg.vocabularies import load_vocabulary
 
 
 @dataclass

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import ParameterVersions
 from hclip_mmseg.clip import resolve_templates, tokenize
-from hclip_mmseg.datasets.vocabularies import check_names
+from hclip_mmseg.vocabularies import check_names
 
 
 def length_buckets(ends: Tensor, largest: int, smallest: int = 32) -> tuple[Tensor, list[int]]:

@@ -14,7 +14,6 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from hclip_mmseg.datasets.labels import label_of_no_class, label_outside
 from hclip_mmseg.models.segmentors.views import (
     ScoreCanvas,
     View,
@@ -25,6 +24,7 @@ from hclip_mmseg.models.segmentors.views import (
     views_of,
 )
 from hclip_mmseg.models.vocabulary_owner import VocabularyOwner
+from hclip_mmseg.vocabularies.labels import label_of_no_class, label_outside
 
 
 def sample_names(labels: Tensor, names: int, count: int, ignore_index: int) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from .benchmarks import available_vocabularies, load_vocabulary
+from hclip_mmseg.vocabularies.benchmarks import available_vocabularies, load_vocabulary
 
 _FILE = re.compile(r"[^,\n]+\.(txt|csv|tsv|lst|list|names)")
 

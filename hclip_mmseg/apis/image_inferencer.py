@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from hclip_mmseg.datasets.vocabularies import read_names
-
-from .images import check_array, list_images, read_image
-from .launch import choose_device
+from hclip_mmseg.apis.images import check_array, list_images, read_image
+from hclip_mmseg.apis.launch import choose_device
+from hclip_mmseg.vocabularies import read_names
 
 Picture = str | Path | NDArray[np.uint8]
 Result = TypeVar("Result")

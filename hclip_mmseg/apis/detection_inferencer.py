@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from hclip_mmseg.apis.mmdet_inferencer import MMDetInferencer
 from hclip_mmseg.clip import prompt_name
-from hclip_mmseg.datasets.vocabularies import check_names, read_names
 from hclip_mmseg.detection.visualizer import OpenVocabDetVisualizer
+from hclip_mmseg.vocabularies import check_names, read_names
 
 
 @dataclass(frozen=True, eq=False)

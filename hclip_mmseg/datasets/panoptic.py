@@ -16,7 +16,7 @@ from mmengine.fileio import get, get_local_path
 from mmseg.registry import DATASETS, TRANSFORMS
 
 from hclip_mmseg.compat.panoptic_api import VOID, rgb2id
-from hclip_mmseg.datasets.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies import load_vocabulary
 
 
 @DATASETS.register_module()
@@ -29,7 +29,7 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
 
     Args:
         vocabulary: a list of words for these categories; see
-            :func:`~hclip_mmseg.datasets.vocabularies.load_vocabulary`. None takes the categories for words.
+            :func:`~hclip_mmseg.vocabularies.load_vocabulary`. None takes the categories for words.
         samples: how many label maps are compared with the file at once, before any work; all others are when they are
             loaded, by ``LoadPanopticSegments``.
         kwargs: of ``CocoPanopticDataset``.

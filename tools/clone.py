@@ -21,9 +21,7 @@ PACKAGES = {"hclip_mmseg": ROOT / "hclip_mmseg", "hclip_tools": ROOT / "tools"}
 class CloneFinder(MetaPathFinder):
     """Finds this clone's two packages before any installed one."""
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """See ``importlib.abc.MetaPathFinder``; None for every other name."""
         folder = PACKAGES.get(name)
         if folder is None:

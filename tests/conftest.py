@@ -1,10 +1,10 @@
 """What tests of several folders share."""
 
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import clone  # noqa: F401  (hclip_mmseg and hclip_tools are this clone's)
 import pytest
 from mmengine.registry import init_default_scope
 
@@ -15,7 +15,6 @@ keep_freed_memory()
 logging.raiseExceptions = False
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "tools")]  # for miniature.py; the scripts' own modules
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -24,6 +24,7 @@ if importlib.util.find_spec("hclip_mmseg") is None:
 
 from ablation_jobs import Job, Runs, Settings, fingerprint, job_config, trusted_result
 from ablation_report import MIOU, Metric, write_report
+from arguments import SettingAction
 from count_parameters import count
 from mmengine.config import Config
 from tqdm import tqdm
@@ -57,7 +58,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument(
         "--validations", type=int, default=3, help="evaluations of a run, its end included (%(default)s)"
     )
-    parser.add_argument("--cfg-options", nargs="+", action=launch.SettingAction, default={}, metavar="KEY=VALUE")
+    parser.add_argument("--cfg-options", nargs="+", action=SettingAction, default=[], metavar="KEY=VALUE")
     return parser.parse_args(arguments)
 
 
@@ -214,7 +215,8 @@ def main() -> None:
         if args.seeds < 1:
             raise ValueError(f"--seeds must be at least 1, not {args.seeds}")
         settings = Settings(
-            Path(args.out), args.max_iters, args.scenes, args.search_iters, args.validations, args.cfg_options
+            Path(args.out), args.max_iters, args.scenes, args.search_iters, args.validations,
+            launch.read_settings(args.cfg_options),
         )
         for job in (Job(rows[0], 0), Job(rows[0], 0, search=True)):
             checks.check_run(job_config(table, job, settings), ["train", "val"])

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed
@@ -17,7 +18,14 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 
+from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.files.paths import locate, looked_in
+
+
+def prepare_process() -> None:
+    """Set up a process that runs a model: freed memory is kept for the next tensors, dependencies are quiet."""
+    quieten_dependencies()
+    keep_freed_memory()
 
 
 def quieten_dependencies() -> None:
@@ -39,23 +47,6 @@ def clear_errors() -> Iterator[None]:
         raise SystemExit(2) from error
 
 
-class SettingAction(DictAction):
-    """MMEngine's reading of ``KEY=VALUE ...``, with one line on what is no such pair."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Sequence[str],
-        option_string: str | None = None,
-    ) -> None:
-        """See ``argparse.Action``."""
-        for value in values:
-            if "=" not in value:
-                parser.error(f"{option_string} takes settings KEY=VALUE, not '{value}'")
-        super().__call__(parser, namespace, values, option_string)
-
-
 def usable_cores() -> list[int]:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -72,19 +63,11 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that MMSeg's scripts have in common."""
-    parser.add_argument("config", help="config file")
-    parser.add_argument("--work-dir", help="folder for logs and checkpoints (work_dirs/<config's name>)")
-    parser.add_argument(
-        "--cfg-options",
-        nargs="+",
-        action=SettingAction,
-        metavar="KEY=VALUE",
-        help="replace settings of the config; lists as key=a,b or key='[a,b]', nested key='[(a,b),(c,d)]'",
-    )
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+def read_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Settings of a config from texts ``KEY=VALUE``, as MMEngine reads them: numbers, lists, tuples, None, text."""
+    namespace = argparse.Namespace(settings={})
+    DictAction(["--cfg-options"], "settings", nargs="+")(argparse.ArgumentParser(), namespace, texts)
+    return namespace.settings
 
 
 def read_config(path: str | Path, parts: Sequence[str] = ()) -> Config:
@@ -117,20 +100,32 @@ def read_config(path: str | Path, parts: Sequence[str] = ()) -> Config:
     return cfg
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """The config that the arguments describe.
+def load_config(
+    path: str | Path,
+    settings: Sequence[str] = (),
+    work_dir: str | None = None,
+    launcher: str = "none",
+    local_rank: int = 0,
+) -> Config:
+    """The config of a run that is started from the command line.
+
+    Args:
+        path: of its file.
+        settings: texts ``KEY=VALUE`` that replace what it says.
+        work_dir: folder for logs and checkpoints; None: the config's, else work_dirs/<config's name>.
+        launcher: what started the processes: 'none', 'pytorch', 'slurm' or 'mpi'.
+        local_rank: of this process on its machine, where the launcher has not set LOCAL_RANK.
 
     Raises:
         FileNotFoundError, ValueError: see `read_config`, or if the work directory cannot be one.
-        KeyError: if an option goes into a part that the config does not have.
+        KeyError: if a setting goes into a part that the config does not have.
     """
-    cfg = read_config(args.config, ["model"])
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
-    cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(args.config).stem)
+    cfg = read_config(path, ["model"])
+    cfg.merge_from_dict(read_settings(settings))
+    cfg.launcher = launcher
+    cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
     check_writable(cfg.work_dir, "--work-dir")
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    os.environ.setdefault("LOCAL_RANK", str(local_rank))
     return cfg
 
 

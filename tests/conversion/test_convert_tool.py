@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-
-import convert_checkpoint
 import pytest
 import torch
+from hclip_tools import convert_checkpoint
 from mmengine.config import Config
 from mmengine.logging import MessageHub
 from tiny_models import randomise, tiny_segmentor
 
 
 @pytest.fixture
-def convert(monkeypatch):
-    def run(*arguments: object) -> None:
-        monkeypatch.setattr(sys, "argv", ["convert_checkpoint.py", *map(str, arguments)])
-        convert_checkpoint.main()
-
-    return run
+def convert():
+    return lambda *arguments: convert_checkpoint.main(list(map(str, arguments)))
 
 
 def trained(path, **meta) -> dict[str, torch.Tensor]:

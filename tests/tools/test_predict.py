@@ -10,7 +10,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from PIL import Image
-from predict import name_results
+
+from hclip_mmseg.apis.predict import name_results
 
 
 @pytest.fixture

@@ -1,0 +1,182 @@
+"""Writing a model's results for images into a folder."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
+from PIL import Image
+from tqdm import tqdm
+
+from hclip_mmseg.apis import images, launch
+from hclip_mmseg.apis.image_inferencer import PictureInferencer
+from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
+from hclip_mmseg.files.paths import locate
+from hclip_mmseg.visualization import write_label_map
+from hclip_mmseg.vocabularies import read_names
+
+if TYPE_CHECKING:
+    from hclip_mmseg.apis.detection_inferencer import Detections
+    from hclip_mmseg.mask_classification.segments import PanopticSegmentation
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model, the images to ask it about, and the folder for its results.
+
+    Attributes:
+        inferencer: with its vocabulary set.
+        write: writes (result, folder, name) and returns the class names found, for the terminal.
+        paths: of the images.
+        folder: for the results; made with the first.
+    """
+
+    inferencer: PictureInferencer[Any]
+    write: Callable[..., str]
+    paths: Sequence[Path]
+    folder: Path
+
+    def run(self) -> bool:
+        """Write every image's results, and name on stderr those that cannot be read.
+
+        Returns:
+            Whether all images were done.
+        """
+        failed: list[tuple[str, Exception]] = []
+        names = name_results(self.paths)
+        bar = tqdm(self.paths, unit="image", disable=None)
+        for path in bar:
+            for result in self.inferencer([path], on_error=lambda source, error: failed.append((source, error))):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                bar.write(f"{path}: {self.write(result, self.folder, names[str(path)])}")
+        for _, error in failed:
+            print(f"error: {error}", file=sys.stderr)
+        print(f"{len(self.paths) - len(failed)} of {len(self.paths)} pictures done, results in {self.folder}")
+        return not failed
+
+
+def prepare_prediction(
+    sources: Sequence[str | Path],
+    vocabulary: str,
+    *,
+    config: str,
+    checkpoint: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    templates: str | None = None,
+    out_dir: str | Path = "predictions",
+    panoptic: bool = False,
+    stuff: str | None = None,
+    min_score: float = 0.3,
+    device: str = "auto",
+) -> Prediction:
+    """Build the model that a config describes and check all that it is asked.
+
+    Args:
+        sources: images and folders of images.
+        vocabulary: class names with commas between, a file of them, or a benchmark's name.
+        config: path of the model's config.
+        checkpoint: its trained weights; None: the latest of the config's own runs, if any.
+        settings: of the config to replace, such as ``{"model.backbone.adapter": None}``.
+        templates: prompts; see `OpenVocabInferencer`.
+        out_dir: folder for the results.
+        panoptic: whether to write segments, with things one by one; mask classifiers only.
+        stuff: the class names that are not counted one by one.
+        min_score: of the boxes that are drawn, 0..1; detectors only.
+        device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+
+    Raises:
+        FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
+    """
+    read_names(vocabulary)  # a wrong vocabulary is reported before the model is built
+    paths = images.list_images(sources)
+    launch.check_writable(out_dir, "--out-dir")
+    launch.choose_device(device)
+    cfg = launch.read_config(config, ["model"])
+    cfg.merge_from_dict(dict(settings or {}))
+    if (panoptic or stuff) and not classifies_masks(cfg):
+        raise ValueError(f"{config} gives no panoptic results: --panoptic takes a config that classifies masks")
+    checkpoint = checkpoint or latest_checkpoint(config)
+    if checkpoint is None and "decode_head" in cfg.model:
+        print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
+    inferencer, write = open_inferencer(cfg, checkpoint, device, panoptic, min_score)
+    inferencer.set_vocabulary(vocabulary, templates, **({} if stuff is None else dict(stuff=stuff)))
+    return Prediction(inferencer, write, paths, Path(out_dir))
+
+
+def latest_checkpoint(config: str | Path) -> str | None:
+    """The latest checkpoint of a config's own runs, if any; says which."""
+    runs = locate(Path("work_dirs") / Path(config).stem)
+    latest = find_latest_checkpoint(runs) if runs else None
+    if latest:
+        print(f"using {latest}")
+    return latest
+
+
+def classifies_masks(cfg: Config) -> bool:
+    """Whether a config's model classifies masks, and so has panoptic results."""
+    return cfg.get("default_scope") == "mmdet" and "roi_head" not in cfg.model
+
+
+def open_inferencer(
+    cfg: Config, checkpoint: str | None, device: str, panoptic: bool, min_score: float
+) -> tuple[PictureInferencer[Any], Callable[..., str]]:
+    """The inferencer for a config's model, and what writes its results (see `Prediction.write`)."""
+    if "roi_head" in cfg.model:  # a head for regions: a detector
+        from hclip_mmseg.apis.detection_inferencer import DetectionInferencer
+
+        return DetectionInferencer(cfg, checkpoint, device), partial(write_detections, min_score=min_score)
+    if classifies_masks(cfg):
+        from hclip_mmseg.apis.panoptic_inferencer import PanopticInferencer
+
+        inferencer = PanopticInferencer(cfg, checkpoint, device, panoptic=panoptic)
+        return inferencer, partial(write_panoptic, segments=panoptic)
+    return OpenVocabInferencer(cfg, checkpoint, device), write_segmentation
+
+
+def name_results(paths: Sequence[Path]) -> dict[str, str]:
+    """Image -> the name of its results: its stem, or, where others have that, as much of its path as it takes."""
+    paths = list(dict.fromkeys(paths))
+    parts = {path: path.relative_to(path.anchor).parts for path in paths}
+    names = {path: path.stem for path in paths}
+    for depth in range(2, max(map(len, parts.values()), default=0) + 2):
+        counts = Counter(names.values())
+        names |= {path: "_".join(parts[path][-depth:]) for path in paths if counts[names[path]] > 1}
+    counts = Counter(names.values())
+    return {
+        str(path): name if counts[name] == 1 else f"{name}_{number}"
+        for number, (path, name) in enumerate(names.items())
+    }
+
+
+def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:
+    """Write overlay and label map; the class names found, for the terminal."""
+    Image.fromarray(result.overlay()).save(folder / f"{name}_overlay.png")
+    write_label_map(folder / f"{name}_labels.png", result.labels, len(result.vocabulary))
+    return ", ".join(f"{word} {share:.0%}" for word, share in list(result.shares().items())[:5])
+
+
+def write_detections(result: Detections, folder: Path, name: str, min_score: float) -> str:
+    """Write the image with its boxes and the list of all; the class names found, for the terminal."""
+    from hclip_mmseg.detection.box_files import write_boxes
+
+    Image.fromarray(result.overlay(min_score)).save(folder / f"{name}_boxes.png")
+    write_boxes(folder / f"{name}_boxes.json", result.instances, result.vocabulary)
+    return ", ".join(f"{word} {score:.2f}" for word, score in list(result.best().items())[:5])
+
+
+def write_panoptic(result: PanopticSegmentation, folder: Path, name: str, segments: bool) -> str:
+    """Write a mask classifier's result, panoptic or semantic; the class names found, for the terminal."""
+    if not segments:
+        Image.fromarray(result.semantic_overlay()).save(folder / f"{name}_overlay.png")
+        write_label_map(folder / f"{name}_labels.png", result.labels, len(result.vocabulary))
+        return ", ".join(f"{word} {share:.0%}" for word, share in list(result.shares().items())[:5])
+    Image.fromarray(result.overlay()).save(folder / f"{name}_panoptic.png")
+    result.write(folder / f"{name}_ids.png", folder / f"{name}_ids.json")
+    return ", ".join(f"{segment.title} {segment.share:.0%}" for segment in result.segments[:5]) or "nothing"

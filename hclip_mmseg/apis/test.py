@@ -1,0 +1,88 @@
+"""Testing a model from its config, on its own data or on the papers' benchmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from hclip_mmseg.apis import checks, launch, record
+from hclip_mmseg.benchmarks.choice import FOUND, survey
+from hclip_mmseg.benchmarks.command import check_takes_names, use_benchmarks
+from hclip_mmseg.files import checkpoints
+from hclip_mmseg.models.frozen import is_training_free
+
+
+def prepare_test(
+    cfg: Config,
+    checkpoint: str | None = None,
+    *,
+    benchmarks: Sequence[str] = (),
+    data_root: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    out: str | None = None,
+    show_dir: str | None = None,
+    show: bool = False,
+    wait_time: float = 2,
+) -> Runner:
+    """Build the runner of a test and check all that it reads; its ``test`` starts the work.
+
+    Args:
+        cfg: a config as `launch.load_config` gives it; changed in place.
+        checkpoint: the model's trained weights; models that need no training have none.
+        benchmarks: names of benchmarks to evaluate on, one after the other, instead of the config's own test data.
+        data_root: folder of the benchmarks' data; None: data.
+        settings: of the config that were replaced for this run.
+        out: folder to write label maps or boxes to.
+        show_dir: folder to write the drawn results to.
+        show: whether to show them in a window.
+        wait_time: seconds that a window stays.
+
+    Raises:
+        FileNotFoundError, ValueError, KeyError: if anything that the run needs is missing or wrong.
+    """
+    for option, folder in (("--out", out), ("--show-dir", show_dir)):
+        if folder:
+            launch.check_writable(folder, option)
+    if benchmarks:
+        folders = [folder for folder in (out, show_dir) if folder]
+        use_benchmarks(cfg, checkpoint, list(benchmarks), data_root, settings, folders)
+    if checkpoint:
+        checks.take_clip_from_checkpoint(cfg)
+    elif not is_training_free(cfg.model):
+        raise ValueError(f"{cfg.filename} is a model that is trained: give the checkpoint to be tested after it")
+    checks.check_run(cfg, ["test"])
+    state = checkpoints.read_state_dict(checkpoint) if checkpoint else None
+    if show or show_dir:
+        draw_results(cfg, show_dir, show, wait_time)
+    if out:
+        hook = "BoxFileHook" if "roi_head" in cfg.model else "mmseg.LabelMapHook"
+        cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type=hook, folder=out)]
+    cfg.load_from = str(checkpoints.find_checkpoint(checkpoint)) if checkpoint else None
+    cfg.resume = False
+    launch.distribute(cfg)
+    runner = Runner.from_cfg(cfg)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    if benchmarks:
+        check_takes_names(model)
+    if state is not None:
+        checkpoints.check_fits(model, state, checkpoint)
+    del state
+    launch.read_data(runner, "test")
+    record.write_record(runner)
+    if list(benchmarks) == [FOUND]:
+        runner.logger.info(f"Found (+) and not found (-):\n{survey(data_root)}")
+    return runner
+
+
+def draw_results(cfg: Config, folder: str | None, show: bool, wait_time: float) -> None:
+    """Turn the drawing of results on, into a window or a folder."""
+    hooks = cfg.get("default_hooks") or {}
+    hook = hooks.get("visualization") or dict(type="mmseg.OpenVocabVisualizationHook")
+    drawn = dict(draw=True, interval=1, show=show, wait_time=wait_time)
+    cfg.default_hooks = {**hooks, "visualization": {**hook, **drawn}}
+    if folder:
+        cfg.visualizer.save_dir = folder

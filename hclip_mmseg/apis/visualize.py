@@ -1,0 +1,185 @@
+"""Figures of how CLIP segments without training, and of how class names and images lie to each other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmseg.registry import DATASETS
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+from tqdm import tqdm
+
+from hclip_mmseg.apis import checks, images, launch
+from hclip_mmseg.apis.inferencer import OpenVocabInferencer, build_model
+from hclip_mmseg.training_free.class_similarity import class_embeddings
+from hclip_mmseg.training_free.depth import GLOBAL
+from hclip_mmseg.training_free.explanation import Explanation, Point, explain
+from hclip_mmseg.visualization import draw_overlay
+from hclip_mmseg.visualization.correlation_figures import depth_figure, matrix_figure, point_figure
+from hclip_mmseg.visualization.gallery import Section, write_gallery
+from hclip_mmseg.visualization.overlay import beside
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Models whose class embeddings are compared, and the dataset that has the classes.
+
+    Attributes:
+        models: by what they are called, such as 'frozen'.
+        dataset: whose images are looked at.
+        samples: how many of them.
+    """
+
+    models: Mapping[str, nn.Module]
+    dataset: BaseDataset
+    samples: int
+
+    def draw(self, folder: Path) -> Section:
+        """Write the figure of the classes' cosines into a folder."""
+        found = {name: class_embeddings(model, self.dataset, self.samples) for name, model in self.models.items()}
+        names = next(iter(found.values())).names
+        matrices = {
+            model: {title: matrix.numpy() for title, matrix in embeddings.matrices().items()}
+            for model, embeddings in found.items()
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        matrix_figure(names, matrices).savefig(folder / "similarity.png", dpi=110)
+        return Section("Similarity of classes", [(f"Cosines between {len(names)} classes.", "similarity.png")])
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is to be drawn, and the folder for it.
+
+    Attributes:
+        inferencer: of a model that finds regions, with its vocabulary set; None: no images are explained.
+        paths: of the images.
+        points: (x, y) in pixels to explain; None: the middles of the largest regions.
+        similarity: the classes to compare, or None.
+        folder: for the figures and their page; made with the first.
+    """
+
+    inferencer: OpenVocabInferencer | None
+    paths: Sequence[Path]
+    points: Sequence[Point] | None
+    similarity: Similarity | None
+    folder: Path
+
+    def draw(self) -> bool:
+        """Write all figures and the page that gathers them, and name on stderr the images that cannot be read.
+
+        Returns:
+            Whether all images were done.
+        """
+        sections, failed = [], []
+        for number, path in enumerate(tqdm(self.paths, unit="image", disable=None)):
+            try:
+                shown = explain(self.inferencer.model, images.read_image(path), self.points)
+            except (ValueError, FileNotFoundError) as error:
+                failed.append(error)
+                continue
+            self.folder.mkdir(parents=True, exist_ok=True)
+            sections.append(Section(path.name, draw_explanation(shown, self.folder, f"{number:03d}_{path.stem}")))
+        if self.similarity is not None:
+            sections.append(self.similarity.draw(self.folder))
+        for error in failed:
+            print(f"error: {error}", file=sys.stderr)
+        if sections:
+            write_gallery(self.folder / "index.html", "Segmentation without training", sections)
+            print(f"{len(sections)} sections in {self.folder / 'index.html'}")
+        return not failed
+
+
+def prepare_figures(
+    sources: Sequence[str | Path],
+    vocabulary: str | None,
+    *,
+    config: str,
+    points: Sequence[Point] | None = None,
+    similarity: str | None = None,
+    checkpoint: str | None = None,
+    samples: int = 50,
+    out_dir: str | Path = "visualizations",
+    device: str = "auto",
+) -> Figures:
+    """Build the models that figures are drawn of, and check all that they are asked.
+
+    Args:
+        sources: images and folders of images to explain.
+        vocabulary: class names with commas between, a file of them, or a benchmark's name.
+        config: path of a config of CLIPtrase, for the images.
+        points: (x, y) in pixels to explain; None: the middles of the largest regions.
+        similarity: path of the config whose test data's classes are compared, or None.
+        checkpoint: its fine-tuned weights, to be compared with the frozen CLIP.
+        samples: images that the comparison looks at.
+        out_dir: folder for the figures.
+        device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+
+    Raises:
+        FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
+    """
+    launch.check_writable(out_dir, "--out-dir")
+    launch.choose_device(device)
+    inferencer, paths = None, []
+    if sources:
+        paths = images.list_images(sources)
+        inferencer = OpenVocabInferencer(config, device=device)
+        if getattr(inferencer.model, "region_finder", None) is None:
+            raise ValueError(f"{config} finds no regions: choose a config of CLIPtrase")
+        inferencer.set_vocabulary(vocabulary)
+    compared = prepare_similarity(similarity, checkpoint, samples, device) if similarity else None
+    return Figures(inferencer, paths, points, compared, Path(out_dir))
+
+
+def prepare_similarity(path: str, checkpoint: str | None, samples: int, device: str) -> Similarity:
+    """Build a config's model, frozen and, where there is a checkpoint, fine-tuned, and its test data.
+
+    Raises:
+        FileNotFoundError, ValueError: if the config is none of a segmentor with a head, or what it needs is missing.
+    """
+    config = launch.read_config(path)
+    if "decode_head" not in config.model:
+        raise ValueError(f"{path} trains nothing to be compared: give a config of a segmentor with a head")
+    checks.check_run(config, ["test"])
+    chosen = launch.choose_device(device)
+    models = {"frozen": build_model(config).to(chosen)}
+    if checkpoint:
+        models["fine-tuned"] = build_model(config, checkpoint).to(chosen)
+    return Similarity(models, DATASETS.build(config.test_dataloader.dataset), samples)
+
+
+def draw_explanation(shown: Explanation, folder: Path, name: str) -> list[tuple[str, str]]:
+    """Write the figures of one image; (caption, file) of each."""
+    maps = {
+        "before: CLIP's attention": shown.attention,
+        "recovered: self-correlation": shown.correlation,
+        "denoised": shown.denoised,
+    }
+    files = {part: f"{name}_{part}.png" for part in ("masks", "points", "depth", "regions")}
+    Image.fromarray(draw_overlay(shown.image, shown.labels, shown.vocabulary)).save(folder / files["masks"])
+    Image.fromarray(draw_regions(shown)).save(folder / files["regions"])
+    point_figure(shown.image, shown.points, maps).savefig(folder / files["points"], dpi=110)
+    depth_figure(shown.image, shown.received, GLOBAL).savefig(folder / files["depth"], dpi=110)
+    captions = {
+        "masks": "Final masks.",
+        "regions": "Regions before and after denoising.",
+        "points": "What the patch at a point goes with, in the last block but one, before and after recovery.",
+        "depth": "What every patch gets of the others' attention, block by block; 1 is an even share.",
+    }
+    return [(caption, files[part]) for part, caption in captions.items()]
+
+
+def draw_regions(shown: Explanation) -> NDArray[np.uint8]:
+    """The region maps before and after denoising beside each other, RGB uint8."""
+    drawn = []
+    for title, regions in (("before denoising", shown.raw_regions), ("after denoising", shown.regions)):
+        labels = np.full(shown.labels.shape, 255) if regions is None else regions
+        names = [f"region {index + 1}" for index in range(0 if regions is None else int(regions.max()) + 1)]
+        drawn.append(draw_overlay(shown.image, labels, names, title=title))
+    return beside(*drawn)

@@ -1,0 +1,86 @@
+"""Converting and folding checkpoints from file to file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
+
+from hclip_mmseg.clip import read_state_dict
+from hclip_mmseg.conversion.folding import clip_state_dict, folded_state_dict
+from hclip_mmseg.conversion.published import recognise, to_ours, to_published
+from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.writing import whole
+from hclip_mmseg.vocabularies import load_vocabulary
+
+
+def convert_checkpoint(source: str | Path, target: str | Path, to: str = "ours") -> str:
+    """Convert a checkpoint between a published form and this project's.
+
+    Args:
+        source: the file to read: a published checkpoint or CLIP's own weights, or one of this project.
+        target: the file to write.
+        to: the form to convert to, 'ours' or 'published'.
+
+    Returns:
+        A line that says what was converted.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such file, or it is no checkpoint of a known form.
+    """
+    source, target = Path(source), Path(target)
+    checkpoint = read_checkpoint(checkpoints.find_checkpoint(source))
+    if to == "ours":
+        converted = to_ours(checkpoint)
+        published = converted["meta"]["published"]
+        kind = published["kind"]
+        if kind != "clip":
+            trained = published.get("vocabulary", "coco_stuff_171")
+            converted["meta"]["dataset_meta"] = dict(classes=load_vocabulary(trained).names)
+        count = len(converted["state_dict"])
+    else:
+        if not isinstance(checkpoint.get("state_dict"), dict):
+            raise ValueError(f"{source} holds no 'state_dict', so it is no checkpoint of this project")
+        converted = to_published(checkpoint)
+        count = len(converted.get("model", converted))
+        kind = recognise(converted.get("model", converted))
+    with whole(target) as part:
+        torch.save(converted, part)
+    return f"{source} ({kind}) -> {target}: {count} tensors, {target.stat().st_size / 2**20:.0f} MiB"
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint with its nesting, training's too; CLIP's archives and safetensors as bare state dicts."""
+    try:
+        loaded = CheckpointLoader.load_checkpoint(str(path), map_location="cpu", logger="silent")
+    except Exception:  # not a plain archive: whatever is wrong with it, read_state_dict says so
+        return read_state_dict(path)
+    return loaded if isinstance(loaded, dict) else read_state_dict(path)
+
+
+def write_folded(model: nn.Module, target: str | Path, clip: str | Path | None = None) -> list[str]:
+    """Write a model with its adapters folded into CLIP's weights.
+
+    Args:
+        model: trained.
+        target: checkpoint to write, for the same config with ``model.backbone.adapter=None``.
+        clip: file for the folded CLIP alone, in open_clip's names; None: not written.
+
+    Returns:
+        A line for each file written.
+
+    Raises:
+        ValueError: if the adapters cannot be folded.
+    """
+    state = folded_state_dict(model)
+    with whole(Path(target)) as part:
+        torch.save({"meta": {"folded": True}, "state_dict": state}, part)
+    written = [f"{target}: folded CLIP and head; use it with --cfg-options model.backbone.adapter=None"]
+    if clip:
+        with whole(Path(clip)) as part:
+            torch.save(clip_state_dict(state), part)
+        written.append(f"{clip}: the folded CLIP in open_clip's names")
+    return written

@@ -3,14 +3,25 @@
 Importing the package registers its components; nothing else happens.
 """
 
-from hclip_mmseg.compat import ensure_mmcv_ops, ensure_panopticapi, trust_mmengine_checkpoints
+from hclip_mmseg.compat import (
+    ensure_mmcv_ops,
+    ensure_mmpretrain,
+    ensure_panopticapi,
+    name_config_packages,
+    quiet_imports,
+    trust_mmengine_checkpoints,
+)
+from hclip_mmseg.files.version import project_version
 
 ensure_mmcv_ops()
 ensure_panopticapi()
 trust_mmengine_checkpoints()
+name_config_packages()
 
-from hclip_mmseg import datasets, engine, evaluation, models, visualization  # noqa: E402
+with quiet_imports():
+    ensure_mmpretrain()
+    from hclip_mmseg import datasets, engine, evaluation, models, visualization
 
-__version__ = "0.1.0"
+__version__ = project_version()
 
 __all__ = ["datasets", "engine", "evaluation", "models", "visualization"]

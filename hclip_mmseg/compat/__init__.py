@@ -4,8 +4,20 @@ No other package here knows which distribution is installed, or whether it was c
 """
 
 from hclip_mmseg.compat.checkpoints import trust_mmengine_checkpoints
+from hclip_mmseg.compat.config_packages import name_config_packages
+from hclip_mmseg.compat.imports import quiet_imports
 from hclip_mmseg.compat.meta_device import meta_device
 from hclip_mmseg.compat.mmcv_ops import MissingMMCVOpError, ensure_mmcv_ops
 from hclip_mmseg.compat.panoptic_api import ensure_panopticapi
+from hclip_mmseg.compat.transformers import ensure_mmpretrain
 
-__all__ = ["MissingMMCVOpError", "ensure_mmcv_ops", "ensure_panopticapi", "meta_device", "trust_mmengine_checkpoints"]
+__all__ = [
+    "MissingMMCVOpError",
+    "ensure_mmcv_ops",
+    "ensure_mmpretrain",
+    "ensure_panopticapi",
+    "meta_device",
+    "name_config_packages",
+    "quiet_imports",
+    "trust_mmengine_checkpoints",
+]

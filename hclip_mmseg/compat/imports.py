@@ -1,0 +1,22 @@
+"""Importing OpenMMLab's packages without what they print on the way."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+
+NOISE = "Could not import OneDL"
+"""A message for debugging that MMSegmentation, MMDetection and mmpretrain print: an optional dataset format is absent."""
+
+
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Pass on to stdout all that is printed in the block, at its end, but `NOISE`."""
+    printed = io.StringIO()
+    try:
+        with redirect_stdout(printed):
+            yield
+    finally:
+        sys.stdout.writelines(line for line in printed.getvalue().splitlines(True) if not line.startswith(NOISE))

@@ -20,8 +20,8 @@ WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 def check_run(cfg: Config, splits: Sequence[str]) -> None:
     """Check that everything a run reads is there, and complete its paths.
 
-    Relative paths of data and weights are taken from the working directory, else from the project's folder;
-    they are made absolute in `cfg` where the latter is meant.
+    Relative paths of data and weights are taken from the working directory, else from the project's folder; those
+    of data are made absolute in `cfg` where the latter is meant, since MMSegmentation's datasets know the former alone.
 
     Args:
         cfg: a config of MMSeg.
@@ -96,12 +96,9 @@ def _missing_weights(model: Mapping[str, Any]) -> Iterator[str]:
         path = clip.get(key)
         if not isinstance(path, str) or not path.endswith((*WEIGHT_SUFFIXES, ".json")):
             continue
-        found = locate(path)
-        if found is None:
+        if locate(path) is None:
             what = "CLIP's weights" if key == "pretrained" else "CLIP's geometry"
             yield f"{what} {Path(path).name}: looked for at {looked_in(path)}. {_how_to_get(clip)}".rstrip()
-        elif PROJECT_ROOT in found.parents:
-            clip[key] = str(found)
 
 
 def _url_of_openai(clip: Mapping[str, Any]) -> str | None:

@@ -40,9 +40,9 @@ def clip_config(model: str | Mapping[str, Any]) -> dict[str, Any]:
     config: dict[str, Any]
     if isinstance(model, str):
         if model.endswith(".json"):
-            path = Path(model)
-            if not path.is_file():
-                raise FileNotFoundError(f"no CLIP model configuration at {path.absolute()}")
+            path = locate(model)
+            if path is None:
+                raise FileNotFoundError(f"no CLIP model configuration: looked for at {looked_in(model)}")
             config = json.loads(path.read_text())
             config = config.get("model_cfg", config)
         else:
@@ -110,7 +110,7 @@ def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> Path:
     """The file behind ``pretrained``: itself, or what open_clip downloads for its tag."""
     looks_like_path = "/" in pretrained or re.search(r"\.(pt|pth|bin|safetensors)$", pretrained)
     if Path(pretrained).is_file() or looks_like_path:
-        return Path(pretrained)
+        return locate(pretrained) or Path(pretrained)
     name = model if isinstance(model, str) else ""
     tag_config = get_pretrained_cfg(name, pretrained)
     if not tag_config:

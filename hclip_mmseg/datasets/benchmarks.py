@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs/_base_/datasets"
+from hclip_mmseg.files.paths import configs_folder
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Benchmark:
         """The config file.
 
         Raises:
-            FileNotFoundError: if the project's configs are not beside the package.
+            FileNotFoundError: if there is no such file.
         """
-        path = CONFIGS / self.config
+        path = configs_folder() / "_base_/datasets" / self.config
         if not path.is_file():
             raise FileNotFoundError(
-                f"no config {path} of the benchmark {self.name}: benchmarks are run from a copy of the whole project, "
-                "whose folder configs/ lies beside hclip_mmseg/"
+                f"no config {path} of the benchmark {self.name}: install the package again, or run it from a copy of "
+                "the whole project"
             )
         return path
 

@@ -56,13 +56,17 @@ def test_wrapped_data_sets_are_looked_into(config, tmp_path, monkeypatch):
 
 def test_paths_of_the_project_are_found_from_anywhere(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hclip_mmseg.files.paths.PROJECT_ROOT", tmp_path / "project")
-    monkeypatch.setattr("hclip_mmseg.apis.checks.PROJECT_ROOT", tmp_path / "project")
-    weights = tmp_path / "project/pretrained/ViT-B-16.pt"
+    project = tmp_path / "project"
+    monkeypatch.setattr("hclip_mmseg.files.paths.PROJECT_ROOT", project)
+    (project / "configs").mkdir(parents=True)
+    (project / "pyproject.toml").touch()
+    weights = project / "pretrained/ViT-B-16.pt"
+    with pytest.raises(FileNotFoundError, match="CLIP's weights ViT-B-16.pt: looked for at .* and .*project"):
+        check_run(config, [])
     weights.parent.mkdir(parents=True)
     weights.touch()
     check_run(config, [])
-    assert config.model.backbone.clip.pretrained == str(weights)
+    assert config.model.backbone.clip.pretrained == "pretrained/ViT-B-16.pt", "the run's own file names no machine"
 
 
 def test_a_generators_file_is_needed_for_training_unless_a_checkpoint_holds_the_generator(tmp_path):

@@ -257,6 +257,6 @@ def test_several_names_a_class_cannot_be_trained(tmp_path):
 
 
 def test_a_project_without_configs_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr("hclip_mmseg.datasets.benchmarks.CONFIGS", tmp_path)
+    monkeypatch.setattr("hclip_mmseg.datasets.benchmarks.configs_folder", lambda: tmp_path)
     with pytest.raises(FileNotFoundError, match=r"ade20k-847\.py of the benchmark A-847.*copy of the whole project"):
         _ = BENCHMARKS["A-847"].config_path

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hclip_mmseg.clip.quick_gelu import use_quick_gelu_mlps
+from hclip_mmseg.files.paths import locate, looked_in
 
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 

@@ -7,6 +7,7 @@ from hclip_mmseg.compat import (
     ensure_mmcv_ops,
     ensure_mmpretrain,
     ensure_panopticapi,
+    import_if_there,
     name_config_packages,
     quiet_imports,
     trust_mmengine_checkpoints,
@@ -20,6 +21,7 @@ name_config_packages()
 
 with quiet_imports():
     ensure_mmpretrain()
+    import_if_there("mmdet.datasets")  # which mask classification and detection import later, and which prints too
     from hclip_mmseg import datasets, engine, evaluation, models, visualization
 
 __version__ = project_version()

@@ -189,3 +189,46 @@ def test_a_checkpoint_with_foreign_objects_is_refused(tmp_path):
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no\.pth does not exist"):
         load_from_local(str(tmp_path / "no.pth"))
+
+
+LORA = """
+import hclip_mmseg
+from mmengine.registry import init_default_scope
+from mmengine.config import Config
+from mmseg.registry import MODELS
+
+init_default_scope("mmseg")
+model = Config.fromfile(CONFIG).model
+model.backbone.adapter = dict(type="LoRA", rank=2)
+print(type(MODELS.build(model)).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        {"__init__.py": "raise ImportError('no httpx')"},
+        # as transformers 5: names that mmpretrain takes are gone, which it answers with None and derives from
+        {
+            "__init__.py": "class PreTrainedModel: pass\nclass AutoConfig: pass",
+            "modeling_utils.py": "class PreTrainedModel: pass\nclass GenerationConfig: pass",
+            "pytorch_utils.py": "def apply_chunking_to_forward(): pass",
+        },
+    ],
+    ids=["cannot be imported", "lacks names"],
+)
+def test_a_transformers_that_mmpretrain_cannot_use_disturbs_nothing(repository, tmp_path, contents):
+    for name, text in contents.items():
+        file = tmp_path / "transformers" / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text + "\n")
+    metadata = tmp_path / "transformers-5.0.0.dist-info/METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 5.0.0\n")
+    code = LORA.replace("CONFIG", repr(str(repository / "configs/hclip/hclip_tiny_scenes.py")))
+    path = os.pathsep.join([str(tmp_path), str(repository)])
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "OpenVocabSegmentor\n"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import io
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 
 NOISE = "Could not import OneDL"
 """A message for debugging that MMSegmentation, MMDetection and mmpretrain print: an optional dataset format is absent."""
@@ -20,3 +22,10 @@ def quiet_imports() -> Iterator[None]:
             yield
     finally:
         sys.stdout.writelines(line for line in printed.getvalue().splitlines(True) if not line.startswith(NOISE))
+
+
+def import_if_there(module: str) -> None:
+    """Import a module of a package that may be absent, or may not be importable here."""
+    if importlib.util.find_spec(module.partition(".")[0]) is not None:
+        with suppress(ImportError):
+            importlib.import_module(module)

@@ -1,6 +1,6 @@
 """Open-vocabulary detection on MMDetection's parts; importing registers them with MMDetection.
 
-Backbone, adapters, vocabulary and hooks are those of segmentation. Needs the extra ``detection``; the rest of the
+Backbone, adapters, vocabulary and hooks are those of segmentation. Needs MMDetection; the rest of the
 project does not import this package.
 """
 
@@ -13,7 +13,7 @@ except ModuleNotFoundError as error:
     if error.name != "mmdet":
         raise
     raise ModuleNotFoundError(
-        "detection needs MMDetection, which is not installed: pip install -e '.[detection]'", name="mmdet"
+        "detection needs MMDetection, which is not installed: pip install onedl-mmdetection", name="mmdet"
     ) from error
 
 from hclip_mmseg.datasets.ov_coco import OVCocoDataset  # noqa: E402

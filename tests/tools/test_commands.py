@@ -1,0 +1,89 @@
+"""The scripts of tools/ and the commands that are installed: the same functions, quick to answer, the clone's own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+from hclip_tools import arguments
+
+from hclip_mmseg.apis import launch
+
+COMMANDS = {
+    "hclip-train": "train",
+    "hclip-test": "test",
+    "hclip-predict": "predict",
+    "hclip-prepare": "prepare_dataset",
+    "hclip-convert": "convert_checkpoint",
+    "hclip-fold": "fold_adapters",
+    "hclip-visualize": "visualize",
+}
+
+
+def run(*command, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *map(str, command)], capture_output=True, text=True, timeout=120, **options)
+
+
+def test_commands_are_the_scripts_functions(repository):
+    text = (repository / "pyproject.toml").read_text()
+    declared = dict(re.findall(r'^(hclip-\w+) = "hclip_tools\.(\w+):main"$', text, re.MULTILINE))
+    assert COMMANDS.items() <= declared.items()
+    for script in declared.values():
+        module = import_module(f"hclip_tools.{script}")
+        assert module.__file__ == str(repository / f"tools/{script}.py") and callable(module.main)
+
+
+@pytest.mark.parametrize("script", COMMANDS.values())
+def test_help_comes_before_anything_heavy_is_imported(repository, tmp_path, script):
+    code = (
+        "import runpy, sys\n"
+        f"sys.path.insert(0, {str(repository / 'tools')!r})\n"
+        "sys.argv = ['x', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path({str(repository / 'tools' / script) + '.py'!r}, run_name='__main__')\n"
+        "except SystemExit as ended:\n"
+        "    print(ended.code, sorted({'torch', 'numpy', 'mmengine', 'rich', 'hclip_mmseg'} & set(sys.modules)))\n"
+    )
+    ended = run("-c", code, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("usage: ") and ended.stdout.endswith("0 []\n")
+
+
+def test_a_clones_scripts_run_the_clones_code(repository, tmp_path):
+    """Another clone's script, started with this one on the path, says what only its own package can know."""
+    clone = tmp_path / "clone"
+    shutil.copytree(repository / "tools", clone / "tools")
+    (clone / "hclip_mmseg/apis").mkdir(parents=True)
+    (clone / "hclip_mmseg/__init__.py").touch()
+    (clone / "hclip_mmseg/apis/__init__.py").touch()
+    (clone / "hclip_mmseg/apis/prepare.py").write_text("prepare_dataset = None\nlist_preparations = lambda: __file__\n")
+    (clone / "hclip_mmseg/apis/launch.py").touch()
+    ended = run(
+        clone / "tools/prepare_dataset.py", "--list", cwd=repository, env={"PYTHONPATH": str(repository)}
+    )
+    assert ended.stdout.strip() == str(clone / "hclip_mmseg/apis/prepare.py"), ended.stderr
+
+
+def test_settings_are_read_as_mmengine_reads_them():
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    arguments.add_run_arguments(parser)
+    args = parser.parse_args(
+        ["c.py", "--cfg-options", "a.b=1", "c=x=y", "--cfg-options", "d=[(1,2),(3,4)]", "e=None", "f=0.5", "g=true"]
+    )
+    read = launch.read_settings(args.cfg_options)
+    assert read == {"a.b": 1, "c": "x=y", "d": [(1, 2), (3, 4)], "e": None, "f": 0.5, "g": True}
+    assert launch.read_settings(parser.parse_args(["c.py"]).cfg_options) == {}
+
+
+def test_a_setting_without_a_value_is_refused_at_once(capsys):
+    from hclip_tools import train
+
+    with pytest.raises(SystemExit) as ended:
+        train.parse_arguments(["c.py", "--cfg-options", "lr"])
+    assert ended.value.code == 2 and "takes settings KEY=VALUE, not 'lr'" in capsys.readouterr().err

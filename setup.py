@@ -1,7 +1,7 @@
 """What pyproject.toml cannot say: tools/ is the package hclip_tools, and the configs are installed with hclip_mmseg.
 
-They go where OpenMMLab's packages have theirs, ``hclip_mmseg/.mim``: into a wheel as copies, in an editable installation
-as links to the clone's own (copies where the system has no links).
+They go where OpenMMLab's packages have theirs, ``hclip_mmseg/.mim``: into a wheel as copies, in an editable
+installation as links to the clone's own (copies where the system has no links).
 """
 
 import os

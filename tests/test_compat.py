@@ -1,7 +1,9 @@
 """The stand-in for mmcv's compiled operators, and the reading of MMEngine's checkpoints."""
 
 import itertools
+import os
 import pickle
+import subprocess
 import sys
 from types import ModuleType
 
@@ -158,7 +160,7 @@ def test_segmentors_import():
 
 
 def test_detectors_import():
-    pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
+    pytest.importorskip("mmdet", reason="MMDetection is not installed")
     ensure_mmcv_ops()
     import mmdet.models
     import mmdet.registry

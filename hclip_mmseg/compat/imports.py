@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 
 NOISE = "Could not import OneDL"
-"""A message for debugging that MMSegmentation, MMDetection and mmpretrain print: an optional dataset format is absent."""
+"""What MMSegmentation, MMDetection and mmpretrain print where an optional dataset format is absent."""
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
+pytest.importorskip("mmdet", reason="MMDetection is not installed")
 
 from mmengine.config import Config
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
+pytest.importorskip("mmdet", reason="MMDetection is not installed")
 
 import mmcv
 from mmdet.structures import DetDataSample

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
+pytest.importorskip("mmdet", reason="MMDetection is not installed")
 
 from miniature_coco import write_coco
 from mmdet.registry import DATASETS

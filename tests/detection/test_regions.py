@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
+pytest.importorskip("mmdet", reason="MMDetection is not installed")
 
 from mmengine.structures import InstanceData
 from tiny_detectors import BASE, pictures, samples, tiny_detector

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
+pytest.importorskip("mmdet", reason="MMDetection is not installed")
 
 from miniature import torchrun
 from miniature_coco import write_coco

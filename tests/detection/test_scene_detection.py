@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("mmdet", reason="the extra 'detection' is not installed")
+pytest.importorskip("mmdet", reason="MMDetection is not installed")
 
 from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope

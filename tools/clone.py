@@ -14,8 +14,8 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = {"hclip_mmseg": ROOT / "hclip_mmseg", "hclip_tools": ROOT / "tools"}
+TOOLS = Path(__file__).resolve().parent
+PACKAGES = {"hclip_mmseg": TOOLS.parent / "hclip_mmseg", "hclip_tools": TOOLS}
 
 
 class CloneFinder(MetaPathFinder):

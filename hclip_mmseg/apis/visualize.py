@@ -88,8 +88,8 @@ class Figures:
             sections.append(Section(path.name, draw_explanation(shown, self.folder, f"{number:03d}_{path.stem}")))
         if self.similarity is not None:
             sections.append(self.similarity.draw(self.folder))
-        for error in failed:
-            print(f"error: {error}", file=sys.stderr)
+        for problem in failed:
+            print(f"error: {problem}", file=sys.stderr)
         if sections:
             write_gallery(self.folder / "index.html", "Segmentation without training", sections)
             print(f"{len(sections)} sections in {self.folder / 'index.html'}")
@@ -132,7 +132,7 @@ def prepare_figures(
         inferencer = OpenVocabInferencer(config, device=device)
         if getattr(inferencer.model, "region_finder", None) is None:
             raise ValueError(f"{config} finds no regions: choose a config of CLIPtrase")
-        inferencer.set_vocabulary(vocabulary)
+        inferencer.set_vocabulary(vocabulary or "")
     compared = prepare_similarity(similarity, checkpoint, samples, device) if similarity else None
     return Figures(inferencer, paths, points, compared, Path(out_dir))
 

@@ -61,10 +61,10 @@ def _hidden(package: str) -> Iterator[None]:
     """Modules that are imported meanwhile find no distribution of that name."""
     find = importlib.metadata.distribution
 
-    def find_others(name: str) -> importlib.metadata.Distribution:
-        if name == package:
-            raise importlib.metadata.PackageNotFoundError(name)
-        return find(name)
+    def find_others(distribution_name: str) -> importlib.metadata.Distribution:
+        if distribution_name == package:
+            raise importlib.metadata.PackageNotFoundError(distribution_name)
+        return find(distribution_name)
 
     importlib.metadata.distribution = find_others
     try:

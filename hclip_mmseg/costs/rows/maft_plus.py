@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from mmseg.registry import MODELS
 
-from benchmark_rows.row import Row, Step
+from hclip_mmseg.costs.rows.row import Row, Step
 from hclip_mmseg.mask_classification.classification import SynonymTable
 from hclip_mmseg.mask_classification.maft_plus import MAFTPlus, Proposals
 from hclip_mmseg.reference import maft_plus as direct

@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 import hclip_mmseg  # noqa: F401 (registers)
-from benchmark_rows.row import Row, Step
+from hclip_mmseg.costs.rows.row import Row, Step
 from hclip_mmseg.clip import tokenize
 from hclip_mmseg.reference import cost_aggregation
 from hclip_mmseg.vocabularies import load_vocabulary

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from benchmark_rows.row import Row, Step
+from hclip_mmseg.costs.rows.row import Row, Step
 from hclip_mmseg.mask_classification import semantic_labels
 from hclip_mmseg.mask_classification.fisa import FISACLIP
 from hclip_mmseg.reference import fisa as direct

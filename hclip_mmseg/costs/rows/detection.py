@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 
 import hclip_mmseg.detection  # noqa: F401 (registers)
-from benchmark_rows.row import Row, Step
+from hclip_mmseg.costs.rows.row import Row, Step
 from hclip_mmseg.vocabularies import load_vocabulary
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs/detection/hclip_vitb16_ov-coco.py"

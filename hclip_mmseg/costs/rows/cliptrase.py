@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 import hclip_mmseg.training_free  # noqa: F401 (registers)
-from benchmark_rows.row import Row, Step
+from hclip_mmseg.costs.rows.row import Row, Step
 from hclip_mmseg.reference import cliptrase as literal
 
 ROOT = Path(__file__).resolve().parents[2]

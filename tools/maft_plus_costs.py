@@ -1,4 +1,4 @@
-"""Count what MAFT+ costs at the real sizes beside its frozen baseline: python tools/maft_plus_costs.py [--names 171]."""
+"""Count what MAFT+ costs at the real sizes beside its frozen baseline: python tools/maft_plus_costs.py."""
 
 from __future__ import annotations
 

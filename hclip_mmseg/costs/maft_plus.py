@@ -131,9 +131,7 @@ def image_cost(config: Config, names: int, size: tuple[int, int], crop: int) -> 
     return Cost(trained, inference, step)
 
 
-def print_costs(
-    tower: str, names: int, size: tuple[int, int], crop: int, console: Console | None = None
-) -> None:
+def print_costs(tower: str, names: int, size: tuple[int, int], crop: int, console: Console | None = None) -> None:
     """Print the table of all rows.
 
     Args:

@@ -1,4 +1,4 @@
-"""Operations of matrix products, convolutions and attention, two for a multiply-add, whatever torch counts by itself."""
+"""Operations of matrix products, convolutions and attention: two for a multiply-add, whatever kernels torch takes."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def lines_of(results: Results) -> list[tuple[str, ...]]:
     """The cells of the table, as in ``HEADINGS``: medians (least-most) and ratios beside their targets.
 
     The floor is the time that ours would take if all its operations ran at the rate of a large matrix product;
-    'reached' is its part of the time that ours does take. Both are left out where it is above that time, as no floor is.
+    'reached' is its part of the time that ours does take. Both are left out where it is above that time.
     """
     lines: list[tuple[str, ...]] = []
     for name, forms in results.items():

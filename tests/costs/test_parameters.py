@@ -40,12 +40,8 @@ HAND = {
     ),
     "hclip/hclip-q64_vitb16": dict(image=48 * 64 * 768, text=48 * 64 * 512, relations=48**2 + 12 * 20**2),
     "hclip/hclip-q256_vitb16": dict(image=48 * 256 * 768, text=48 * 256 * 512, relations=48**2 + 12 * 5**2),
-    "hclip/hclip-orthogonal-none_vitb16": dict(
-        image=48 * 128 * 768, text=48 * 128 * 512, relations=48**2 + 12 * 10**2
-    ),
-    "hclip/hclip-orthogonal-both_vitb16": dict(
-        image=48 * 128 * 768, text=48 * 128 * 512, relations=48**2 + 12 * 10**2
-    ),
+    "hclip/hclip-orthogonal-none_vitb16": dict(image=48 * 128 * 768, text=48 * 128 * 512, relations=48**2 + 12 * 10**2),
+    "hclip/hclip-orthogonal-both_vitb16": dict(image=48 * 128 * 768, text=48 * 128 * 512, relations=48**2 + 12 * 10**2),
     "cat_seg/cat-seg_vitb16": dict(image=2 * 12 * 768**2, text=2 * 12 * 512**2),
     "hclip/hclip_vitl14": dict(image=96 * 128 * 1024, text=48 * 128 * 768, relations=48**2 + 12 * 22**2),
     "cat_seg/cat-seg_vitl14": dict(image=2 * 24 * 1024**2, text=2 * 12 * 768**2),

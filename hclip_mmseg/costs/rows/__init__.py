@@ -1,4 +1,4 @@
-"""What tools/benchmark.py measures.
+"""The rows of the benchmark, each a piece of work in two forms that are compared.
 
 A system is a file here with a tuple ``ROWS`` of :class:`Row`, and stands in the list below. A row's ``prepare(form,
 device)`` builds what its form needs, with random weights, and returns the function that is timed. It is called in a

@@ -18,7 +18,9 @@ WIDTHS = {"ViT-B-16": 512, "ViT-L-14-336": 768}
 def build(device: str, model: str, size: int) -> FISACLIP:
     """Build FISA's CLIP, the text tower left at random since only its embeddings' width matters here."""
     torch.manual_seed(0)
-    return FISACLIP(clip=dict(model=model), resolution=size, seve=dict(), distribution_adapter=dict()).to(device)
+    clip = FISACLIP(clip=dict(model=model), resolution=size, seve=dict(), distribution_adapter=dict())
+    clip.to(device)
+    return clip
 
 
 def inputs(device: str, model: str, size: int, names: int, proposals: int) -> tuple[torch.Tensor, ...]:
@@ -59,10 +61,12 @@ def _embeddings(
     clip: FISACLIP, form: str, images: torch.Tensor, masks: torch.Tensor, text: torch.Tensor
 ) -> torch.Tensor:
     adapted = clip.adapt(masks)
+    embeddings: torch.Tensor
     if form == "ours":
-        found: torch.Tensor = clip(images, adapted, text)
-        return found
-    return direct.embeddings(clip, images, adapted, text)
+        embeddings = clip(images, adapted, text)
+    else:
+        embeddings = direct.embeddings(clip, images, adapted, text)
+    return embeddings
 
 
 def label(form: str, device: str, names: int, proposals: int = 100) -> Step:

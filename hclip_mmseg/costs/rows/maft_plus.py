@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,25 +14,25 @@ from mmseg.registry import MODELS
 from hclip_mmseg.apis import launch
 from hclip_mmseg.costs.rows.row import Row, Step
 from hclip_mmseg.mask_classification.classification import SynonymTable
-from hclip_mmseg.mask_classification.maft_plus import MAFTPlus, Proposals
+from hclip_mmseg.mask_classification.maft_plus import Proposals
 from hclip_mmseg.reference import maft_plus as direct
 
 CONFIG = "configs/maft_plus/maft-plus_convnext-b_coco-stuff.py"
 STRIDE = 32
 
 
-def build(device: str, names: int) -> MAFTPlus:
+def build(device: str, names: int) -> Any:
     """Build a MAFT+ with as many class names, each without synonyms."""
     torch.manual_seed(0)
     config = launch.read_config(CONFIG)
     config.model.backbone.clip.pretrained = None
     init_default_scope(config.default_scope)
-    model: MAFTPlus = MODELS.build(config.model).to(device)
+    model = MODELS.build(config.model).to(device)
     model.synonyms = SynonymTable([f"name {number}" for number in range(names)])
     return model
 
 
-def proposed(model: MAFTPlus, proposals: int, size: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+def proposed(model: Any, proposals: int, size: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Text embeddings, and mask logits at a quarter of an image's size."""
     text = torch.randn(len(model.vocabulary), model.backbone.embed_dim, device=device)
     blobs = torch.randn(1, proposals, size // 64, size // 64, device=device)
@@ -72,15 +73,18 @@ def train(form: str, device: str, names: int = 171, proposals: int = 100, size: 
     return step
 
 
-def _given(model: MAFTPlus, dense: torch.Tensor, text: torch.Tensor, masks: torch.Tensor) -> Proposals:
+def _given(model: Any, dense: torch.Tensor, text: torch.Tensor, masks: torch.Tensor) -> Proposals:
     projected = model.backbone.project(dense.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     return Proposals(dense, text, model.cdt(text, projected), [], [masks])
 
 
-def _scores(model: MAFTPlus, form: str, dense: torch.Tensor, text: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+def _scores(model: Any, form: str, dense: torch.Tensor, text: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    scores: torch.Tensor
     if form == "ours":
-        return model.clip_logits(_given(model, dense, text, masks))[..., :-1].softmax(dim=-1)
-    return direct.clip_scores(model, dense, text, [[name] for name in range(len(text))], masks)
+        scores = model.clip_logits(_given(model, dense, text, masks))[..., :-1].softmax(dim=-1)
+    else:
+        scores = direct.clip_scores(model, dense, text, [[name] for name in range(len(text))], masks)
+    return scores
 
 
 ROWS = (

@@ -104,13 +104,14 @@ def compare_forms(scenes: int, device: str = "auto") -> str:
         raise ValueError(f"--scenes must be at least 1, not {scenes}")
     chosen = launch.choose_device(device)
     config = launch.read_config(CONFIG)
+    unchanged = build_model(config).to(chosen)  # which also registers what the scenes are made of
     dataset = DATASETS.build({**config.test_dataloader.dataset, "length": scenes})
     lines = []
     for name, changes in ROWS.items():
         model = build_model(variant(config, changes)).to(chosen)
         lines.append([name, *metrics_of(model, dataset, name)])
         print(*lines[-1], sep="\t", flush=True)
-    blocks, regions = depth_of(build_model(config).to(chosen), dataset)
+    blocks, regions = depth_of(unchanged, dataset)
     return (
         f"{scenes} scenes, {len(dataset.metainfo['classes'])} names.\n\n"
         + markdown_table(["form", *METRICS], lines)

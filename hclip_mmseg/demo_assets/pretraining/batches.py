@@ -103,5 +103,5 @@ def used_tokens() -> Tensor:
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     texts = [t.format("x") for t in NAME_TEMPLATES] + list(SCENE_CLASSES)
     texts += [t.format(objects="a x, a x and a x", backgrounds="x and x") for t in LIST_TEMPLATES]
-    tokens: Tensor = tokenizer([f"{text} a b" for text in texts])
-    return tokens.unique()
+    used: Tensor = torch.unique(tokenizer([f"{text} a b" for text in texts]))
+    return used

@@ -182,8 +182,8 @@ def timed(step: Callable[[], object], device: str) -> float:
 def matrix_product_rate(device: str, dtype: torch.dtype) -> float:
     """Operations a second of the best of up to five products of two large matrices.
 
-    The matrices are smaller, and the products end after a second, where a CPU may lack arithmetic of that dtype: without
-    it, a product of bf16 matrices of 2048 x 2048 takes most of a minute.
+    On a CPU matrices of bf16 are smaller, and all products end after a second, since a CPU without arithmetic of that
+    dtype takes most of a minute for a product of 2048 x 2048.
     """
     side = 8192 if device == "cuda" else 2048 if dtype == torch.float32 else 1024
     a, b = torch.randn(2, side, side, device=device).to(dtype)

@@ -33,9 +33,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that MMSegmentation's own train and test scripts have."""
     parser.add_argument("config", help="config file")
     parser.add_argument("--work-dir", help="folder for logs and checkpoints (work_dirs/<config's name>)")
-    add_settings(
-        parser, "replace settings of the config; lists as key=a,b or key='[a,b]', nested key='[(a,b),(c,d)]'"
-    )
+    add_settings(parser, "replace settings of the config; lists as key=a,b or key='[a,b]', nested key='[(a,b),(c,d)]'")
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
@@ -43,3 +41,18 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add ``--device``, 'auto' where none is given."""
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (a GPU where there is one)")
+
+
+def add_pretraining(parser: argparse.ArgumentParser, work_dir: str) -> None:
+    """Add the arguments of a pretraining run, with its folder where none is given."""
+    parser.add_argument("--work-dir", default=work_dir, help="where checkpoints and the log go (%(default)s)")
+    parser.add_argument(
+        "--phases", nargs="+", metavar="SIZE:BATCH:OBJECTS:STEPS[:DROP]", help="the curriculum (the tiny model's own)"
+    )
+    parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate (%(default)s)")
+    parser.add_argument("--warmup", type=int, default=150, help="steps of linear warm-up (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of scenes and weights (%(default)s)")
+    parser.add_argument("--log-every", type=int, default=25, help="steps between lines of the log (%(default)s)")
+    parser.add_argument("--save-every", type=int, default=200, help="steps between checkpoints (%(default)s)")
+    parser.add_argument("--eval-every", type=int, default=500, help="steps between evaluations (%(default)s)")
+    parser.add_argument("--eval-scenes", type=int, default=48, help="scenes of an evaluation (%(default)s)")

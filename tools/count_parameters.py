@@ -3,197 +3,37 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
-import sys
-from collections import Counter
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-if importlib.util.find_spec("hclip_mmseg") is None:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.utils import import_modules_from_strings
-from mmseg.registry import MODELS
-from rich.console import Console
-from rich.table import Table
-from torch import nn
-
-from hclip_mmseg.adapters import POP
-from hclip_mmseg.apis import checks, launch
-from hclip_mmseg.compat import meta_device
-
-MI = 2**20
-ADAPTERS = ("adapters, image tower", "adapters, text tower", "relations")
-"""The parts that the papers count; positional embeddings and decoder stand apart."""
+if not __package__:
+    import clone  # noqa: F401  (the clone's own code, whatever is installed)
 
 
-MASK_CLASSIFIERS = {
-    "backbone.mask_tokens.seve.": "SEVE",
-    "backbone.mask_tokens.queries.": "query projections (SIMO)",
-    "backbone.mask_tokens.adapter.": "adapters, image tower",
-    "backbone.mask_tokens.tower.": "image tower",
-    "backbone.distribution_adapter.": "Distribution Adapter",
-    "classes.void": "void embedding",
-    "generator.": "mask generator",
-}
-"""Beginnings of names in models that classify mask proposals, and the parts that they belong to."""
-
-
-def part_of(name: str) -> str:
-    """The part of the model that a parameter belongs to, by its name."""
-    for beginning, part in MASK_CLASSIFIERS.items():
-        if name.startswith(beginning):
-            return part
-    first, *inner = name.split(".")
-    if first == "decode_head" or name.startswith("backbone.guidance_upsamples."):
-        return "decoder"
-    if first in ("neck", "rpn_head", "roi_head"):
-        return "detector"
-    if "positional_embedding" in inner:
-        return "positional embeddings"
-    if first == "backbone" and inner[0] == "adapter":
-        if "relation" in inner:
-            return "relations"
-        towers = [tower for tower in ("image", "text") if tower in inner]
-        return f"adapters, {towers[0]} tower" if towers else "adapters"
-    for tower in ("image", "text"):
-        if f"{tower}_tower" in inner:
-            return f"{tower} tower"
-    return first
-
-
-def tower_entries(pop: POP, widths: Mapping[str, int], depths: Mapping[str, int]) -> dict[str, int]:
-    """Numbers in T that belong to each tower: 4 projections a layer, q width of them each."""
-    return {tower: 4 * depths[tower] * pop.block_size * widths[tower] for tower in pop.towers}
-
-
-def build_on_meta(cfg: Config) -> nn.Module:
-    """The model of a config without memory for its numbers; CLIP's weights need not be there.
-
-    Raises:
-        FileNotFoundError, ValueError: if the config names what is not there or does not fit together.
-    """
-    if "model" not in cfg:
-        raise ValueError(f"{cfg.filename} has no model to count")
-    clip = (cfg.model.get("backbone") or {}).get("clip")
-    if clip is not None:
-        clip["pretrained"] = None
-    checks.check_run(cfg, [])
-    if cfg.get("custom_imports"):
-        import_modules_from_strings(**cfg.custom_imports)
-    init_default_scope(cfg.get("default_scope", "mmseg"))
-    with meta_device():
-        return MODELS.build(cfg.model)
-
-
-def count(cfg: Config) -> dict[str, Any]:
-    """Trained parameters of a config's model.
-
-    Args:
-        cfg: a config of this project; its paths to CLIP are completed, its weights left out.
-
-    Returns:
-        ``parts``: part -> how many; ``adapters``: their sum, positional embeddings, decoder and detector left out;
-        ``free``: the same with numbers of orthogonal blocks counted half, as the H-CLIP paper counts them;
-        ``paper``: the config's entry of that name, or None.
-
-    Raises:
-        FileNotFoundError, ValueError: as :func:`build_on_meta`.
-    """
-    model = build_on_meta(cfg)
-    parts = Counter()
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            parts[part_of(name)] += parameter.numel()
-    adapter = getattr(getattr(model, "backbone", None), "adapter", None)
-    halved = 0
-    if isinstance(adapter, POP) and adapter.tensor.requires_grad:
-        towers = {"image": model.backbone.image_tower, "text": model.backbone.text_tower}
-        entries = tower_entries(
-            adapter, {t: m.width for t, m in towers.items()}, {t: m.layers for t, m in towers.items()}
-        )
-        del parts["adapters"]
-        parts.update({f"adapters, {tower} tower": number for tower, number in entries.items()})
-        numbers = adapter.count_parameters()
-        halved = numbers.entries - numbers.free
-    apart = ("decoder", "detector", "positional embeddings")
-    order = [*ADAPTERS, *(part for part in parts if part not in (*ADAPTERS, *apart)), *reversed(apart)]
-    trained = sum(number for part, number in parts.items() if part not in apart)
-    paper = cfg.get("paper")
-    return dict(
-        parts={part: parts[part] for part in order if parts[part]},
-        adapters=trained,
-        free=trained - halved,
-        paper=None if paper is None else paper.to_dict(),
-    )
-
-
-def in_mi(number: int) -> str:
-    """A number in Mi (2^20), as the H-CLIP paper's "M" turns out to be."""
-    return f"{number / MI:.2f} Mi" if number >= MI / 100 or not number else f"{number / MI:.4f} Mi"
-
-
-def print_count(name: str, counted: Mapping[str, Any]) -> None:
-    table = Table("trained", "parameters", "", title=name, title_justify="left")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for part, number in counted["parts"].items():
-        table.add_row(part, f"{number:,}", in_mi(number))
-    table.add_section()
-    table.add_row("without positions and decoder", f"{counted['adapters']:,}", in_mi(counted["adapters"]))
-    if counted["free"] != counted["adapters"]:
-        table.add_row("the same, orthogonal blocks half", f"{counted['free']:,}", in_mi(counted["free"]))
-    paper = counted["paper"] or {}
-    if "params" in paper:
-        table.add_row("printed in the paper", "", f"{paper['params']} M")
-    console = Console()
-    console.print(table)
-    if "counted" in paper:
-        console.print(f"The printed figure: {paper['counted']}.\n", highlight=False)
-
-
-def markdown(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """One line a config: printed beside counted."""
-    lines = ["| config | printed (M) | trained (Mi) | orthogonal half (Mi) |", "|---|---|---|---|"]
-    for name, counted in rows.items():
-        printed = (counted["paper"] or {}).get("params", "")
-        numbers = [in_mi(counted[key]).removesuffix(" Mi") for key in ("adapters", "free")]
-        lines.append(f"| {name} | {printed} | {numbers[0]} | {numbers[1]} |")
-    return "\n".join(lines)
-
-
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Count the parameters that a config trains, by part, beside the count that the paper prints. "
         "CLIP's weights need not be there."
     )
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config files")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="one table with a line for each config")
-    form.add_argument("--json", action="store_true", help="everything, for programs")
-    return parser.parse_args()
+    form.add_argument(
+        "--markdown", dest="form", action="store_const", const="markdown", help="one table with a line for each config"
+    )
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="everything, for programs")
+    parser.set_defaults(form="table")
+    return parser.parse_args(argv)
 
 
-def main() -> None:
-    args = parse_arguments()
+def main(argv: Sequence[str] | None = None) -> None:
+    args = parse_arguments(argv)
+
+    from hclip_mmseg.apis import launch
+    from hclip_mmseg.costs.parameters import count_all, print_counts
+
     launch.quieten_dependencies()
-    rows = {}
-    configs = dict.fromkeys(args.configs)
-    stems = [Path(config).stem for config in configs]
     with launch.clear_errors():
-        for config, stem in zip(configs, stems, strict=True):
-            rows[stem if stems.count(stem) == 1 else config] = count(launch.read_config(config))
-    if args.json:
-        print(json.dumps(rows, indent=2))
-    elif args.markdown:
-        print(markdown(rows))
-    else:
-        for name, counted in rows.items():
-            print_count(name, counted)
+        counts = count_all(args.configs)
+    print_counts(counts, args.form)
 
 
 if __name__ == "__main__":

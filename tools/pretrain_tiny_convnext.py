@@ -1,109 +1,36 @@
-"""Pretrain the tiny ConvNeXt CLIP contrastively on rendered scenes and their captions, without masks.
-
-    python tools/pretrain_tiny_convnext.py --work-dir work_dirs/tiny_convnext
-
-MAFT+ needs a CLIP whose image tower is a ConvNeXt; this is one for the scenes, with a small text tower of its own. The
-same command resumes an interrupted run from `last.pt` in the work folder. The finished model is written as
-`tiny_convnext.pt`, in open_clip's format in half precision, with `tiny_convnext.log` (JSON lines) beside it.
-
-It is trained as CLIP is, by images and captions alone, each image read as the mean of its positions. Batches, captions
-and the contrastive loss are those of the tiny CLIP (`contrastive_pretraining.py`); names that no mask is ever shown for
-are in the captions, as CLIP has read of everything. That positions know what lies there is a by-product, which the log
-follows: the part of masks whose mean feature is nearest to its own name, of all names.
-"""
+"""Pretrain the tiny ConvNeXt CLIP on rendered scenes: python tools/pretrain_tiny_convnext.py [--work-dir DIR]."""
 
 from __future__ import annotations
 
 import argparse
-import copy
-import importlib.util
-import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-import numpy as np
-import open_clip
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-if importlib.util.find_spec("hclip_mmseg") is None:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from contrastive_pretraining import Phase, Pretraining, contrastive_loss, name_accuracy, parser, true_captions
-from contrastive_pretraining import Trainee as UsedTokensOnly
-
-from hclip_mmseg.clip import TextTower, build_clip
-from hclip_mmseg.clip.attention import PlainProjections
-from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES, TRAIN_NAMES, render_scene
-from hclip_mmseg.demo_assets.tiny_clip import PROMPT, preprocess
-from hclip_mmseg.demo_assets.tiny_convnext import CONFIG_PATH
-from hclip_mmseg.mask_classification.maft_plus import ConvNeXtTower
-
-DEFAULT_PHASES = ("64:128:1-1:2400", "96:64:1-2:600", "192:24:2-4:400")
+if not __package__:
+    import clone  # noqa: F401  (the clone's own code, whatever is installed)
+from hclip_tools import arguments
 
 
-class Trainee(UsedTokensOnly):
-    """An open_clip CLIP with a ConvNeXt."""
-
-    def __init__(self) -> None:
-        super().__init__(build_clip(str(CONFIG_PATH), timm_trunk=True))
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        """Normalised images [B, 3, H, W] -> unit embeddings [B, embed_dim]."""
-        return F.normalize(self.clip.visual(images), dim=-1)
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Tokens [N, 77] -> unit embeddings [N, embed_dim]."""
-        tower = TextTower(self.clip)
-        blocks = tower.blocks
-        embeddings = tower(self.rows(tokens), lambda layer: PlainProjections.of(blocks[layer].attn))
-        return F.normalize(embeddings, dim=-1)
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Pretrain the tiny ConvNeXt CLIP on rendered scenes and their captions."
+    )
+    arguments.add_pretraining(parser, "work_dirs/tiny_convnext")
+    return parser.parse_args(argv)
 
 
-def step_loss(model: Trainee, batch: dict[str, Tensor], phase: Phase) -> tuple[Tensor, dict[str, float]]:
-    """Loss of a batch, and how often an image's nearest object name is its own (0..1)."""
-    present = batch["present"]
-    x = model.encode_image(preprocess(batch["images"].numpy()))
-    t = model.encode_text(batch["tokens"])
-    loss = contrastive_loss(model.clip.logit_scale.exp() * x @ t.t(), true_captions(present))
-    with torch.no_grad():
-        accuracy = name_accuracy(x @ t[len(x) :].t(), present)
-    return loss, {"name_accuracy": accuracy}
+def main(argv: Sequence[str] | None = None) -> None:
+    settings = vars(parse_arguments(argv))
 
+    from hclip_mmseg.apis import launch
+    from hclip_mmseg.demo_assets.pretraining.batches import Phase
+    from hclip_mmseg.demo_assets.pretraining.run import Settings
+    from hclip_mmseg.demo_assets.pretraining.tiny_convnext import DEFAULT_PHASES, pretrain
 
-@torch.no_grad()
-def mask_accuracy(model: Trainee, scenes: int, seed: int = 2**20) -> dict[str, float]:
-    """Percent of true masks whose pooled feature is nearest to its own name of all, for both groups of names."""
-    tower = ConvNeXtTower(copy.deepcopy(model.clip.visual))  # which sets what it is given to inference
-    tokens = open_clip.get_tokenizer("ViT-B-32")([PROMPT.format(name) for name in SCENE_CLASSES])
-    text = model.encode_text(tokens)
-    hits: dict[str, list[float]] = dict(train=[], held_out=[])
-    for index in range(scenes):
-        scene = render_scene(seed, index, 192)
-        features = tower(preprocess(scene.image[None]))[-1][0]
-        labels = torch.from_numpy(scene.labels).long()
-        for label in labels.unique().tolist():
-            mask = F.interpolate((labels == label).float()[None, None], features.shape[-2:], mode="area")[0, 0]
-            pooled = (features * mask).sum((1, 2)) / mask.sum()
-            nearest = int((text @ tower.project(pooled[None])[0]).argmax())
-            hits["train" if label < len(TRAIN_NAMES) else "held_out"].append(100.0 * (nearest == label))
-    return {f"masks_{group}": float(np.mean(values)) for group, values in hits.items() if values}
-
-
-def train(arguments: argparse.Namespace) -> None:
-    Pretraining("tiny_convnext", Trainee, step_loss, mask_accuracy, arguments).run()
-
-
-def parse_arguments() -> argparse.Namespace:
-    options = parser(__doc__, "work_dirs/tiny_convnext", DEFAULT_PHASES)
-    arguments = options.parse_args()
-    for phase in arguments.phases:
-        if phase.size % 16:
-            options.error(f"phase of size {phase.size}: sizes are multiples of 16 here, the tower's last stride")
-        if phase.drop:
-            options.error("a ConvNeXt has no tokens to drop; write phases as SIZE:BATCH:OBJECTS:STEPS")
-    return arguments
+    launch.prepare_process()
+    with launch.clear_errors():
+        phases = [Phase.parse(text) for text in settings.pop("phases") or DEFAULT_PHASES]
+        pretrain(Settings(phases=phases, **settings))
 
 
 if __name__ == "__main__":
-    train(parse_arguments())
+    main()

@@ -1,12 +1,14 @@
 import json
 
-import contrastive_pretraining as shared
 import numpy as np
 import open_clip
-import pretrain_tiny_clip as script
 import pytest
 import torch
 
+from hclip_mmseg.demo_assets.pretraining import tiny_clip as pretraining
+from hclip_mmseg.demo_assets.pretraining.batches import Phase, used_tokens
+from hclip_mmseg.demo_assets.pretraining.losses import contrastive_loss
+from hclip_mmseg.demo_assets.pretraining.run import Settings
 from hclip_mmseg.demo_assets.scenes import BACKGROUNDS, SCENE_CLASSES, render_scene
 from hclip_mmseg.demo_assets.tiny_clip import (
     CHECKPOINT_PATH,
@@ -79,9 +81,7 @@ def test_value_form_is_the_last_block_where_every_token_attends_to_itself(tiny_c
     visual = tiny_clip.visual
     images = preprocess(np.stack([render_scene(1, 0, 192).image]))
     inputs = {}
-    hook = visual.transformer.resblocks[-1].register_forward_pre_hook(
-        lambda _, args: inputs.update(x=args[0])
-    )
+    hook = visual.transformer.resblocks[-1].register_forward_pre_hook(lambda _, args: inputs.update(x=args[0]))
     with torch.no_grad():
         visual(images)
         hook.remove()
@@ -104,17 +104,13 @@ def test_compressed_archive_holds_the_same_numbers(tmp_path):
 class TestPretraining:
     def test_towers_agree_with_open_clip(self):
         torch.manual_seed(0)
-        model = script.Trainee(json.loads(CONFIG_PATH.read_text())).eval()
+        model = pretraining.TinyCLIP(json.loads(CONFIG_PATH.read_text())).eval()
         exported = build({name: value.float() for name, value in model.export().items()})
-        tokens = open_clip.get_tokenizer("ViT-B-32")(
-            ["a red striped star on grass", "A photo of a water in the scene"]
-        )
+        tokens = open_clip.get_tokenizer("ViT-B-32")(["a red striped star on grass", "A photo of a water in the scene"])
         images = torch.randn(1, 3, 192, 192)
         with torch.no_grad():
             close = dict(atol=2e-3, rtol=0)  # half precision of the export
-            torch.testing.assert_close(
-                model.encode_text(tokens), exported.encode_text(tokens, normalize=True), **close
-            )
+            torch.testing.assert_close(model.encode_text(tokens), exported.encode_text(tokens, normalize=True), **close)
             inputs = {}
             exported.visual.transformer.resblocks[-1].register_forward_pre_hook(
                 lambda _, args: inputs.update(x=args[0])
@@ -126,13 +122,13 @@ class TestPretraining:
     def test_soft_maximum_lies_between_mean_and_maximum_and_meets_them(self):
         similarity = torch.rand(2, 9, 4)
         mean, greatest = similarity.mean(1), similarity.amax(1)
-        between = script.soft_maximum(similarity)
+        between = pretraining.soft_maximum(similarity)
         assert (mean < between).all() and (between < greatest).all()
-        torch.testing.assert_close(script.soft_maximum(similarity, 1e-3), mean, atol=1e-3, rtol=0)
-        torch.testing.assert_close(script.soft_maximum(similarity, 1e4), greatest, atol=1e-3, rtol=0)
+        torch.testing.assert_close(pretraining.soft_maximum(similarity, 1e-3), mean, atol=1e-3, rtol=0)
+        torch.testing.assert_close(pretraining.soft_maximum(similarity, 1e4), greatest, atol=1e-3, rtol=0)
 
     def test_every_caption_is_made_of_trained_tokens(self):
-        used = shared.used_tokens()
+        used = used_tokens()
         tokenizer = open_clip.get_tokenizer("ViT-B-32")
         captions = [render_scene(3, i, 64, num_objects=(0, 3)).caption for i in range(200)]
         assert torch.isin(tokenizer(captions), used).all()
@@ -148,33 +144,32 @@ class TestPretraining:
             rows = []
             for row, mask in zip(logits, positive, strict=True):
                 terms = [
-                    -torch.log(row[j].exp() / (row[j].exp() + row[~mask].exp().sum()))
-                    for j in mask.nonzero()[:, 0]
+                    -torch.log(row[j].exp() / (row[j].exp() + row[~mask].exp().sum())) for j in mask.nonzero()[:, 0]
                 ]
                 if terms:
                     rows.append(sum(terms) / len(terms))
             return sum(rows) / len(rows)
 
         expected = (slow(logits, positive) + slow(logits.t(), positive.t())) / 2
-        loss = script.contrastive_loss(logits, positive)
+        loss = contrastive_loss(logits, positive)
         torch.testing.assert_close(loss, expected, atol=1e-5, rtol=1e-5)
 
     @pytest.mark.parametrize("text", ["64", "65:8:1-1:5", "64:0:1-1:5", "64:8:1:5", "256:8:1-1:5"])
     def test_bad_phases_are_named(self, text):
         with pytest.raises(Exception, match=text):
-            script.Phase.parse(text)
+            Phase.parse(text)
 
     def test_a_resumed_run_equals_an_uninterrupted_one(self, tmp_path):
         def run(folder, phases, save_every):
-            arguments = script.argparse.Namespace(
-                work_dir=str(tmp_path / folder), phases=[script.Phase.parse(p) for p in phases],
+            settings = Settings(
+                work_dir=str(tmp_path / folder), phases=[Phase.parse(p) for p in phases],
                 lr=1e-3, warmup=2, seed=0, log_every=1, save_every=save_every, eval_every=100, eval_scenes=1,
             )  # fmt: skip
-            script.train(arguments)
+            pretraining.pretrain(settings)
             return torch.load(tmp_path / folder / "last.pt", weights_only=True)["model"]
 
         calls = 0
-        original = script.step_loss
+        original = pretraining.step_loss
 
         def failing(*arguments):
             nonlocal calls
@@ -185,12 +180,12 @@ class TestPretraining:
 
         phases = ["32:8:1-1:4:0.25"]
         whole = run("whole", phases, 2)
-        script.step_loss = failing
+        pretraining.step_loss = failing
         try:
             with pytest.raises(KeyboardInterrupt):
                 run("broken", phases, 2)
         finally:
-            script.step_loss = original
+            pretraining.step_loss = original
         resumed = run("broken", phases, 2)
         for name, value in whole.items():
             torch.testing.assert_close(resumed[name], value, atol=1e-6, rtol=1e-5)

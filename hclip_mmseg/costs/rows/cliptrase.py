@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 
 import hclip_mmseg.training_free  # noqa: F401 (registers)
-from benchmark_rows.row import Row, Step
+from hclip_mmseg.apis import launch
+from hclip_mmseg.costs.rows.row import Row, Step
 from hclip_mmseg.reference import cliptrase as literal
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 4
 
 
-def build(device: str, size: int, names: int):
-    """The model of the configs at ``size``, its names replaced by random embeddings."""
-    config = Config.fromfile(ROOT / f"configs/cliptrase/cliptrase_vitb16_{size}_ade150.py").model
+def build(device: str, size: int, names: int) -> Any:
+    """Build the model of the configs at ``size`` pixels, its names replaced by random embeddings."""
+    config = launch.read_config(f"configs/cliptrase/cliptrase_vitb16_{size}_ade150.py").model
     config.backbone.clip.pretrained = None
     init_default_scope("mmseg")
     torch.manual_seed(0)
@@ -36,14 +35,16 @@ class RandomNames(torch.nn.Module):
     def __init__(self, names: int, width: int) -> None:
         super().__init__()
         self.vocabulary = tuple(map(str, range(names)))
+        self.embeddings: torch.Tensor
         self.register_buffer("embeddings", F.normalize(torch.randn(names, 1, width), dim=-1))
 
-    def forward(self, encode_text, parameters):
+    def forward(self, encode_text: object, parameters: object) -> torch.Tensor:
+        """Embeddings [names, 1, width], whatever the tower and its parameters are."""
         return self.embeddings
 
 
-def pictures(device: str, size: int) -> torch.Tensor:
-    """Flat areas with noise, so that there are regions to be found."""
+def flat_images(device: str, size: int) -> torch.Tensor:
+    """Images of flat areas with noise, so that there are regions to be found."""
     generator = torch.Generator().manual_seed(0)
     areas = F.interpolate(torch.randn(IMAGES, 3, 6, 6, generator=generator), size=(size, size))
     return (3 * areas + 0.3 * torch.randn(IMAGES, 3, size, size, generator=generator)).to(device)
@@ -51,7 +52,7 @@ def pictures(device: str, size: int) -> torch.Tensor:
 
 def segment(form: str, device: str, size: int, names: int) -> Step:
     """Label maps of four images."""
-    model, images = build(device, size, names), pictures(device, size)
+    model, images = build(device, size, names), flat_images(device, size)
     if form == "ours":
         return lambda: model.predict(images)
     model, images = model.cpu(), images.cpu()  # it works on one processor, as the published script does

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
-from count_parameters import count, main, part_of
+from hclip_tools.count_parameters import main
 from miniature import REPOSITORY
 from mmengine.config import Config
+
+from hclip_mmseg.costs.parameters import count_parameters, part_of
 
 CONFIGS = REPOSITORY / "configs"
 COLUMNS = ("A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b")
@@ -39,12 +40,8 @@ HAND = {
     ),
     "hclip/hclip-q64_vitb16": dict(image=48 * 64 * 768, text=48 * 64 * 512, relations=48**2 + 12 * 20**2),
     "hclip/hclip-q256_vitb16": dict(image=48 * 256 * 768, text=48 * 256 * 512, relations=48**2 + 12 * 5**2),
-    "hclip/hclip-orthogonal-none_vitb16": dict(
-        image=48 * 128 * 768, text=48 * 128 * 512, relations=48**2 + 12 * 10**2
-    ),
-    "hclip/hclip-orthogonal-both_vitb16": dict(
-        image=48 * 128 * 768, text=48 * 128 * 512, relations=48**2 + 12 * 10**2
-    ),
+    "hclip/hclip-orthogonal-none_vitb16": dict(image=48 * 128 * 768, text=48 * 128 * 512, relations=48**2 + 12 * 10**2),
+    "hclip/hclip-orthogonal-both_vitb16": dict(image=48 * 128 * 768, text=48 * 128 * 512, relations=48**2 + 12 * 10**2),
     "cat_seg/cat-seg_vitb16": dict(image=2 * 12 * 768**2, text=2 * 12 * 512**2),
     "hclip/hclip_vitl14": dict(image=96 * 128 * 1024, text=48 * 128 * 768, relations=48**2 + 12 * 22**2),
     "cat_seg/cat-seg_vitl14": dict(image=2 * 24 * 1024**2, text=2 * 12 * 768**2),
@@ -55,7 +52,7 @@ FOLLOWS = ("peft/lora", "peft/oft", "peft/vpt", "peft/adapter", "peft/lst", "pef
 
 @pytest.fixture(scope="module")
 def counts():
-    return {name: count(Config.fromfile(CONFIGS / f"{name}_coco-stuff.py")) for name in HAND}
+    return {name: count_parameters(Config.fromfile(CONFIGS / f"{name}_coco-stuff.py")) for name in HAND}
 
 
 @pytest.mark.parametrize("name", HAND)
@@ -124,22 +121,20 @@ def test_the_table_of_all_rows(counts):
         assert f"{name}_coco-stuff.py" in text
 
 
-def test_the_printed_table(monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["count_parameters.py", "configs/hclip/hclip_vitb16_coco-stuff.py"])
-    main()
+def test_the_printed_table(capsys):
+    main(["configs/hclip/hclip_vitb16_coco-stuff.py"])
     printed = capsys.readouterr().out
     for text in ("4,718,592", "3,145,728", "3,504", "190,720", "7,867,824", "6,294,960", "5.63 M"):
         assert text in printed
 
 
-def test_configs_of_one_name_are_all_counted(monkeypatch, capsys, tmp_path):
+def test_configs_of_one_name_are_all_counted(capsys, tmp_path):
     text = "_base_ = ['{}']\nmodel = dict(backbone=dict(adapter=dict(block_size={})))\n"
     configs = [tmp_path / folder / "row.py" for folder in ("one", "other")]
     for config, size in zip(configs, (64, 256), strict=True):
         config.parent.mkdir()
         config.write_text(text.format(Path("configs/hclip/hclip_vitb16_coco-stuff.py").absolute(), size))
-    monkeypatch.setattr(sys, "argv", ["count_parameters.py", "--json", *map(str, configs), str(configs[0])])
-    main()
+    main(["--json", *map(str, configs), str(configs[0])])
     counted = json.loads(capsys.readouterr().out)
     assert list(counted) == list(map(str, configs))
     assert counted[str(configs[0])]["adapters"] < counted[str(configs[1])]["adapters"]
@@ -148,10 +143,9 @@ def test_configs_of_one_name_are_all_counted(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     "config, message", [("nowhere.py", "no config nowhere.py"), ("configs/_base_/default_runtime.py", "no model to")]
 )
-def test_what_cannot_be_counted(config, message, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["count_parameters.py", config])
+def test_what_cannot_be_counted(config, message, capsys):
     with pytest.raises(SystemExit, match="2"):
-        main()
+        main([config])
     assert message in capsys.readouterr().err
 
 

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 pytest.importorskip("mmdet", reason="MMDetection is not installed")
 
 from mmengine.config import Config
 
-
-@pytest.fixture(scope="module")
-def tools(repository):
-    sys.path.insert(0, str(repository / "tools"))
-    yield
-    sys.path.remove(str(repository / "tools"))
+from hclip_mmseg.ablation import report
+from hclip_mmseg.ablation.jobs import Job, Settings, job_config
+from hclip_mmseg.ablation.metric import Metric
 
 
 @pytest.fixture
-def table(tools, repository, monkeypatch):
+def table(repository, monkeypatch):
     monkeypatch.chdir(repository)
     return Config.fromfile("configs/ablation/detection_tiny_scenes.py")
 
 
 def test_rows_are_the_configs_of_that_name(table, tmp_path):
-    from ablation_jobs import Job, Settings, job_config
-
     assert set(table.rows) == {"frozen", "lora", "hclip"}
     for row in table.rows:
         cfg = job_config(table, Job(row, 2), Settings(tmp_path))
@@ -39,10 +32,8 @@ def test_rows_are_the_configs_of_that_name(table, tmp_path):
 
 
 def test_ap50_of_training_and_held_out_names_is_reported(table, tmp_path, monkeypatch):
-    import ablation_report
-
-    monkeypatch.setattr(ablation_report, "plot", lambda *arguments: None)
-    metric = ablation_report.Metric.of(table)
+    monkeypatch.setattr(report, "plot", lambda *arguments: None)
+    metric = Metric.of(table)
 
     def run(seed, novel):
         metrics = dict(AP50_base=70.0 + seed, AP50_novel=novel, AP50_all=60.0)
@@ -54,7 +45,7 @@ def test_ap50_of_training_and_held_out_names_is_reported(table, tmp_path, monkey
     for row, own in table.rows.items():
         facts[row]["paper"] = Config.fromfile(own.config).paper.to_dict()
     results = {"hclip": [run(0, 52.0), run(1, 54.0)], "frozen": [run(0, 41.0), run(1, 43.0)]}
-    text = ablation_report.write_report(tmp_path, facts, table.claims, results, {}, metric)
+    text = report.write_report(tmp_path, facts, table.claims, results, {}, metric)
     assert "AP50 in percent" in text and "mIoU" not in text
     (row,) = [line for line in text.splitlines() if line.startswith("| H-CLIP |")]
     assert "| 70.5 ± 0.7 | 53.0 ± 1.4 |" in row and row.endswith("| 25.1 |"), "the paper's AP50 of novel names"

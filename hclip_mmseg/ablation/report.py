@@ -1,4 +1,4 @@
-"""Tables and plots of tools/ablate.py."""
+"""The report of an ablation: means over seeds, verdicts on the paper's claims, tables."""
 
 from __future__ import annotations
 
@@ -6,45 +6,15 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from scipy.stats import t as student_t
 
+from hclip_mmseg.ablation.metric import MIOU, Metric, Result
+from hclip_mmseg.ablation.plots import plot
 from hclip_mmseg.files.writing import write_whole
 
-Result = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """What rows are compared by; a table may name another one in ``metric``.
-
-    Attributes:
-        title: its name, in percent.
-        train, held_out: what a run's results call it on training names and on held-out names.
-        paper: where a config's entry ``paper`` holds the paper's figure for the row.
-        printed: what that figure is.
-    """
-
-    title: str = "mIoU"
-    train: str = "mIoU_seen"
-    held_out: str = "mIoU_unseen"
-    paper: tuple[str, str] = ("mIoU", "A-150")
-    printed: str = "mIoU, ViT-B/16 on A-150"
-
-    @classmethod
-    def of(cls, table: Mapping[str, Any]) -> Metric:
-        """The metric of a table of rows."""
-        return cls(**dict(table.get("metric") or {}))
-
-
-MIOU = Metric()
 FIGURES: Mapping[str, Callable[[Result, Metric], float]] = {
     "train": lambda result, metric: result["metrics"].get(metric.train, math.nan),
     "held_out": lambda result, metric: result["metrics"].get(metric.held_out, math.nan),
@@ -62,7 +32,7 @@ def mean_and_spread(values: Sequence[float]) -> tuple[float, float]:
 
 
 def row_figures(results: Sequence[Result], metric: Metric) -> dict[str, tuple[float, float]]:
-    """Figure -> mean and spread over the seeds of a row."""
+    """Compute each figure's mean and spread over the seeds of a row."""
     return {name: mean_and_spread([read(result, metric) for result in results]) for name, read in FIGURES.items()}
 
 
@@ -106,6 +76,7 @@ def conditions(results: Mapping[str, Sequence[Result]]) -> list[str]:
 
 
 def with_spread(figure: tuple[float, float], digits: int) -> str:
+    """A mean with its spread, which is left out where there is none."""
     mean, spread = figure
     return f"{mean:.{digits}f}" + ("" if math.isnan(spread) else f" ± {spread:.{digits}f}")
 
@@ -119,6 +90,20 @@ def markdown(
     metric: Metric,
 ) -> str:
     """The report as text; ``rows`` gives each row's ``title``, ``trained``, ``free``, ``paper``."""
+    lines = [*_row_lines(rows, figures, seeds, metric)]
+    if verdicts:
+        lines += _verdict_lines(verdicts)
+    if search:
+        lines += _search_lines({name: row["title"] for name, row in rows.items()}, search, metric)
+    return "\n".join(lines) + "\n"
+
+
+def _row_lines(
+    rows: Mapping[str, Mapping[str, Any]],
+    figures: Mapping[str, Mapping[str, tuple[float, float]]],
+    seeds: Mapping[str, int],
+    metric: Metric,
+) -> list[str]:
     lines = [
         f"{metric.title} in percent, mean ± standard deviation over the seeds. Trained: adapters and relations,",
         "positional embeddings, decoder and detector left out; half: numbers of orthogonal blocks counted half. The",
@@ -145,106 +130,40 @@ def markdown(
             str(row["paper"].get(metric.paper[0], {}).get(metric.paper[1], "")),
         ]
         lines.append("| " + " | ".join(cells) + " |")
-    if verdicts:
-        lines += [
-            "",
-            "Differences of paired seeds with their 95 % interval (Student's t); not corrected for their number.",
-            "",
-            "| the paper's order, on held-out names | difference | seeds | here |",
-            "|---|---|---|---|",
-        ]
+    return lines
+
+
+def _verdict_lines(verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        "",
+        "Differences of paired seeds with their 95 % interval (Student's t); not corrected for their number.",
+        "",
+        "| the paper's order, on held-out names | difference | seeds | here |",
+        "|---|---|---|---|",
+    ]
     for verdict in verdicts:
         difference = with_spread((verdict["difference"], verdict["interval"]), 1)
         lines.append(f"| {verdict['claim']} | {difference} | {verdict['seeds']} | {verdict['verdict']} |")
-    if search:
-        factors = sorted({float(factor) for found in search.values() for factor in found})
-        lines += [
-            "",
-            f"Search for the adapters' learning rate, as a multiple of the base config's: {metric.title} on training",
-            "names, on scenes of their own. The best, in bold, is taken; beyond an end of the range may be a better",
-            "one.",
-            "",
-            "| row | " + " | ".join(f"x {factor:g}" for factor in factors) + " |",
-            "|---|" + "---|" * len(factors),
-        ]
-        for name, found in search.items():
-            shown = {float(factor): f"{value:.1f}" for factor, value in found.items()}
-            best = float(max(found, key=found.__getitem__))
-            shown[best] = f"**{shown[best]}**" + (" (end)" if best in (factors[0], factors[-1]) else "")
-            lines.append(f"| {rows[name]['title']} | " + " | ".join(shown.get(f, "") for f in factors) + " |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
-def _styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    colours = plt.get_cmap("tab20").colors
-    return {
-        name: dict(color=colours[index % len(colours)], marker="osD^v"[index % 5]) for index, name in enumerate(names)
-    }
-
-
-def _scatter(axes: Any, figures: Mapping[str, Any], x: str, y: str, titles: Mapping[str, str]) -> None:
-    for name, style in _styles(list(figures)).items():
-        (across, width), (up, height) = figures[name][x], figures[name][y]
-        errors = [0 if math.isnan(spread) else spread for spread in (width, height)]
-        axes.errorbar(
-            across, up, xerr=errors[0], yerr=errors[1], ls="", capsize=2, markersize=6, label=titles[name], **style
-        )
-    axes.grid(alpha=0.3)
-
-
-def _legend(axes: Any) -> None:
-    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-
-
-def _save(figure: Any, path: Path) -> None:
-    figure.tight_layout()
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
-def plot(
-    out: Path,
-    figures: Mapping[str, Mapping[str, tuple[float, float]]],
-    results: Mapping[str, Sequence[Result]],
-    titles: Mapping[str, str],
-    metric: Metric,
-) -> None:
-    """Writes held_out_against_train.png, drift_against_held_out.png and curves.png."""
-    figure, axes = plt.subplots(figsize=(9, 5.5))
-    _scatter(axes, figures, "train", "held_out", titles)
-    axes.set(xlabel=f"{metric.title} of training names (%)", ylabel=f"{metric.title} of held-out names (%)")
-    _legend(axes)
-    _save(figure, out / "held_out_against_train.png")
-
-    figure, both = plt.subplots(1, 2, figsize=(14, 5), sharey=True)
-    for axes, tower in zip(both, ("image", "text"), strict=True):
-        _scatter(axes, figures, f"drift_{tower}", "held_out", titles)
-        axes.set(xlabel=f"drift of the {tower} tower's hyperspherical energy (%)")
-    both[0].set_ylabel(f"{metric.title} of held-out names (%)")
-    _legend(both[1])
-    _save(figure, out / "drift_against_held_out.png")
-
-    figure, panels = plt.subplots(1, 3, figsize=(16, 5))
-    for name, style in _styles(list(figures)).items():
-        runs, colour = results[name], style["color"]
-        curves = [run["loss"]["value"] for run in runs]
-        length = min(map(len, curves))
-        losses = [statistics.fmean(curve[i] for curve in curves) for i in range(length)]
-        panels[0].plot(runs[0]["loss"]["iteration"][:length], losses, color=colour, lw=1)
-        for axes, key in zip(panels[1:], (metric.train, metric.held_out), strict=True):
-            times = zip(*(run["validations"] for run in runs), strict=False)
-            points = [
-                (step[0]["iteration"], statistics.fmean(v["metrics"].get(key, math.nan) for v in step))
-                for step in times
-            ]
-            axes.plot(*zip(*points, strict=True), lw=1, markersize=4, label=titles[name], **style)
-    panels[0].set(xlabel="iteration", ylabel="loss", yscale="log")
-    for axes, which in zip(panels[1:], ("training", "held-out"), strict=True):
-        axes.set(xlabel="iteration", ylabel=f"{metric.title} of {which} names (%)")
-    for axes in panels:
-        axes.grid(alpha=0.3)
-    _legend(panels[2])
-    _save(figure, out / "curves.png")
+def _search_lines(titles: Mapping[str, str], search: Mapping[str, Mapping[str, float]], metric: Metric) -> list[str]:
+    factors = sorted({float(factor) for found in search.values() for factor in found})
+    lines = [
+        "",
+        f"Search for the adapters' learning rate, as a multiple of the base config's: {metric.title} on training",
+        "names, on scenes of their own. The best, in bold, is taken; beyond an end of the range may be a better",
+        "one.",
+        "",
+        "| row | " + " | ".join(f"x {factor:g}" for factor in factors) + " |",
+        "|---|" + "---|" * len(factors),
+    ]
+    for name, found in search.items():
+        shown = {float(factor): f"{value:.1f}" for factor, value in found.items()}
+        best = float(max(found, key=found.__getitem__))
+        shown[best] = f"**{shown[best]}**" + (" (end)" if best in (factors[0], factors[-1]) else "")
+        lines.append(f"| {titles[name]} | " + " | ".join(shown.get(f, "") for f in factors) + " |")
+    return lines
 
 
 def write_report(

@@ -7,13 +7,14 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
-from benchmark_rows import ROWS, Row
-from torch.utils.flop_counter import FlopCounterMode
 
+from hclip_mmseg.costs.operations import operations
+from hclip_mmseg.costs.rows import ROWS, Row
 from hclip_mmseg.engine.memory import keep_freed_memory, peak_memory
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -29,8 +30,7 @@ class MeasurementError(RuntimeError):
 class Measured:
     """One form of a row in its process, run step by step.
 
-    Made after a first step, which is not timed. Where that costs another one nothing, two of them can
-    be alive and run in turn.
+    Made after a first step, which is not timed. Two of them can be alive and run in turn.
 
     Args:
         row: name of the row.
@@ -81,7 +81,7 @@ class Measured:
             self._process.kill()
         self._process.join()
 
-    def _answer(self):
+    def _answer(self) -> Any:
         try:
             return self._pipe.recv()
         except EOFError:
@@ -92,9 +92,12 @@ class Measured:
 
 
 def preload() -> None:
-    """Lets the processes to come share the imports; to be called before the first of them."""
+    """Let the processes to come share the imports; to be called before the first of them.
+
+    The script that is run is imported first: a clone's script sees to it that the clone's code is found.
+    """
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    PROCESSES.set_forkserver_preload(["benchmark_rows"])
+    PROCESSES.set_forkserver_preload(["__main__", "hclip_mmseg.costs.rows"])
 
 
 def measure(row: Row, device: str, repeat: int, seconds: float) -> dict[str, dict[str, float]]:
@@ -111,31 +114,37 @@ def measure(row: Row, device: str, repeat: int, seconds: float) -> dict[str, dic
         MeasurementError: if a process ends by itself.
     """
     if row.other == "direct":
-        found = {}
+        found: dict[str, dict[str, float]] = {}
         for form in ("ours", row.other):
             found |= _in_turn([form], row, device, repeat, seconds)
         return found
     return _in_turn(["ours", row.other], row, device, repeat, float("inf"))
 
 
-def _in_turn(forms: list[str], row: Row, device: str, repeat: int, seconds: float) -> dict[str, dict[str, float]]:
+def _in_turn(forms: Sequence[str], row: Row, device: str, repeat: int, seconds: float) -> dict[str, dict[str, float]]:
     measured: dict[str, Measured] = {}
     try:
         for form in forms:
             measured[form] = Measured(row.name, form, device)
         start, steps = time.perf_counter(), 0
         while steps < repeat and (steps == 0 or time.perf_counter() - start < seconds):
-            for one in measured.values():
-                one.step()
+            for process in measured.values():
+                process.step()
             steps += 1
-        return {form: one.end() for form, one in measured.items()}
+        return {form: process.end() for form, process in measured.items()}
     finally:
-        for one in measured.values():
-            one.kill()
+        for process in measured.values():
+            process.kill()
 
 
 def serve(pipe: Connection, name: str, form: str, device: str) -> None:
-    """The process of a :class:`Measured`."""
+    """Run the process of a :class:`Measured`.
+
+    Args:
+        pipe: takes 'step' and 'end', and gives what is measured.
+        name: of the row.
+        form, device: see :class:`Measured`.
+    """
     before = peak_memory(device)
     if form != "direct":  # published code runs as torch is; our tools call this
         keep_freed_memory()
@@ -152,9 +161,7 @@ def serve(pipe: Connection, name: str, form: str, device: str) -> None:
             pipe.send(timed(run, device))
         found = {"peak_mib": max((peak_memory(device) - before) / 2**20, 1.0)}  # which is divided by
         if form == "ours":  # after the peak is taken, as counting holds memory of its own
-            with FlopCounterMode(display=False) as counter:
-                run()
-            found |= {"flop": counter.get_total_flops(), "rate": matrix_product_rate(device, dtype)}
+            found |= {"flop": operations(run, row.training), "rate": matrix_product_rate(device, dtype)}
     pipe.send(found)
 
 
@@ -169,11 +176,18 @@ def timed(step: Callable[[], object], device: str) -> float:
     step()
     end.record()
     torch.cuda.synchronize()
-    return begin.elapsed_time(end) / 1000
+    return float(begin.elapsed_time(end)) / 1000
 
 
 def matrix_product_rate(device: str, dtype: torch.dtype) -> float:
-    """Operations a second of the best of five products of two large matrices."""
-    side = 2048 if device == "cpu" else 8192
+    """Operations a second of the best of up to five products of two large matrices.
+
+    On a CPU matrices of bf16 are smaller, and all products end after a second, since a CPU without arithmetic of that
+    dtype takes most of a minute for a product of 2048 x 2048.
+    """
+    side = 8192 if device == "cuda" else 2048 if dtype == torch.float32 else 1024
     a, b = torch.randn(2, side, side, device=device).to(dtype)
-    return 2 * side**3 / min(timed(lambda: a @ b, device) for _ in range(5))
+    seconds: list[float] = []
+    while len(seconds) < 5 and sum(seconds) < 1:
+        seconds.append(timed(lambda: a @ b, device))
+    return 2 * side**3 / min(seconds)

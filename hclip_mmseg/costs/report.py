@@ -1,12 +1,14 @@
-"""Tables and the plot of tools/benchmark.py."""
+"""Tables and the plot of measured rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from benchmark_rows import ROWS
 from rich.table import Table
+
+from hclip_mmseg.costs.printed import markdown_table, number_table
+from hclip_mmseg.costs.rows import ROWS
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Row -> form -> figures."""
@@ -21,10 +23,9 @@ def lines_of(results: Results) -> list[tuple[str, ...]]:
     """The cells of the table, as in ``HEADINGS``: medians (least-most) and ratios beside their targets.
 
     The floor is the time that ours would take if all its operations ran at the rate of a large matrix product;
-    'reached' is its part of the time that ours does take. Both are left out where more was counted than can be: torch
-    counts the backward pass of a depthwise convolution as if its channels were not apart.
+    'reached' is its part of the time that ours does take. Both are left out where it is above that time.
     """
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for name, forms in results.items():
         row = ROWS[name]
         ours, other = forms["ours"], forms[row.other]
@@ -51,9 +52,7 @@ def _against(ratio: float, target: float | None) -> tuple[str, str]:
 
 def table_of(results: Results) -> Table:
     """The table for a terminal."""
-    table = Table()
-    for number, heading in enumerate(HEADINGS):
-        table.add_column(heading, justify="left" if number < 2 else "right")
+    table = number_table(*HEADINGS, names=2)
     for line in lines_of(results):
         table.add_row(*line)
     return table
@@ -61,9 +60,8 @@ def table_of(results: Results) -> Table:
 
 def markdown_of(record: Mapping[str, Any]) -> str:
     """The table for a page, with the machine that it was measured on and the rows that failed."""
-    lines = [HEADINGS, ("---", "---", *["---:"] * (len(HEADINGS) - 2)), *lines_of(record["results"])]
     text = f"Python {record['python']}, torch {record['torch']}, {record['device']}.\n\n"
-    text += "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    text += markdown_table(HEADINGS, lines_of(record["results"]), names=2)
     if record["failed"]:
         text += "\nNot measured:\n" + "".join(f"- {why}\n" for why in record["failed"].values())
     return text

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from benchmark_rows.row import Row, Step
+from hclip_mmseg.costs.rows.row import Row, Step
 from hclip_mmseg.mask_classification import semantic_labels
 from hclip_mmseg.mask_classification.fisa import FISACLIP
 from hclip_mmseg.reference import fisa as direct
@@ -16,9 +16,11 @@ WIDTHS = {"ViT-B-16": 512, "ViT-L-14-336": 768}
 
 
 def build(device: str, model: str, size: int) -> FISACLIP:
-    """FISA's CLIP, the text tower left at random since only its embeddings' width matters here."""
+    """Build FISA's CLIP, the text tower left at random since only its embeddings' width matters here."""
     torch.manual_seed(0)
-    return FISACLIP(clip=dict(model=model), resolution=size, seve=dict(), distribution_adapter=dict()).to(device)
+    clip = FISACLIP(clip=dict(model=model), resolution=size, seve=dict(), distribution_adapter=dict())
+    clip.to(device)
+    return clip
 
 
 def inputs(device: str, model: str, size: int, names: int, proposals: int) -> tuple[torch.Tensor, ...]:
@@ -28,7 +30,9 @@ def inputs(device: str, model: str, size: int, names: int, proposals: int) -> tu
     return images, masks, F.normalize(torch.randn(names, WIDTHS[model], device=device), dim=-1)
 
 
-def embed(form: str, device: str, names: int = 150, proposals: int = 100, model: str = "ViT-B-16", size: int = 448):
+def embed(
+    form: str, device: str, names: int = 150, proposals: int = 100, model: str = "ViT-B-16", size: int = 448
+) -> Step:
     """Mask embeddings of one image, text cached."""
     clip = build(device, model, size).eval()
     images, masks, text = inputs(device, model, size, names, proposals)
@@ -53,15 +57,20 @@ def train(
     return step
 
 
-def _embeddings(clip, form, images, masks, text):
+def _embeddings(
+    clip: FISACLIP, form: str, images: torch.Tensor, masks: torch.Tensor, text: torch.Tensor
+) -> torch.Tensor:
     adapted = clip.adapt(masks)
+    embeddings: torch.Tensor
     if form == "ours":
-        return clip(images, adapted, text)
-    return direct.embeddings(clip, images, adapted, text)
+        embeddings = clip(images, adapted, text)
+    else:
+        embeddings = direct.embeddings(clip, images, adapted, text)
+    return embeddings
 
 
 def label(form: str, device: str, names: int, proposals: int = 100) -> Step:
-    """The labels of a picture of 480 x 640 from scored masks; the direct form holds every name's map at once."""
+    """The labels of an image of 480 x 640 from scored masks; the direct form holds every name's map at once."""
     torch.manual_seed(0)
     scores = torch.randn(proposals, names, device=device).mul(5).softmax(dim=-1)
     masks = torch.rand(proposals, 480, 640, device=device)

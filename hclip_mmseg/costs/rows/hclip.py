@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 import hclip_mmseg  # noqa: F401 (registers)
-from benchmark_rows.row import Row, Step
+from hclip_mmseg.apis import launch
 from hclip_mmseg.clip import tokenize
+from hclip_mmseg.costs.rows.row import Row, Step
 from hclip_mmseg.reference import cost_aggregation
 from hclip_mmseg.vocabularies import load_vocabulary
 
-ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / "configs/hclip/hclip_vitb16_coco-stuff.py"
+CONFIG = "configs/hclip/hclip_vitb16_coco-stuff.py"
 
 
 def names(count: int) -> list[str]:
@@ -30,9 +29,9 @@ def names(count: int) -> list[str]:
     return list(found)[:count]
 
 
-def build(form: str, device: str):
-    """H-CLIP, or for the form 'frozen' the same model without adapters."""
-    config = Config.fromfile(CONFIG).model
+def build(form: str, device: str) -> Any:
+    """Build H-CLIP, or for the form 'frozen' the same model without adapters."""
+    config = launch.read_config(CONFIG).model
     config.backbone.clip.pretrained = None
     if form == "frozen":
         config.backbone.adapter = None
@@ -41,16 +40,18 @@ def build(form: str, device: str):
     return MODELS.build(config).to(device)
 
 
-def direct_of(model):
-    """The direct transcription on the model's weights."""
+def direct_of(model: Any) -> cost_aggregation.Direct:
+    """The equations written out, on the model's weights."""
     return cost_aggregation.Direct(model)
 
 
 def tokens_of(count: int, device: str) -> torch.Tensor:
+    """Tokens [count, 77] of the first names in a prompt."""
     return tokenize(names(count), ("A photo of a {} in the scene",))[:, 0].to(device)
 
 
 def encode(form: str, device: str, size: int = 384) -> Step:
+    """CLIP's dense features of one image."""
     model = build(form, device).eval()
     image = torch.randn(1, 3, size, size, device=device)
     if form != "direct":
@@ -60,13 +61,14 @@ def encode(form: str, device: str, size: int = 384) -> Step:
 
 
 def text(form: str, device: str, count: int) -> Step:
+    """Text embeddings of a vocabulary."""
     model = build(form, device).eval()
     if form == "direct":
         tokens, transcription = tokens_of(count, device), direct_of(model)
         return lambda: transcription.text(tokens)
     model.set_vocabulary(names(count))
 
-    def ours():
+    def ours() -> object:
         model.text_encoder.drop_cache()
         return model.text_encoder(model.backbone.encode_text, model.backbone.text_parameters())
 
@@ -98,13 +100,14 @@ def slide(form: str, device: str, count: int) -> Step:
     return lambda: model.score(image)
 
 
-def cache_text(model) -> None:
-    """What the first image of a vocabulary pays for; before operations are counted."""
+def cache_text(model: Any) -> None:
+    """Embed the vocabulary, which its first image pays for, before operations are counted."""
     with torch.no_grad():
         model.text_encoder(model.backbone.encode_text, model.backbone.text_parameters())
 
 
 def embeddings_of(count: int, device: str) -> torch.Tensor:
+    """Random unit embeddings [count, 1, 512] of a vocabulary."""
     return torch.nn.functional.normalize(torch.randn(count, 1, 512, device=device), dim=-1)
 
 

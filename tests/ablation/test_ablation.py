@@ -10,14 +10,18 @@ import subprocess
 import sys
 import time
 
-import ablation_jobs
-import ablation_report
 import pytest
-from ablate import Ablation, best_factors, chosen_rows, core_shares, main, search_jobs
-from ablation_jobs import Job, Settings, fingerprint, job_config, trusted_result
-from count_parameters import count
+from hclip_tools.ablate import main
 from miniature import REPOSITORY
 from mmengine.config import Config
+
+from hclip_mmseg.ablation import report, results, runs
+from hclip_mmseg.ablation.jobs import Job, Settings, job_config
+from hclip_mmseg.ablation.results import code_digest, fingerprint, trusted_result
+from hclip_mmseg.ablation.rows import best_factors, chosen_rows, search_jobs
+from hclip_mmseg.ablation.run import Ablation, core_shares
+from hclip_mmseg.ablation.runs import Runs
+from hclip_mmseg.costs.parameters import count_parameters
 
 TABLE = REPOSITORY / "configs/ablation/tiny_scenes.py"
 BASE = f"""
@@ -36,7 +40,8 @@ scenes = dict(image_size=64, num_objects=(1, 2), radius=(8.0, 14.0))
 train_dataloader = dict(batch_size=1, num_workers=0, persistent_workers=False, dataset=scenes)
 val_dataloader = dict(batch_size=1, num_workers=0, dataset=scenes)
 """
-PLOT = ablation_report.plot
+PLOT = report.plot
+TRAIN = runs.train_command
 ROWS = """
 base = "base.py"
 rows = {
@@ -72,19 +77,17 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "table.py").write_text(ROWS.replace("base.py", str(tmp_path / "base.py")))
     (tmp_path / "paper.py").write_text("paper = dict(mIoU={'A-150': 28.6})\n")
     (tmp_path / "trainer.py").write_text(TRAINER)
-    monkeypatch.setattr(ablation_jobs, "TRAIN", tmp_path / "trainer.py")
-    monkeypatch.setattr(ablation_report, "plot", lambda *arguments: None)
+    monkeypatch.setattr(runs, "train_command", lambda: [sys.executable, str(tmp_path / "trainer.py")])
+    monkeypatch.setattr(report, "plot", lambda *arguments: None)
     monkeypatch.chdir(tmp_path)
     handler = signal.getsignal(signal.SIGTERM)
     yield tmp_path
     signal.signal(signal.SIGTERM, handler)
 
 
-def ablate(monkeypatch, *arguments: object) -> int:
-    command = ["ablate.py", "--table", "table.py", "--out", "out", "--max-iters", "2", *map(str, arguments)]
-    monkeypatch.setattr(sys, "argv", command)
+def ablate(*arguments: object) -> int:
     try:
-        main()
+        main(["--table", "table.py", "--out", "out", "--max-iters", "2", *map(str, arguments)])
     except SystemExit as ended:
         return int(ended.code or 0)
     return 0
@@ -124,8 +127,8 @@ def test_rows_train_the_same_part_of_the_tiny_clip():
     """A projection of the tiny CLIP is 1/16 of ViT-B/16's, there are 6 blocks for 12: adapters are 1/32."""
     table = Config.fromfile(TABLE)
     for row in ("lora", "vpt", "adapter", "pop"):
-        full = count(Config.fromfile(REPOSITORY / table.rows[row].config))["adapters"]
-        tiny = count(job_config(table, Job(row, 0), Settings(REPOSITORY)))["adapters"]
+        full = count_parameters(Config.fromfile(REPOSITORY / table.rows[row].config))["adapters"]
+        tiny = count_parameters(job_config(table, Job(row, 0), Settings(REPOSITORY)))["adapters"]
         assert tiny * 32 == pytest.approx(full, rel=0.02), row
 
 
@@ -152,17 +155,17 @@ def test_the_config_of_a_run(folder):
 
 def test_only_whole_results_of_that_config_are_trusted(folder, monkeypatch):
     table = Config.fromfile("table.py")
-    one, other = (fingerprint(job_config(table, Job("lora", seed), Settings(folder))) for seed in (0, 1))
-    assert one != other
+    own, other = (fingerprint(job_config(table, Job("lora", seed), Settings(folder))) for seed in (0, 1))
+    assert own != other
     result = folder / "result.json"
-    assert trusted_result(folder, one) is None
+    assert trusted_result(folder, own) is None
     for text in ("", '{"fingerprint": "', "[1]", json.dumps({"fingerprint": other})):
         result.write_text(text)
-        assert trusted_result(folder, one) is None
-    result.write_text(json.dumps({"fingerprint": one, "row": "lora"}))
-    assert trusted_result(folder, one)["row"] == "lora"
-    monkeypatch.setattr(ablation_jobs.record, "versions", lambda: {"torch": "0.1"})
-    assert fingerprint(job_config(table, Job("lora", 0), Settings(folder))) != one
+        assert trusted_result(folder, own) is None
+    result.write_text(json.dumps({"fingerprint": own, "row": "lora"}))
+    assert trusted_result(folder, own)["row"] == "lora"
+    monkeypatch.setattr(results.record, "versions", lambda: {"torch": "0.1"})
+    assert fingerprint(job_config(table, Job("lora", 0), Settings(folder))) != own
 
 
 def test_weights_belong_to_the_fingerprint(folder):
@@ -185,21 +188,21 @@ def test_weights_belong_to_the_fingerprint(folder):
 def test_runs_are_not_repeated_and_failures_do_not_stop_the_rest(folder, monkeypatch):
     (folder / "out").mkdir()
     (folder / "out/broken").touch()
-    assert ablate(monkeypatch, "--seeds", 1) == 1
+    assert ablate("--seeds", 1) == 1
     assert started(folder) == ["freeze/seed_0", "hclip/seed_0", "lora/seed_0"]
     assert "| Low rank |" not in (folder / "out/results.md").read_text()
     (folder / "out/broken").unlink()
-    assert ablate(monkeypatch, "--seeds", 1) == 0
+    assert ablate("--seeds", 1) == 0
     assert started(folder) == ["lora/seed_0"]
-    assert ablate(monkeypatch, "--seeds", 1) == 0 and started(folder) == []
-    assert ablate(monkeypatch, "--seeds", 2, "--rows", "hclip") == 0
+    assert ablate("--seeds", 1) == 0 and started(folder) == []
+    assert ablate("--seeds", 2, "--rows", "hclip") == 0
     assert started(folder) == ["hclip/seed_1"]
-    assert ablate(monkeypatch, "--seeds", 1, "--rows", "hclip", "--cfg-options", "log_level=ERROR") == 0
+    assert ablate("--seeds", 1, "--rows", "hclip", "--cfg-options", "log_level=ERROR") == 0
     assert started(folder) == ["hclip/seed_0"], "another config, so what was there may not be trusted"
 
 
 def test_an_interrupted_ablation_goes_on(folder, monkeypatch):
-    original = ablation_jobs.Runs.run
+    original = Runs.run
     calls = []
 
     def interrupted(self, job, *arguments):
@@ -208,13 +211,13 @@ def test_an_interrupted_ablation_goes_on(folder, monkeypatch):
             raise KeyboardInterrupt
         return original(self, job, *arguments)
 
-    monkeypatch.setattr(ablation_jobs.Runs, "run", interrupted)
-    assert ablate(monkeypatch, "--seeds", 2) == 1
+    monkeypatch.setattr(Runs, "run", interrupted)
+    assert ablate("--seeds", 2) == 1
     done = started(folder)
     assert len(done) == 2
     assert json.loads((folder / "out/results.json").read_text())["rows"], "what was done is reported"
-    monkeypatch.setattr(ablation_jobs.Runs, "run", original)
-    assert ablate(monkeypatch, "--seeds", 2) == 0
+    monkeypatch.setattr(Runs, "run", original)
+    assert ablate("--seeds", 2) == 0
     assert len(started(folder)) == 6 - len(done)
 
 
@@ -238,31 +241,31 @@ def test_the_search_is_the_same_for_all_and_sets_the_rate(folder, monkeypatch):
     scores = dict(zip(jobs, (3.0, 2.0, 1.0, math.nan), strict=True))
     found = {job: dict(metrics={"mIoU_seen": score}) for job, score in scores.items()}
     assert best_factors(found)[0] == {"lora": 0.1, "hclip": 0.1}
-    assert ablate(monkeypatch, "--seeds", 1, "--search", "--factors", 0.5, 2) == 0
+    assert ablate("--seeds", 1, "--search", "--factors", 0.5, 2) == 0
     runs = json.loads((folder / "out/results.json").read_text())
     assert set(runs["search"]["lora"]) == {"0.5", "2"}
     (run,) = runs["rows"]["lora"]["runs"]
-    assert run["factor"] == 0.5 and run["code"] == ablation_jobs.code_digest()
+    assert run["factor"] == 0.5 and run["code"] == code_digest()
     assert "| row | x 0.5 | x 2 |" in (folder / "out/results.md").read_text()
     assert "| Low rank | **-960.0** (end) | -960.0 |" in (folder / "out/results.md").read_text(), "the best"
 
 
 def test_an_interrupted_search_hides_no_result_and_trains_no_row_at_an_unsearched_rate(folder, monkeypatch):
-    assert ablate(monkeypatch, "--seeds", 1, "--search", "--factors", 0.5, 2) == 0
+    assert ablate("--seeds", 1, "--search", "--factors", 0.5, 2) == 0
     before = json.loads((folder / "out/results.json").read_text())["rows"]
     assert before["lora"]["runs"][0]["factor"] == 0.5
     started(folder)
-    original = ablation_jobs.Runs.run
+    original = Runs.run
 
     def interrupted(self, job, *arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ablation_jobs.Runs, "run", interrupted)
-    assert ablate(monkeypatch, "--seeds", 1, "--search", "--factors", 0.5, 2, 4) == 0
+    monkeypatch.setattr(Runs, "run", interrupted)
+    assert ablate("--seeds", 1, "--search", "--factors", 0.5, 2, 4) == 0
     assert json.loads((folder / "out/results.json").read_text())["rows"] == before
-    monkeypatch.setattr(ablation_jobs.Runs, "run", original)
+    monkeypatch.setattr(Runs, "run", original)
     (folder / "out/search/broken").touch()
-    assert ablate(monkeypatch, "--seeds", 2, "--search", "--factors", 0.5, 2, 4) == 1
+    assert ablate("--seeds", 2, "--search", "--factors", 0.5, 2, 4) == 1
     assert started(folder) == ["freeze/seed_1", "hclip/seed_1"]
 
 
@@ -271,10 +274,12 @@ def test_a_terminated_ablation_ends_what_it_runs(folder):
     (folder / "trainer.py").write_text(
         "import os, pathlib, time\npathlib.Path('child').write_text(str(os.getpid()))\ntime.sleep(300)\n"
     )
-    code = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'tools')!r}); import ablate, ablation_jobs, pathlib\n"
-    code += "ablation_jobs.TRAIN = pathlib.Path('trainer.py'); ablate.main()"
+    code = "import sys; from hclip_tools import ablate; from hclip_mmseg.ablation import runs\n"
+    code += "runs.train_command = lambda: [sys.executable, 'trainer.py']; ablate.main()"
     arguments = ["--table", "table.py", "--out", "out", "--max-iters", "2", "--seeds", "1", "--rows", "lora"]
-    process = subprocess.Popen([sys.executable, "-c", code, *arguments], stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tools")}
+    command = [sys.executable, "-c", "import clone; " + code, *arguments]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     child = folder / "child"
     while process.poll() is None and not (child.is_file() and child.read_text()):
         time.sleep(0.1)
@@ -289,16 +294,16 @@ def test_runs_made_in_different_ways_are_told_apart():
     def run(seed, **conditions):
         return dict(row="lora", seed=seed, **{**dict(cores=1, threads=1, code="a"), **conditions})
 
-    assert ablation_report.conditions({"lora": [run(0), run(1)]}) == []
-    (told,) = ablation_report.conditions({"lora": [run(0), run(1, cores=2)]})
+    assert report.conditions({"lora": [run(0), run(1)]}) == []
+    (told,) = report.conditions({"lora": [run(0), run(1, cores=2)]})
     assert "1 cores with 1 threads, 2 cores" in told
-    (told,) = ablation_report.conditions({"lora": [run(0), run(1, code="b")]})
+    (told,) = report.conditions({"lora": [run(0), run(1, code="b")]})
     assert "a: lora/0; b: lora/1" in told
 
 
 def test_the_report(folder, monkeypatch):
-    monkeypatch.setattr(ablation_report, "plot", PLOT)
-    assert ablate(monkeypatch, "--seeds", 3) == 0
+    monkeypatch.setattr(report, "plot", PLOT)
+    assert ablate("--seeds", 3) == 0
     text = (folder / "out/results.md").read_text()
     # seeds 0, 1, 2: mean + 1, standard deviation 1
     assert "| Low rank | 3 |" in text and "| 39.0 ± 1.0 | 11.0 ± 1.0 | 0.50 | 1.00 |" in text
@@ -328,10 +333,10 @@ def test_verdicts(above, below, verdict):
     def of(values):
         return [dict(seed=seed, metrics={"mIoU_unseen": value}) for seed, value in enumerate(values)]
 
-    judged = ablation_report.judge(("?", "a", "b"), {"a": of(above), "b": of(below)})
+    judged = report.judge(("?", "a", "b"), {"a": of(above), "b": of(below)})
     assert judged["verdict"] == verdict
     assert judged["difference"] == pytest.approx(sum(above) / len(above) - sum(below) / len(below))
-    assert ablation_report.judge(("?", "a", "c"), {"a": of(above)}) is None
+    assert report.judge(("?", "a", "c"), {"a": of(above)}) is None
 
 
 def test_bad_input(folder, monkeypatch, capsys):
@@ -342,15 +347,15 @@ def test_bad_input(folder, monkeypatch, capsys):
         (("--max-iters", 0), "at least 1 iteration"),
         (("--search-iters", -1), "at least 1 iteration"),
     ):
-        assert ablate(monkeypatch, *arguments) == 2
+        assert ablate(*arguments) == 2
         assert message in capsys.readouterr().err
     assert started(folder) == []
     assert chosen_rows(Config.fromfile("table.py"), ["hclip", "freeze"]) == ["freeze", "hclip"]
 
 
 def test_a_real_run(folder, monkeypatch, capsys):
-    monkeypatch.setattr(ablation_jobs, "TRAIN", REPOSITORY / "tools/train.py")
-    assert ablate(monkeypatch, "--seeds", 1, "--rows", "lora", "--scenes", 1, "--threads", 1) == 0
+    monkeypatch.setattr(runs, "train_command", TRAIN)
+    assert ablate("--seeds", 1, "--rows", "lora", "--scenes", 1, "--threads", 1) == 0
     result = json.loads((folder / "out/lora/seed_0/result.json").read_text())
     assert result["iterations"] == 2 and len(result["loss"]["value"]) == 2
     assert [validation["iteration"] for validation in result["validations"]] == [1, 2]

@@ -8,28 +8,29 @@ import os
 import subprocess
 import sys
 
-import benchmark
-import benchmark_measure
 import pytest
 import torch
-from benchmark_measure import MeasurementError, measure
-from benchmark_report import lines_of, markdown_of, plot
-from benchmark_rows import ROWS, Row
-from miniature import REPOSITORY
+from hclip_tools.benchmark import main
+from miniature import REPOSITORY, run_script
+
+from hclip_mmseg.costs import benchmark, measure
+from hclip_mmseg.costs.report import lines_of, markdown_of, plot
+from hclip_mmseg.costs.rows import ROWS, Row
 
 HOLDS_64_MIB_MORE = """
 import json, multiprocessing
-import benchmark_measure, torch
-from benchmark_rows import ROWS, Row
+import torch
+from hclip_mmseg.costs import measure
+from hclip_mmseg.costs.rows import ROWS, Row
 
-benchmark_measure.PROCESSES = multiprocessing.get_context("fork")
+measure.PROCESSES = multiprocessing.get_context("fork")
 
 def prepare(form, device):
     torch.set_num_threads(1)
     return lambda: torch.ones((64 if form == "direct" else 1) << 18).sum()
 
 ROWS["toy"] = Row("toy", prepare)
-found = benchmark_measure.measure(ROWS["toy"], "cpu", repeat=2, seconds=60)
+found = measure.measure(ROWS["toy"], "cpu", repeat=2, seconds=60)
 print(json.dumps({form: figures["peak_mib"] for form, figures in found.items()}))
 """
 A_MATRIX = torch.ones(8, 8)
@@ -38,7 +39,7 @@ A_MATRIX = torch.ones(8, 8)
 @pytest.fixture
 def steps(tmp_path, monkeypatch):
     """Toy rows, whose steps write down what they see."""
-    monkeypatch.setattr(benchmark_measure, "PROCESSES", multiprocessing.get_context("fork"))
+    monkeypatch.setattr(measure, "PROCESSES", multiprocessing.get_context("fork"))
     notes = tmp_path / "steps.txt"
     notes.touch()
 
@@ -70,13 +71,13 @@ def steps(tmp_path, monkeypatch):
 
 
 def test_direct_forms_run_alone_and_others_in_turn(steps):
-    found = measure(ROWS["toy"], "cpu", repeat=3, seconds=60)
+    found = measure.measure(ROWS["toy"], "cpu", repeat=3, seconds=60)
     assert [line[0] for line in steps()] == ["ours"] * 5 + ["direct"] * 4, "one before, and one to count"
     assert found["ours"]["count"] == found["direct"]["count"] == 3
     assert found["ours"]["flop"] == 2 * 8**3 and found["ours"]["rate"] > 0
     assert len({line[3] for line in steps()}) == 2
     before = len(steps())
-    measure(ROWS["toy-pair"], "cpu", repeat=3, seconds=0)
+    measure.measure(ROWS["toy-pair"], "cpu", repeat=3, seconds=0)
     assert [line[0] for line in steps()[before:]] == ["ours", "frozen"] * 4 + ["ours"]
     assert "flop" not in found["direct"]
     assert all(line[2] == "True" for line in steps()[before:]) and steps()[0][2] == "False"
@@ -85,7 +86,7 @@ def test_direct_forms_run_alone_and_others_in_turn(steps):
 def test_the_peak_counts_what_a_step_holds_in_passing():
     """In a fresh interpreter, as a fork of this one could fill its freed memory first."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    environment["PYTHONPATH"] = f"{REPOSITORY / 'tools'}{os.pathsep}{REPOSITORY}"
+    environment["PYTHONPATH"] = str(REPOSITORY)
     run = subprocess.run([sys.executable, "-c", HOLDS_64_MIB_MORE], env=environment, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     peaks = json.loads(run.stdout.splitlines()[-1])
@@ -93,20 +94,19 @@ def test_the_peak_counts_what_a_step_holds_in_passing():
 
 
 def test_slow_steps_are_repeated_less_and_bf16_is_ours_alone(steps):
-    assert measure(ROWS["toy"], "cpu", repeat=3, seconds=0)["direct"]["count"] == 1
+    assert measure.measure(ROWS["toy"], "cpu", repeat=3, seconds=0)["direct"]["count"] == 1
     before = len(steps())
-    measure(ROWS["toy-bf16"], "cpu", repeat=1, seconds=0)
+    measure.measure(ROWS["toy-bf16"], "cpu", repeat=1, seconds=0)
     assert {tuple(line[:2]) for line in steps()[before:]} == {("ours", "bfloat16"), ("fp32", "float32")}
 
 
 def test_a_process_that_dies_costs_its_row_alone(steps, tmp_path, monkeypatch, capsys):
-    with pytest.raises(MeasurementError, match=r"toy-dead \(ours\) ended with exit code 7"):
-        measure(ROWS["toy-dead"], "cpu", repeat=5, seconds=60)
+    with pytest.raises(measure.MeasurementError, match=r"toy-dead \(ours\) ended with exit code 7"):
+        measure.measure(ROWS["toy-dead"], "cpu", repeat=5, seconds=60)
     files = {name: tmp_path / f"b.{name}" for name in ("json", "markdown")}
     options = [part for name, file in files.items() for part in (f"--{name}", str(file))]
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", "toy-dead", "toy", *options, "--device", "cpu"])
     monkeypatch.setattr(benchmark, "preload", lambda: None)
-    assert benchmark.main() == 1
+    assert main(["toy-dead", "toy", *options, "--device", "cpu"]) == 1
     record = json.loads(files["json"].read_text())
     assert list(record["results"]) == ["toy"] and "exit code 7" in record["failed"]["toy-dead"]
     text = files["markdown"].read_text()
@@ -122,11 +122,21 @@ def test_a_process_that_dies_costs_its_row_alone(steps, tmp_path, monkeypatch, c
         (["--json", "absent/b.json"], "absent to write b.json into"),
     ],
 )
-def test_bad_arguments(arguments, message, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["benchmark.py", *arguments])
+def test_bad_arguments(arguments, message, capsys):
     with pytest.raises(SystemExit, match="2"):
-        benchmark.main()
+        main(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_the_processes_run_the_clones_code(tmp_path, monkeypatch):
+    """Even where another version is installed, here one that cannot be imported at all."""
+    (tmp_path / "installed/hclip_mmseg").mkdir(parents=True)
+    (tmp_path / "installed/hclip_mmseg/__init__.py").write_text("raise ImportError('the installed version')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "installed"))
+    options = ("--repeat", 1, "--seconds", 0, "--device", "cpu", "--json", "b.json")
+    ended = run_script(REPOSITORY / "tools/benchmark.py", "fisa-labels-150", *options, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert list(json.loads((tmp_path / "b.json").read_text())["results"]) == ["fisa-labels-150"]
 
 
 def figures(median: float, peak: float) -> dict[str, float]:

@@ -1,0 +1,90 @@
+"""A benchmark: rows measured one after the other, with a record that is written after each."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from hclip_mmseg.costs.measure import MeasurementError, measure, preload
+from hclip_mmseg.costs.report import markdown_of, plot, table_of
+from hclip_mmseg.costs.rows import ROWS
+from hclip_mmseg.files.writing import write_whole
+
+Record = dict[str, Any]
+"""``python``, ``torch``, ``device``, ``results`` (row -> form -> figures) and ``failed`` (row -> why)."""
+
+
+def check_request(rows: Sequence[str], repeat: int, outputs: Sequence[str | None]) -> None:
+    """Check what is asked for, before anything is measured.
+
+    Args:
+        rows: names of rows.
+        repeat: timed steps of a form.
+        outputs: files that will be written; None for those that are not wanted.
+
+    Raises:
+        ValueError: if there is no such row, no step, or no folder for a file.
+    """
+    unknown = [row for row in rows if row not in ROWS]
+    if unknown:
+        raise ValueError(f"no rows {unknown}; choose from {', '.join(ROWS)}")
+    if repeat < 1:
+        raise ValueError(f"--repeat must be at least 1, not {repeat}")
+    for path in (Path(output) for output in outputs if output is not None):
+        if not path.resolve().parent.is_dir():
+            raise ValueError(f"no folder {path.resolve().parent} to write {path.name} into")
+
+
+def run_benchmark(
+    rows: Sequence[str],
+    repeat: int,
+    seconds: float,
+    device: str | None = None,
+    json_file: str | None = None,
+    markdown_file: str | None = None,
+    plot_file: str | None = None,
+) -> Record:
+    """Measure rows and print their table; a row that fails does not stop the others.
+
+    Args:
+        rows: their names; none for all.
+        repeat: timed steps of a form.
+        seconds: when the steps of a form that is compared with a direct one end.
+        device: 'cpu' or 'cuda'; None: a GPU where there is one.
+        json_file: written after every row; None for none.
+        markdown_file, plot_file: written at the end; None for none.
+
+    Returns:
+        All numbers, and the rows that failed.
+    """
+    preload()
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    record: Record = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads",
+        "results": {},
+        "failed": {},
+    }
+    console = Console()
+    for row in track([ROWS[name] for name in rows or ROWS], "rows", console=console):
+        try:
+            record["results"][row.name] = measure(row, device, repeat, seconds)
+        except MeasurementError as error:
+            record["failed"][row.name] = str(error)
+            console.print(f"[red]{error}[/red]; going on with the other rows")
+        if json_file:
+            write_whole(Path(json_file), json.dumps(record, indent=2) + "\n")
+    Console(width=max(console.width, 150)).print(table_of(record["results"]))
+    if markdown_file:
+        write_whole(Path(markdown_file), markdown_of(record))
+    if plot_file:
+        plot(record["results"], plot_file)
+    return record

@@ -15,7 +15,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from hclip_mmseg.models.segmentors.views import resized
+from hclip_mmseg.models.score_maps import resized
 from hclip_mmseg.models.vocabulary_owner import VocabularyOwner
 from hclip_mmseg.training_free.backbone import PatchView
 from hclip_mmseg.training_free.last_attention import within_regions

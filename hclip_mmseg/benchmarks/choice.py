@@ -16,14 +16,13 @@ from mmseg.registry import DATASETS
 
 from hclip_mmseg.apis.checks import innermost_datasets
 from hclip_mmseg.datasets.benchmark import Benchmark
-from hclip_mmseg.datasets.benchmarks import BENCHMARKS, find_benchmark
+from hclip_mmseg.datasets.benchmarks import BENCHMARKS, find_benchmark, reads_same_data
 from hclip_mmseg.files.paths import locate, looked_in
 
 ALL, FOUND = "all", "found"
 DATA = "data"  # the folder that the benchmarks' configs expect their data in
 PARTS = ("test_dataloader", "test_evaluator")
 OWN_PIPELINE, OF_ALL = "test_dataloader.dataset.pipeline", "benchmark_pipeline"
-DATA_KEYS = ("type", "data_root", "ann_file", "data_prefix")
 
 
 @dataclass(frozen=True)
@@ -188,8 +187,8 @@ def _read(benchmark: Benchmark, cfg: Config, root: Path | None, wishes: Mapping[
 
 def has_data_of(wishes: Mapping[str, Any], dataloader: Mapping[str, Any]) -> bool:
     """Whether the ``test_dataloader`` of a model's config reads the data that another reads."""
-    own = (wishes.get(PARTS[0]) or {}).get("dataset") or {}
-    return own.get("type") is not None and all(own.get(key) == dataloader["dataset"].get(key) for key in DATA_KEYS)
+    own, other = (wishes.get(PARTS[0]) or {}).get("dataset") or {}, dataloader["dataset"]
+    return "type" in own and own.get("data_root") == other.get("data_root") and reads_same_data(own, other)
 
 
 def _pipeline(pipeline: Sequence[dict[str, Any]], wishes: Mapping[str, Any]) -> list[dict[str, Any]]:

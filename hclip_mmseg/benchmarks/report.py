@@ -13,8 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hclip_mmseg.benchmarks.printed import METRICS, Printed, printed_figures
 from hclip_mmseg.benchmarks.results import Results
+from hclip_mmseg.evaluation.printed_figures import METRICS, Printed, printed_figures
 from hclip_mmseg.files.writing import write_whole
 
 SPLIT = {

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
+
+from mmengine.config import Config
 
 from hclip_mmseg.datasets.benchmark import Benchmark, same_name
 from hclip_mmseg.datasets.preparation.registry import PREPARATIONS
@@ -36,3 +40,16 @@ def find_benchmark(name: str) -> Benchmark | None:
     own = (benchmark for benchmark in BENCHMARKS.values() if same_name(benchmark.name, name))
     any_name = (benchmark for benchmark in BENCHMARKS.values() if benchmark.is_called(name))
     return next(own, None) or next(any_name, None)
+
+
+def benchmark_of(dataset: Mapping[str, Any]) -> Benchmark | None:
+    """The benchmark that a dataset's settings read, in whatever folder; None if it is none's."""
+    for benchmark in BENCHMARKS.values():
+        if reads_same_data(dataset, Config.fromfile(benchmark.config_path).test_dataloader.dataset):
+            return benchmark
+    return None
+
+
+def reads_same_data(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two datasets' settings are of one type and read files of the same names, the folder aside."""
+    return all(first.get(key) == second.get(key) for key in ("type", "ann_file", "data_prefix"))

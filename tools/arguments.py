@@ -32,7 +32,7 @@ def add_settings(parser: argparse.ArgumentParser, help: str) -> None:
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that MMSegmentation's own train and test scripts have."""
     parser.add_argument("config", help="config file")
-    parser.add_argument("--work-dir", help="folder for logs and checkpoints (work_dirs/<method>/<config>; H-CLIP's work_dirs/<config>)")
+    parser.add_argument("--work-dir", help="the run's folder (work_dirs/<method>/<config>; H-CLIP: work_dirs/<config>)")
     add_settings(
         parser, "replace settings of the config; lists as key=a,b or key='[a,b]', nested key='[(a,b),(c,d)]'"
     )

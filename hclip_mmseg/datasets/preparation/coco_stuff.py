@@ -40,19 +40,17 @@ def coco_stuff(root: Path) -> list[Conversion]:
     return [Conversion("COCO-Stuff", splits, FromPicture(table), len(labels), NO_CLASS)]
 
 
-LABELLED = dict(
-    data_root="data/coco_stuff164k",
-    prepared=("images/val2017/*.jpg", "annotations/val2017/*_labelTrainIds.png"),
-)
+ROOT = "data/coco_stuff164k"
+LABELLED = ("images/val2017/*.jpg", "annotations/val2017/*_labelTrainIds.png")
 PREPARATIONS = (
     Preparation(
         "coco-stuff",
         "images/{train,val}2017/*.jpg, annotations/{train,val}2017/*.png of stuffthingmaps_trainval2017.zip",
         converts(coco_stuff),
         (
-            Benchmark("COCO-Object", config="coco-object.py", vocabulary="coco_object_81", **LABELLED),
-            Benchmark("COCO-Stuff", config="coco-stuff_384x384.py", vocabulary="coco_stuff_171", **LABELLED),
-            Benchmark("COCO-27", config="coco-27.py", vocabulary="coco_27", **LABELLED),
+            Benchmark("COCO-Object", "coco-object.py", "coco_object_81", ROOT, LABELLED),
+            Benchmark("COCO-Stuff", "coco-stuff_384x384.py", "coco_stuff_171", ROOT, LABELLED),
+            Benchmark("COCO-27", "coco-27.py", "coco_27", ROOT, LABELLED),
         ),
     ),
 )

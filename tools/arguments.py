@@ -32,8 +32,10 @@ def add_settings(parser: argparse.ArgumentParser, help: str) -> None:
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that MMSegmentation's own train and test scripts have."""
     parser.add_argument("config", help="config file")
-    parser.add_argument("--work-dir", help="folder for logs and checkpoints (work_dirs/<config's name>)")
-    add_settings(parser, "replace settings of the config; lists as key=a,b or key='[a,b]', nested key='[(a,b),(c,d)]'")
+    parser.add_argument("--work-dir", help="the run's folder (work_dirs/<method>/<config>; H-CLIP: work_dirs/<config>)")
+    add_settings(
+        parser, "replace settings of the config; lists as key=a,b or key='[a,b]', nested key='[(a,b),(c,d)]'"
+    )
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 

@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
     from hclip_mmseg.apis import launch
-    from hclip_mmseg.apis.test import prepare_test
+    from hclip_mmseg.benchmarks.test import prepare_test
 
     launch.prepare_process()
     with launch.clear_errors():

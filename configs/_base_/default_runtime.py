@@ -7,9 +7,9 @@ default_hooks = dict(
     timer=dict(type="IterTimerHook"),
     logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="AtomicCheckpointHook", by_epoch=False, interval=10000, max_keep_ckpts=2),
+    checkpoint=dict(type="mmseg.AtomicCheckpointHook", by_epoch=False, interval=10000, max_keep_ckpts=2),
     sampler_seed=dict(type="DistSamplerSeedHook"),
-    visualization=dict(type="OpenVocabVisualizationHook"),
+    visualization=dict(type="mmseg.OpenVocabVisualizationHook"),
 )
 custom_hooks = [dict(type="DCRCHook"), dict(type="VocabularyHook")]
 

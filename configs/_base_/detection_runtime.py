@@ -1,27 +1,15 @@
-"""What every detection run shares: registration, hooks, logging."""
+"""The runtime of detection: MMDetection's registries, epochs instead of iterations."""
+
+_base_ = ["./default_runtime.py"]
 
 custom_imports = dict(imports=["hclip_mmseg", "hclip_mmseg.detection"], allow_failed_imports=False)
 default_scope = "mmdet"  # parts that are shared with segmentation are registered under "mmseg."
 
 default_hooks = dict(
-    timer=dict(type="IterTimerHook"),
-    logger=dict(type="LoggerHook", interval=50),
-    param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="mmseg.AtomicCheckpointHook", interval=1, max_keep_ckpts=2),
-    sampler_seed=dict(type="DistSamplerSeedHook"),
-    visualization=dict(type="mmseg.OpenVocabVisualizationHook"),
+    logger=dict(log_metric_by_epoch=True),
+    checkpoint=dict(by_epoch=True, interval=1),
 )
 custom_hooks = [dict(type="mmseg.DCRCHook"), dict(type="mmseg.VocabularyHook")]
-
-visualizer = dict(type="OpenVocabDetVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer")
+visualizer = dict(type="OpenVocabDetVisualizer")
 log_processor = dict(by_epoch=True)
-log_level = "INFO"
-
-env_cfg = dict(
-    cudnn_benchmark=False,
-    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
-    dist_cfg=dict(backend="nccl"),
-)
-randomness = dict(seed=0)
-load_from = None
-resume = False
+env_cfg = dict(cudnn_benchmark=False)  # images come in many sizes

@@ -1,4 +1,6 @@
-"""What every run of mask classification shares: registration, hooks, logging."""
+"""The runtime of mask classification: MMDetection's registries."""
+
+_base_ = ["./default_runtime.py"]
 
 custom_imports = dict(
     imports=["hclip_mmseg", "hclip_mmseg.mask_classification.fisa", "hclip_mmseg.mask_classification.maft_plus"],
@@ -6,27 +8,7 @@ custom_imports = dict(
 )
 default_scope = "mmdet"  # parts that are shared with segmentation are registered under "mmseg."
 
-default_hooks = dict(
-    timer=dict(type="IterTimerHook"),
-    logger=dict(type="LoggerHook", interval=50, log_metric_by_epoch=False),
-    param_scheduler=dict(type="ParamSchedulerHook"),
-    checkpoint=dict(type="mmseg.AtomicCheckpointHook", by_epoch=False, interval=5000, max_keep_ckpts=2),
-    sampler_seed=dict(type="DistSamplerSeedHook"),
-    visualization=dict(type="mmseg.OpenVocabVisualizationHook"),
-)
+default_hooks = dict(checkpoint=dict(interval=5000))
 custom_hooks = [dict(type="mmseg.VocabularyHook"), dict(type="mmseg.IterationSeedHook")]
-
-visualizer = dict(
-    type="mmseg.OpenVocabPanopticVisualizer", vis_backends=[dict(type="LocalVisBackend")], name="visualizer"
-)
-log_processor = dict(by_epoch=False)
-log_level = "INFO"
-
-env_cfg = dict(
-    cudnn_benchmark=False,
-    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
-    dist_cfg=dict(backend="nccl"),
-)
-randomness = dict(seed=0)
-load_from = None
-resume = False
+visualizer = dict(type="mmseg.OpenVocabPanopticVisualizer")
+env_cfg = dict(cudnn_benchmark=False)  # images come in many sizes

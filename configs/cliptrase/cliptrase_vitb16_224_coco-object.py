@@ -1,12 +1,5 @@
-"""CLIPtrase, CLIP ViT-B/16 at 224 pixels, on COCO-Object; nothing is trained."""
+"""Kept for one release: cliptrase_vitb16_224.py --benchmarks COCO-Object."""
 
-_base_ = [
-    "../_base_/models/cliptrase_vitb16_224.py",
-    "../_base_/datasets/coco-object.py",
-    "../_base_/training_free_runtime.py",
-]
+_base_ = ["./cliptrase_vitb16_224.py", "../_base_/datasets/coco-object.py"]
 
 test_dataloader = dict(batch_size=8, dataset=dict(pipeline=_base_.clip_pipeline))
-
-paper = dict(row="CLIPtrase, ViT-B/16 at 224", printed=dict(pAcc=50.08, mAcc=62.5, fwIoU=38.19, mIoU=43.56))
-custom_hooks = [*_base_.custom_hooks, dict(type="PrintedFiguresHook", **paper)]

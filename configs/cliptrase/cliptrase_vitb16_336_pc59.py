@@ -1,12 +1,5 @@
-"""CLIPtrase, CLIP ViT-B/16 at 336 pixels, on PC59; nothing is trained."""
+"""Kept for one release: cliptrase_vitb16_336.py --benchmarks PC-59."""
 
-_base_ = [
-    "../_base_/models/cliptrase_vitb16_336.py",
-    "../_base_/datasets/pascal-context-59.py",
-    "../_base_/training_free_runtime.py",
-]
+_base_ = ["./cliptrase_vitb16_336.py", "../_base_/datasets/pascal-context-59.py"]
 
 test_dataloader = dict(batch_size=8, dataset=dict(pipeline=_base_.clip_pipeline))
-
-paper = dict(row="CLIPtrase, ViT-B/16 at 336", printed=dict(pAcc=60.15, mAcc=57.47, fwIoU=46.64, mIoU=34.92))
-custom_hooks = [*_base_.custom_hooks, dict(type="PrintedFiguresHook", **paper)]

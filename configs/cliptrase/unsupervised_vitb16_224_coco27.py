@@ -18,5 +18,5 @@ model = dict(
 test_dataloader = dict(batch_size=8, dataset=dict(pipeline=_base_.clip_pipeline))
 test_evaluator = dict(type="HungarianIoUMetric", clusters=27)
 
-paper = dict(row="CLIPtrase", printed=dict(mIoU=30.8))
-custom_hooks = [dict(type="RegionKMeansHook"), dict(type="PrintedFiguresHook", **paper)]
+paper = dict(row="CLIPtrase", mIoU={"COCO-27": 30.8})
+custom_hooks = [dict(type="RegionKMeansHook"), dict(type="PrintedFiguresHook")]

@@ -11,7 +11,7 @@ _base_ = [
     "../_base_/mask_runtime.py",
 ]
 
-proposals = "work_dirs/proposals_tiny_scenes/iter_2000.pth"
+proposals = "work_dirs/fisa/proposals_tiny_scenes/iter_2000.pth"
 attention = dict(embed_dims=64, num_heads=4)
 generator = dict(
     backbone=dict(

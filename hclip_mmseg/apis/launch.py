@@ -112,7 +112,7 @@ def load_config(
     Args:
         path: of its file.
         settings: texts ``KEY=VALUE`` that replace what it says.
-        work_dir: folder for logs and checkpoints; None: the config's, else work_dirs/<config's name>.
+        work_dir: folder for logs and checkpoints; None: the config's, else `default_work_dir`.
         launcher: what started the processes: 'none', 'pytorch', 'slurm' or 'mpi'.
         local_rank: of this process on its machine, where the launcher has not set LOCAL_RANK.
 
@@ -123,10 +123,25 @@ def load_config(
     cfg = read_config(path, ["model"])
     cfg.merge_from_dict(read_settings(settings))
     cfg.launcher = launcher
-    cfg.work_dir = work_dir or cfg.get("work_dir") or str(Path("work_dirs") / Path(path).stem)
+    cfg.work_dir = work_dir or cfg.get("work_dir") or str(default_work_dir(path))
     check_writable(cfg.work_dir, "--work-dir")
     os.environ.setdefault("LOCAL_RANK", str(local_rank))
     return cfg
+
+
+def default_work_dir(config: str | Path) -> Path:
+    """The folder of a config's runs where none is given.
+
+    Args:
+        config: path of the config.
+
+    Returns:
+        ``work_dirs/<folder>/<name>`` for ``configs/<folder>/<name>.py``, since several methods have configs of one
+        name; ``work_dirs/<name>`` for H-CLIP's own, in ``configs/hclip/``, and for configs elsewhere.
+    """
+    path = (locate(config) or Path(config)).absolute()
+    method = path.parent.name if path.parent.parent.name == "configs" else "hclip"
+    return Path("work_dirs") / ("" if method == "hclip" else method) / path.stem
 
 
 def check_writable(folder: str | Path, option: str) -> None:

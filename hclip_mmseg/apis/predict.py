@@ -112,7 +112,7 @@ def prepare_prediction(
 
 def latest_checkpoint(config: str | Path) -> str | None:
     """The latest checkpoint of a config's own runs, if any; says which."""
-    runs = locate(Path("work_dirs") / Path(config).stem)
+    runs = locate(launch.default_work_dir(config))
     latest = find_latest_checkpoint(runs) if runs else None
     if latest:
         print(f"using {latest}")

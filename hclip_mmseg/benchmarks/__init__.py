@@ -1,4 +1,4 @@
-"""One model evaluated on several benchmarks, one after another, and the paper's row of them."""
+"""A model tested on its own data, or on several benchmarks one after another beside the paper's row."""
 
 from hclip_mmseg.benchmarks.loop import BenchmarkLoop
 

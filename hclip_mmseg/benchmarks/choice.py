@@ -15,14 +15,14 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 
 from hclip_mmseg.apis.checks import innermost_datasets
-from hclip_mmseg.datasets.benchmarks import BENCHMARKS, Benchmark
+from hclip_mmseg.datasets.benchmark import Benchmark
+from hclip_mmseg.datasets.benchmarks import BENCHMARKS, find_benchmark, reads_same_data
 from hclip_mmseg.files.paths import locate, looked_in
 
 ALL, FOUND = "all", "found"
 DATA = "data"  # the folder that the benchmarks' configs expect their data in
 PARTS = ("test_dataloader", "test_evaluator")
 OWN_PIPELINE, OF_ALL = "test_dataloader.dataset.pipeline", "benchmark_pipeline"
-DATA_KEYS = ("type", "data_root", "ann_file", "data_prefix")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def choose(
     """The benchmarks that words of the command line mean, each once.
 
     Args:
-        words: names; or 'all' alone; or 'found' alone, for those whose data is prepared.
+        words: names in any spelling, see ``find_benchmark``; or 'all' alone; or 'found' alone, for those whose data
+            is prepared.
         data_root: the folder of all data; None is ``data`` in the working directory, else in the project.
         panoptic: whether the model gives panoptic results; for one that does not, 'all' and 'found' leave out the
             benchmarks that want them.
@@ -74,19 +75,23 @@ def choose(
         if not found:
             raise FileNotFoundError(f"no benchmark's data was found:\n{survey(data_root)}")
         return found
-    for word in words:
-        if Path(word).suffix in (".py", ".pth"):
-            raise ValueError(f"--benchmarks was given {word}: CONFIG and CHECKPOINT come before --benchmarks NAME ...")
-        if word not in BENCHMARKS:
-            near = get_close_matches(word.upper(), {name.upper(): name for name in BENCHMARKS}, n=1, cutoff=0.5)
-            hint = next((f"; did you mean '{name}'?" for name in BENCHMARKS if name.upper() in near), "")
-            raise KeyError(f"no benchmark '{word}'{hint} (there are: {', '.join(BENCHMARKS)}, or 'all', or 'found')")
-        if BENCHMARKS[word] not in possible:
-            raise ValueError(
-                f"{word} asks for panoptic results, and this model gives none: leave it out, or take a config of "
-                "configs/fisa/ or configs/maft_plus/"
-            )
-    return tuple(BENCHMARKS[word] for word in dict.fromkeys(words))
+    return tuple(dict.fromkeys(_named(word, possible) for word in words))
+
+
+def _named(word: str, possible: Sequence[Benchmark]) -> Benchmark:
+    if Path(word).suffix in (".py", ".pth"):
+        raise ValueError(f"--benchmarks was given {word}: CONFIG and CHECKPOINT come before --benchmarks NAME ...")
+    benchmark = find_benchmark(word)
+    if benchmark is None:
+        near = get_close_matches(word.upper(), {name.upper(): name for name in BENCHMARKS}, n=1, cutoff=0.5)
+        hint = next((f"; did you mean '{name}'?" for name in BENCHMARKS if name.upper() in near), "")
+        raise KeyError(f"no benchmark '{word}'{hint} (there are: {', '.join(BENCHMARKS)}, or 'all', or 'found')")
+    if benchmark not in possible:
+        raise ValueError(
+            f"{benchmark.name} asks for panoptic results, and this model gives none: leave it out, or take a config of "
+            "configs/fisa/ or configs/maft_plus/"
+        )
+    return benchmark
 
 
 def root_of(benchmark: Benchmark, data_root: str | Path | None = None) -> tuple[Path | None, str]:
@@ -182,8 +187,8 @@ def _read(benchmark: Benchmark, cfg: Config, root: Path | None, wishes: Mapping[
 
 def has_data_of(wishes: Mapping[str, Any], dataloader: Mapping[str, Any]) -> bool:
     """Whether the ``test_dataloader`` of a model's config reads the data that another reads."""
-    own = (wishes.get(PARTS[0]) or {}).get("dataset") or {}
-    return own.get("type") is not None and all(own.get(key) == dataloader["dataset"].get(key) for key in DATA_KEYS)
+    own, other = (wishes.get(PARTS[0]) or {}).get("dataset") or {}, dataloader["dataset"]
+    return "type" in own and own.get("data_root") == other.get("data_root") and reads_same_data(own, other)
 
 
 def _pipeline(pipeline: Sequence[dict[str, Any]], wishes: Mapping[str, Any]) -> list[dict[str, Any]]:

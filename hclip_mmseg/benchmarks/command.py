@@ -12,9 +12,8 @@ from mmseg.registry import DATASETS
 from torch import nn
 
 from hclip_mmseg.apis.checks import innermost_datasets
-from hclip_mmseg.benchmarks.choice import ReadyBenchmark, choose, has_data_of, ready
+from hclip_mmseg.benchmarks.choice import ReadyBenchmark, choose, ready
 from hclip_mmseg.benchmarks.results import Results, settings_of, sha256_of
-from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 from hclip_mmseg.files.checkpoints import find_checkpoint
 from hclip_mmseg.files.paths import locate
 
@@ -55,7 +54,7 @@ def use_benchmarks(
         checkpoint=weights,
         checkpoint_sha256=None if file is None else sha256_of(file),
         settings=settings_of(cfg),
-        paper=_paper_of(cfg),
+        paper=cfg.to_dict().get("paper") or {},
     )
     cfg.work_dir = str(Path(cfg.work_dir) / "benchmarks")
     path = Path(cfg.work_dir) / f"{Path(weights).stem}.json"
@@ -85,21 +84,6 @@ def use_benchmarks(
     if not any(str(hook.get("type")).endswith("VocabularyHook") for hook in hooks):
         cfg.custom_hooks = [*hooks, dict(type="mmseg.VocabularyHook")]
     return chosen
-
-
-def _paper_of(cfg: Config) -> dict[str, Any]:
-    """The config's entry on the paper; figures without a heading, ``printed``, are those of its own test data."""
-    paper = dict(cfg.to_dict().get("paper") or {})
-    printed = paper.pop("printed", {})
-    if printed:
-        config = cfg.to_dict()
-        own = [
-            name
-            for name, benchmark in BENCHMARKS.items()
-            if has_data_of(config, Config.fromfile(benchmark.config_path).test_dataloader)
-        ]
-        paper |= {metric: dict.fromkeys(own, figure) for metric, figure in printed.items()}
-    return paper
 
 
 def _weights(cfg: Config, checkpoint: str | Path | None) -> tuple[str, Path | None]:

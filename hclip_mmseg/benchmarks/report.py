@@ -13,9 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hclip_mmseg.benchmarks.printed import METRICS, Printed, printed_figures
 from hclip_mmseg.benchmarks.results import Results
-from hclip_mmseg.datasets.benchmarks import BENCHMARKS
+from hclip_mmseg.evaluation.printed_figures import METRICS, Printed, printed_figures
 from hclip_mmseg.files.writing import write_whole
 
 SPLIT = {
@@ -64,7 +63,7 @@ class Report:
     def headings(self) -> list[str]:
         """The paper's name of each benchmark, where it has one."""
         of = {benchmark: printed.heading for (benchmark, _), printed in self.printed.items()}
-        return [of.get(name) or (BENCHMARKS[name].heading if name in BENCHMARKS else name) for name in self.names]
+        return [of.get(name, name) for name in self.names]
 
     def rows(self) -> dict[str, list[str]]:
         """Title of a row -> a text for each benchmark; rows in which nothing stands are left out."""

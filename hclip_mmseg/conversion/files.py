@@ -37,9 +37,8 @@ def convert_checkpoint(source: str | Path, target: str | Path, to: str = "ours")
         converted = to_ours(checkpoint)
         published = converted["meta"]["published"]
         kind = published["kind"]
-        if kind != "clip":
-            trained = published.get("vocabulary", "coco_stuff_171")
-            converted["meta"]["dataset_meta"] = dict(classes=load_vocabulary(trained).names)
+        if published["vocabulary"] is not None:
+            converted["meta"]["dataset_meta"] = dict(classes=load_vocabulary(published["vocabulary"]).names)
         count = len(converted["state_dict"])
     else:
         if not isinstance(checkpoint.get("state_dict"), dict):

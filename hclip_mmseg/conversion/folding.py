@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hclip_mmseg.conversion.published import to_published
+from hclip_mmseg.conversion.clip import ADAPTER, CLIP
 from hclip_mmseg.models.backbones import HCLIPBackbone
-
-ADAPTER = "backbone.adapter."
 
 
 @torch.no_grad()
@@ -36,9 +34,5 @@ def folded_state_dict(model: nn.Module) -> dict[str, Tensor]:
 
 def clip_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The CLIP inside a state dict without adapters, under open_clip's names."""
-    towers = {
-        name: value
-        for name, value in state.items()
-        if name.startswith(("backbone.image_tower.", "backbone.text_tower.", "backbone.logit_scale"))
-    }
-    return to_published({"state_dict": towers, "meta": {"published": {"kind": "clip"}}})
+    towers = ("backbone.image_tower.", "backbone.text_tower.", "backbone.logit_scale")
+    return CLIP.to_published({name: value for name, value in state.items() if name.startswith(towers)}, {})

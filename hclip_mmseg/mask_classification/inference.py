@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from mmdet.structures.mask import mask2bbox
 from mmengine.structures import InstanceData
 from torch import Tensor
+
+from hclip_mmseg.models.score_maps import resized
 
 PANOPTIC_OFFSET = 1000
 """MMDetection's: a panoptic id is the label plus this times the number of the instance."""
 
 MAP_MEMORY = 2**25
 """Bytes that maps of an image's size take at once, beside the masks themselves."""
-
-
-def resized(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Mask logits [Q, h, w] -> [Q, *size], bilinearly."""
-    if tuple(masks.shape[-2:]) == tuple(size):
-        return masks
-    return F.interpolate(masks[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
 def without_padding(masks: Tensor, padded: tuple[int, int], size: tuple[int, int]) -> Tensor:

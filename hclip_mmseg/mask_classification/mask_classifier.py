@@ -17,10 +17,10 @@ from hclip_mmseg.mask_classification.classification import SynonymTable
 from hclip_mmseg.mask_classification.inference import (
     instances,
     panoptic_ids,
-    resized,
     semantic_labels,
     semantic_scores,
 )
+from hclip_mmseg.models.score_maps import resized
 from hclip_mmseg.vocabularies import check_names
 
 IGNORED = 255

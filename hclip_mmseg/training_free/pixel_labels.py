@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from hclip_mmseg.models.segmentors.views import best_class
+from hclip_mmseg.models.score_maps import best_class
 
 
 def pixel_labels(scores: Tensor, size: tuple[int, int]) -> Tensor:

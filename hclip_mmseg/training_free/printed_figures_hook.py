@@ -4,36 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from prettytable import PrettyTable
 
-METRICS = dict(pAcc="aAcc", mAcc="mAcc", fwIoU="fwIoU", mIoU="mIoU")
-"""CLIPtrase's four metrics -> the names that they are measured under."""
+from hclip_mmseg.datasets.benchmarks import benchmark_of
+from hclip_mmseg.evaluation.printed_figures import printed_figures
+
+MEASURED_AS = dict(pAcc="aAcc")
+"""Metric of the papers -> the name that it is measured under, where they differ."""
 
 
 @HOOKS.register_module()
 class PrintedFiguresHook(Hook):
-    """Logs the four metrics of CLIPtrase's tables after a test, each beside the paper's figure.
+    """Logs, after a test, the paper's figures of the test data, each beside the measured one.
+
+    The figures are those of the config's entry ``paper``; see
+    :func:`~hclip_mmseg.evaluation.printed_figures.printed_figures`.
 
     Args:
-        printed: metric of the paper, 'pAcc', 'mAcc', 'fwIoU' or 'mIoU', -> its figure in percent.
-        row: which row of the paper that is.
+        printed: metric -> figure in percent, for configs of earlier releases, which hold them here; None: ``paper``'s.
+        row: which row of the paper that is; None: that of ``paper``.
     """
 
     priority = "LOW"
 
-    def __init__(self, printed: Mapping[str, float], row: str) -> None:
-        unknown = [name for name in printed if name not in METRICS]
-        if unknown:
-            raise ValueError(f"no metrics {', '.join(unknown)}; the paper prints {', '.join(METRICS)}")
-        self.printed, self.row = dict(printed), row
+    def __init__(self, printed: Mapping[str, float] | None = None, row: str | None = None) -> None:
+        self.printed, self.row = printed, row
 
     def after_test_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        """Logs the table."""
+        """Logs the table, if the paper has figures of the test data."""
+        paper = runner.cfg.get("paper") or {}
+        printed = self.printed or self._figures(runner.cfg)
+        if not printed:
+            return
         measured = metrics or {}
-        table = PrettyTable(["", *self.printed])
-        table.add_row(["measured", *(measured.get(METRICS[name], "-") for name in self.printed)])
-        table.add_row([f"printed ({self.row})", *self.printed.values()])
+        table = PrettyTable(["", *printed])
+        table.add_row(["measured", *(measured.get(MEASURED_AS.get(name, name), "-") for name in printed)])
+        table.add_row([f"printed ({self.row or paper.get('row', 'the paper')})", *printed.values()])
         runner.logger.info(f"beside the paper's figures:\n{table.get_string()}")
+
+    @staticmethod
+    def _figures(cfg: Config) -> dict[str, float]:
+        benchmark = benchmark_of(cfg.test_dataloader.dataset)
+        own = None if benchmark is None else benchmark.name
+        figures = printed_figures(cfg.get("paper"))
+        return {metric: entry.figure for (name, metric), entry in figures.items() if name == own}

@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from sklearn.cluster import DBSCAN
 from torch import Tensor
 
-from hclip_mmseg.models.segmentors.views import best_class
+from hclip_mmseg.models.score_maps import best_class
 
 NONE = -1
 """Cluster of a patch that DBSCAN counts as noise."""

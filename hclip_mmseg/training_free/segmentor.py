@@ -15,7 +15,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from hclip_mmseg.models.segmentors.views import resized
+from hclip_mmseg.models.score_maps import resized
 from hclip_mmseg.models.vocabulary_owner import VocabularyOwner
 from hclip_mmseg.training_free.backbone import PatchView
 from hclip_mmseg.training_free.last_attention import within_regions
@@ -24,6 +24,7 @@ from hclip_mmseg.training_free.pixel_labels import pixel_labels
 from hclip_mmseg.training_free.region_finder import RegionFinder
 from hclip_mmseg.training_free.regions import vote
 from hclip_mmseg.training_free.resolution import at_resolution
+from hclip_mmseg.vocabularies import load_vocabulary
 
 REACHES = ("all", "own", "labels")
 
@@ -38,7 +39,8 @@ class TrainingFreeSegmentor(VocabularyOwner, BaseSegmentor):
         regions: arguments of :class:`~.region_finder.RegionFinder`, such as ``dict(epsilon=0.7, min_samples=3)``;
             None for patches alone.
         resolution: the shorter side that images are brought to, in pixels; both sides are rounded to patches.
-        times_cls: whether the patches' logits are multiplied by the CLS token's, as published for VOC20.
+        times_cls: whether the patches' logits are multiplied by the CLS token's; or the names of the vocabularies
+            for which they are, as published for PAS-20.
         reach: which patches each patch's attention in the last block reaches: 'all'; 'own', itself alone; 'labels',
             those of the same region in the ground truth, a bound for what correlation can give.
         refinement: config of what corrects the label map at the end, such as ``dict(type='SAMMaskFolder', ...)``.
@@ -57,7 +59,7 @@ class TrainingFreeSegmentor(VocabularyOwner, BaseSegmentor):
         text_encoder: dict[str, Any],
         regions: dict[str, Any] | None = None,
         resolution: int = 224,
-        times_cls: bool = False,
+        times_cls: bool | Sequence[str] = False,
         reach: str = "all",
         refinement: dict[str, Any] | None = None,
         images_at_once: int | None = None,
@@ -70,7 +72,8 @@ class TrainingFreeSegmentor(VocabularyOwner, BaseSegmentor):
         self.text_encoder = MODELS.build(text_encoder)
         self.region_finder = None if regions is None else RegionFinder(**regions)
         self.refinement = None if refinement is None else MODELS.build(refinement)
-        self.resolution, self.times_cls, self.reach = resolution, times_cls, reach
+        self.resolution, self.reach = resolution, reach
+        self.times_cls = times_cls if isinstance(times_cls, bool) else [load_vocabulary(n).asked for n in times_cls]
         self.images_at_once, self.score_memory = images_at_once, score_memory
         if reach not in REACHES:
             raise ValueError(f"reach must be one of {', '.join(REACHES)}, not {reach!r}")
@@ -99,7 +102,8 @@ class TrainingFreeSegmentor(VocabularyOwner, BaseSegmentor):
         """Cosine of every patch's token and every name times CLIP's scale: [B, T, rows, columns]."""
         text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters()).squeeze(1)
         logits = self.backbone.logit_scale.exp() * (F.normalize(view.tokens, dim=-1) @ text.T)
-        patches = logits[:, 1:] * logits[:, :1] if self.times_cls else logits[:, 1:]
+        times_cls = self.times_cls if isinstance(self.times_cls, bool) else self.vocabulary in self.times_cls
+        patches = logits[:, 1:] * logits[:, :1] if times_cls else logits[:, 1:]
         return patches.transpose(1, 2).unflatten(2, view.grid)
 
     @torch.no_grad()

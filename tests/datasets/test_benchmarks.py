@@ -13,13 +13,15 @@ from mmseg.registry import DATASETS, METRICS
 from mmseg.structures import SegDataSample
 from PIL import Image
 
+from hclip_mmseg.benchmarks.choice import choose
 from hclip_mmseg.datasets import LoadReducedImageFromFile
-from hclip_mmseg.datasets.benchmarks import BENCHMARKS
+from hclip_mmseg.datasets.benchmarks import BENCHMARKS, find_benchmark
 from hclip_mmseg.datasets.preparation.processes import Options
 from hclip_mmseg.datasets.preparation.registry import find_preparation
 from hclip_mmseg.engine.vocabulary_hook import VocabularyHook
 from hclip_mmseg.models.necks import TextEncoderNeck
 from hclip_mmseg.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies.aliases import VOCABULARY_OF
 
 
 def prepare(name, root, **options):
@@ -257,6 +259,38 @@ def test_several_names_a_class_cannot_be_trained(tmp_path):
 
 
 def test_a_project_without_configs_says_so(monkeypatch, tmp_path):
-    monkeypatch.setattr("hclip_mmseg.datasets.benchmarks.configs_folder", lambda: tmp_path)
+    monkeypatch.setattr("hclip_mmseg.datasets.benchmark.configs_folder", lambda: tmp_path)
     with pytest.raises(FileNotFoundError, match=r"ade20k-847\.py of the benchmark A-847.*copy of the whole project"):
         _ = BENCHMARKS["A-847"].config_path
+
+
+@pytest.mark.parametrize(
+    ("name", "spellings"),
+    [
+        ("A-847", "A-847 a847 ADE20K-847 ade20k_847 ade20k-847 adefull ADEfull ADE847"),
+        ("A-150", "a-150 ADE150 ade20k_150 ADE20K-150"),
+        ("PC-59", "PC59 pc_59 pascal-context-59 pascal_context_59"),
+        ("PAS-20", "voc20 VOC20 pas20 pascal-voc-20"),
+        ("VOC21", "VOC-21 voc21 PAS-21"),
+        ("COCO-Stuff", "coco-stuff COCO_Stuff coco_stuff_171"),
+        ("ADE20K-panoptic", "ade20k_panoptic"),
+    ],
+)
+def test_a_benchmark_in_every_spelling(name, spellings):
+    for spelling in spellings.split():
+        assert find_benchmark(spelling) is BENCHMARKS[name], spelling
+        prepared_by = find_preparation(spelling)
+        assert BENCHMARKS[name].preparation == prepared_by.name
+        assert choose([spelling, name]) == (BENCHMARKS[name],)
+
+
+def test_spellings_are_unambiguous():
+    for benchmark in BENCHMARKS.values():
+        for spelling in (benchmark.name, *benchmark.aliases):
+            assert [other.name for other in BENCHMARKS.values() if other.is_called(spelling)] == [benchmark.name]
+    assert find_benchmark("COCO") is None and find_benchmark("A-84") is None
+
+
+def test_vocabularies_are_called_by_the_names_of_their_benchmarks():
+    for name, vocabulary in VOCABULARY_OF.items():
+        assert find_benchmark(name).vocabulary == vocabulary

@@ -13,8 +13,9 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from tiny_models import HEAD, PREPROCESSOR, tiny_segmentor
 
+from hclip_mmseg.models.score_maps import best_class, resized
 from hclip_mmseg.models.segmentors.open_vocab_segmentor import sample_names
-from hclip_mmseg.models.segmentors.views import best_class, resized, shrunk, views_of
+from hclip_mmseg.models.segmentors.views import shrunk, views_of
 
 NAMES = ("cat", "red striped star", "grass", "water", "traffic light")
 MANY = tuple(f"thing {number}" for number in range(20))  # more than HEAD's class_length of 16

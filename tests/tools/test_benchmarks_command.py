@@ -15,7 +15,8 @@ from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
 from hclip_mmseg.benchmarks.choice import choose, ready
-from hclip_mmseg.datasets.benchmarks import BENCHMARKS, Benchmark
+from hclip_mmseg.datasets.benchmark import Benchmark
+from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 
 ANIMALS = ("person", "car", "dog", "grass", "axolotl")  # the tiny config trains on the first four
 THINGS = ("bicycle", "tree", "lighthouse")
@@ -60,7 +61,9 @@ def data(tmp_path, monkeypatch):
     ):
         path = tmp_path / f"{folder}.py"
         path.write_text(DATASET.format(folder=folder, classes=classes, ignored=ignored))
-        entry = Benchmark(name, name, str(path), "none", f"data/{folder}", ("pictures", "labels/*.png"), folder)
+        entry = Benchmark(
+            name, str(path), "none", f"data/{folder}", ("pictures", "labels/*.png"), preparation=folder
+        )
         monkeypatch.setitem(BENCHMARKS, name, entry)
         if name != "Absent":
             write_pictures(root / folder, len(classes), ignored)

@@ -12,6 +12,7 @@ from tiny_training_free import NAMES, REGIONS, textured_images, tiny_training_fr
 from hclip_mmseg.apis import OpenVocabInferencer
 from hclip_mmseg.reference import cliptrase as literal
 from hclip_mmseg.training_free import UntrainedDistributed
+from hclip_mmseg.vocabularies import load_vocabulary
 
 
 def text_of(model) -> torch.Tensor:
@@ -132,3 +133,15 @@ def test_wrapper_for_several_processes():
     assert is_model_wrapper(wrapped)  # so that hooks look for the model inside
     batch = dict(inputs=[torch.zeros(3, 64, 64, dtype=torch.uint8)], data_samples=[SegDataSample()])
     assert wrapped.test_step(batch)[0].pred_sem_seg.data.equal(model.test_step(batch)[0].pred_sem_seg.data)
+
+
+def test_the_cls_token_counts_for_the_vocabularies_that_are_named():
+    images = textured_images(1)
+    model = tiny_training_free(times_cls=["pascal_voc_20"])
+    always, never = (tiny_training_free(times_cls=times_cls) for times_cls in (True, False))
+    for names, same in ((load_vocabulary("pascal_voc_20").asked, always), (("cat", "grass"), never)):
+        for other in (model, always, never):
+            other.set_vocabulary(names)
+        with torch.no_grad():
+            assert torch.equal(model.encode_decode(images), same.encode_decode(images))
+            assert not torch.equal(always.encode_decode(images), never.encode_decode(images))

@@ -11,10 +11,10 @@ from miniature import REPOSITORY, run_script
 from mmengine.config import Config
 from PIL import Image
 
-BENCHMARKS = {
-    "coco-object": "COCO-Object", "voc21": "VOC21", "pc60": "PC60", "coco-stuff": "COCO-Stuff", "voc20": "VOC20",
-    "pc59": "PC59", "pc459": "PC459", "ade150": "ADE150", "adefull": "ADEfull",
-}  # fmt: skip
+from hclip_mmseg.datasets.benchmarks import benchmark_of, find_benchmark
+from hclip_mmseg.evaluation.printed_figures import printed_figures
+
+PUBLISHED = ("COCO-Object", "VOC21", "PC60", "COCO-Stuff", "VOC20", "PC59", "PC459", "ADE150", "ADEfull")
 TINY = [
     "model.backbone.clip.model=hclip_mmseg/demo_assets/tiny_clip.json",
     "model.backbone.clip.pretrained=hclip_mmseg/demo_assets/tiny_clip.pt",
@@ -23,17 +23,20 @@ TINY = [
 
 
 @pytest.mark.parametrize("size", [224, 336])
-@pytest.mark.parametrize("benchmark", BENCHMARKS)
-def test_config(size, benchmark, shared):
-    config = Config.fromfile(REPOSITORY / f"configs/cliptrase/cliptrase_vitb16_{size}_{benchmark}.py")
+@pytest.mark.parametrize("heading", PUBLISHED)
+def test_config(size, heading, shared):
+    config = Config.fromfile(REPOSITORY / f"configs/cliptrase/cliptrase_vitb16_{size}_{heading.lower()}.py")
     published = json.loads((shared / "facts" / "published.json").read_text())[f"cliptrase_vitb16_{size}"]
-    assert list(config.paper.printed.values()) == published["CLIPtrase"][BENCHMARKS[benchmark]]
-    assert list(config.paper.printed) == published["columns"]
+    benchmark = find_benchmark(heading)
+    assert benchmark_of(config.test_dataloader.dataset) is benchmark
+    printed = {metric: entry.figure for (name, metric), entry in printed_figures(config.paper).items()
+               if name == benchmark.name}  # fmt: skip
+    assert printed == dict(zip(published["columns"], published["CLIPtrase"][heading], strict=True))
     assert config.model.resolution == config.test_dataloader.dataset.pipeline[2]["size"] == size
     assert config.model.regions == (
         dict(epsilon=0.7, min_samples=3) if size == 224 else dict(epsilon=1.1, min_samples=7)
     )
-    assert config.model.get("times_cls", False) == (benchmark == "voc20")
+    assert config.model.times_cls == ["pascal_voc_20"]
     assert not config.get("train_dataloader") and not config.get("val_dataloader")
 
 
@@ -50,6 +53,15 @@ def test_benchmark_without_checkpoint(coco_stuff, tmp_path):
     written = sorted((tmp_path / "labels").rglob("*.png"))
     assert len(written) == 2
     assert np.asarray(Image.open(written[0])).shape == (224, 224)
+
+
+def test_a_config_without_test_data_asks_for_benchmarks(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["tools/test.py", "configs/cliptrase/cliptrase_vitb16_336.py"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(REPOSITORY / "tools/test.py"), run_name="__main__")
+    assert ended.value.code == 2
+    assert "has no test data of its own: choose some by --benchmarks" in capsys.readouterr().err
 
 
 def test_trained_models_ask_for_a_checkpoint(monkeypatch, capsys, tmp_path):

@@ -20,6 +20,7 @@ model = dict(
     text_encoder=dict(type="TextEncoderNeck", templates="imagenet"),
     regions=dict(epsilon=0.7, min_samples=3),
     resolution=224,
+    times_cls=["pascal_voc_20"],
 )
 
 # CLIP's own preprocessing, as published; with whole=True (and batches of 1) nothing of an image is cut off

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from hclip_mmseg.datasets.ade20k import ADE20K150Dataset, ADE20K847Dataset
+from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.preparation.ade20k_index import read_index
 from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
+from hclip_mmseg.datasets.preparation.declaration import Preparation, converts
 from hclip_mmseg.datasets.preparation.files import Labels, read_colours
 from hclip_mmseg.datasets.preparation.tables import Table, look_up, number_table
 from hclip_mmseg.vocabularies import load_vocabulary
@@ -102,3 +104,37 @@ def ade20k_150(root: Path) -> list[Conversion]:
 
 def _words(name: str) -> frozenset[str]:
     return frozenset(" ".join(word.lower().split()) for word in name.split(",") if word.strip())
+
+
+PREPARATIONS = (
+    Preparation(
+        "ade20k-847",
+        "ADE20K_2021_17_01: index_ade20k.pkl and images/ADE/{training,validation}",
+        converts(ade20k_847),
+        (
+            Benchmark(
+                "A-847",
+                config="ade20k-847.py",
+                vocabulary="ade20k_847",
+                data_root="data/ade/ADE20K_2021_17_01",
+                prepared=("images/ADE/validation", "labels_847/validation.txt"),
+                aliases=("ADEfull", "ADE847"),
+            ),
+        ),
+    ),
+    Preparation(
+        "ade20k-150",
+        "ADEChallengeData2016: images and annotations, each with training and validation; only checked",
+        converts(ade20k_150),
+        (
+            Benchmark(
+                "A-150",
+                config="ade20k-150.py",
+                vocabulary="ade20k_150",
+                data_root="data/ade/ADEChallengeData2016",
+                prepared=("images/validation/*.jpg", "annotations/validation/*.png"),
+                aliases=("ADE150",),
+            ),
+        ),
+    ),
+)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.coco_stuff import HOW_TO_GET
 from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
+from hclip_mmseg.datasets.preparation.declaration import Preparation, converts
 from hclip_mmseg.datasets.preparation.tables import FromPicture, number_table
 
 PICTURES = {"train2017": 118_287, "val2017": 5_000}
@@ -36,3 +38,19 @@ def coco_stuff(root: Path) -> list[Conversion]:
     labels = {number: label for label, number in enumerate(used)}
     table = number_table({**labels, 255: NO_CLASS})
     return [Conversion("COCO-Stuff", splits, FromPicture(table), len(labels), NO_CLASS)]
+
+
+ROOT = "data/coco_stuff164k"
+LABELLED = ("images/val2017/*.jpg", "annotations/val2017/*_labelTrainIds.png")
+PREPARATIONS = (
+    Preparation(
+        "coco-stuff",
+        "images/{train,val}2017/*.jpg, annotations/{train,val}2017/*.png of stuffthingmaps_trainval2017.zip",
+        converts(coco_stuff),
+        (
+            Benchmark("COCO-Object", "coco-object.py", "coco_object_81", ROOT, LABELLED),
+            Benchmark("COCO-Stuff", "coco-stuff_384x384.py", "coco_stuff_171", ROOT, LABELLED),
+            Benchmark("COCO-27", "coco-27.py", "coco_27", ROOT, LABELLED),
+        ),
+    ),
+)

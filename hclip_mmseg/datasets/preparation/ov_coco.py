@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from hclip_mmseg.datasets.preparation.declaration import Preparation
+from hclip_mmseg.datasets.preparation.processes import Options
 from hclip_mmseg.files.writing import whole
 from hclip_mmseg.vocabularies import load_vocabulary
 
@@ -114,3 +116,13 @@ def _read(path: Path) -> dict[str, Any]:
     if lacking:
         raise ValueError(f"{path} is no COCO instances file: it lacks {', '.join(lacking)}")
     return content
+
+
+def prepare_or_check(root: Path, options: Options) -> list[str]:
+    """What was written, or found in a check, a line each; see :func:`prepare_ov_coco` and :func:`check_ov_coco`."""
+    if options.check:
+        return check_ov_coco(root)
+    return [f"wrote {path}" for path in prepare_ov_coco(root)]
+
+
+PREPARATIONS = (Preparation("ov-coco", "annotations/instances_{train,val}2017.json", prepare_or_check),)

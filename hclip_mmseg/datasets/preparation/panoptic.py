@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.preparation.ade20k import SCENE_PICTURES
 from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, carry_out, first, those_there
+from hclip_mmseg.datasets.preparation.declaration import Preparation
 from hclip_mmseg.datasets.preparation.files import Labels, read_colours, read_label_map
 from hclip_mmseg.datasets.preparation.processes import Options, each_chunk
 from hclip_mmseg.files.writing import whole
@@ -233,3 +235,60 @@ def _describe(maps: Sequence[LabelMap]) -> list[tuple[Path, tuple[int, int], lis
         colours = read_colours(one.target).astype(np.int32)
         described.append((one.picture, colours.shape[:2], segments(colours[..., 0] + 256 * colours[..., 1])))
     return described
+
+
+PREPARATIONS = (
+    Preparation(
+        "coco-panoptic",
+        "annotations/panoptic_{train,val}2017.json and folders of the same names; only checked",
+        coco_panoptic,
+        (
+            Benchmark(
+                "COCO-panoptic",
+                config="coco-panoptic_1024x1024.py",
+                vocabulary="coco_panoptic_133",
+                data_root="data/coco",
+                prepared=(
+                    "val2017/*.jpg",
+                    "annotations/panoptic_val2017.json",
+                    "annotations/panoptic_val2017/*.png",
+                ),
+                scope="mmdet",
+            ),
+        ),
+    ),
+    Preparation(
+        "ade20k-panoptic",
+        "ADEChallengeData2016: images, annotations, annotations_instance, each with training and validation",
+        ade20k_panoptic,
+        (
+            Benchmark(
+                "ADE20K-panoptic",
+                config="ade20k-panoptic.py",
+                vocabulary="ade20k_150",
+                data_root="data/ade/ADEChallengeData2016",
+                prepared=("images/validation/*.jpg", "ade20k_panoptic_val.json", "ade20k_panoptic_val/*.png"),
+                scope="mmdet",
+            ),
+        ),
+    ),
+    Preparation(
+        "mapillary-panoptic",
+        "{training,validation}/v1.2/panoptic of version 2.0; only checked",
+        mapillary_panoptic,
+        (
+            Benchmark(
+                "Mapillary-panoptic",
+                config="mapillary-panoptic.py",
+                vocabulary="mapillary_panoptic_65",
+                data_root="data/mapillary",
+                prepared=(
+                    "validation/images/*.jpg",
+                    "validation/v1.2/panoptic/panoptic_2018.json",
+                    "validation/v1.2/panoptic/*.png",
+                ),
+                scope="mmdet",
+            ),
+        ),
+    ),
+)

@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.pascal import CONTEXT_HOW_TO_GET, VOC_HOW_TO_GET, PascalContext459Dataset
 from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
+from hclip_mmseg.datasets.preparation.declaration import Preparation, converts
 from hclip_mmseg.datasets.preparation.tables import FromMatlab, FromPicture, number_table
 from hclip_mmseg.vocabularies import load_vocabulary
 
@@ -136,3 +138,32 @@ def _augmented(root: Path, sbd: Path, own: Mapping[str, Sequence[str]]) -> list[
         Conversion("PASCAL VOC 2012 for SBD", [from_voc], FromPicture(table), 21, 255),
         Conversion("SBD", [from_sbd], FromMatlab(table, segmentation), 21, 255),
     ]
+
+
+CONTEXT, VOC = "data/VOCdevkit/VOC2010", "data/VOCdevkit/VOC2012"
+CONTEXT_READ = ("JPEGImages", "SegmentationClassContext", "ImageSets/SegmentationContext/val.txt")
+CONTEXT_459_READ = ("JPEGImages", "SegmentationClassContext459", "ImageSets/SegmentationContext/val.txt")
+VOC_READ = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation/val.txt")
+PREPARATIONS = (
+    Preparation(
+        "pascal-context",
+        "VOC2010: JPEGImages, trainval/*.mat, trainval_merged.json",
+        converts(pascal_context),
+        (
+            Benchmark("PC-459", "pascal-context-459.py", "pascal_context_459", CONTEXT, CONTEXT_459_READ),
+            Benchmark("PC-59", "pascal-context-59.py", "pascal_context_59", CONTEXT, CONTEXT_READ),
+            Benchmark("PC-60", "pascal-context-60.py", "pascal_context_60", CONTEXT, CONTEXT_READ),
+        ),
+    ),
+    Preparation(
+        "pascal-voc",
+        "VOC2012: JPEGImages, SegmentationClass, ImageSets; only checked; with SBD in ../VOCaug/dataset or "
+        "../benchmark_RELEASE/dataset its label maps are made",
+        converts(pascal_voc),
+        (
+            Benchmark("PAS-20", "pascal-voc-20.py", "pascal_voc_20", VOC, VOC_READ, aliases=("VOC20",)),
+            Benchmark("PAS-20b", "pascal-voc-20b.py", "pascal_voc_20b", VOC, VOC_READ, aliases=("VOC20b",)),
+            Benchmark("VOC21", "pascal-voc-21.py", "pascal_voc_21", VOC, VOC_READ, aliases=("PAS-21",)),
+        ),
+    ),
+)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
+from hclip_mmseg.datasets.preparation.declaration import Preparation, converts
 from hclip_mmseg.datasets.preparation.tables import FromPicture, number_table
 from hclip_mmseg.datasets.street_scenes import CITYSCAPES_HOW_TO_GET, Mapillary65Dataset
 
@@ -49,3 +51,42 @@ def mapillary(root: Path) -> list[Conversion]:
         splits.append(Split(name, expected, [LabelMap(*one) for one in zip(pictures, maps, maps, strict=True)]))
     splits = those_there(splits, root, Mapillary65Dataset.HOW_TO_GET)
     return [Conversion("Mapillary Vistas", splits, None, 66)]
+
+
+PREPARATIONS = (
+    Preparation(
+        "cityscapes",
+        "leftImg8bit/{train,val}/<city>, gtFine/{train,val}/<city>",
+        converts(cityscapes),
+        (
+            Benchmark(
+                "Cityscapes-27",
+                config="cityscapes-27.py",
+                vocabulary="cityscapes_27",
+                data_root="data/cityscapes",
+                prepared=("leftImg8bit/val", "gtFine/val/*/*_gtFine_labelIds.png"),
+            ),
+            Benchmark(
+                "Cityscapes",
+                config="cityscapes.py",
+                vocabulary="cityscapes_19",
+                data_root="data/cityscapes",
+                prepared=("leftImg8bit/val", "gtFine/val/*/*_gtFine_labelTrainIds.png"),
+            ),
+        ),
+    ),
+    Preparation(
+        "mapillary",
+        "{training,validation}/{images,v1.2/labels} of version 2.0; only checked",
+        converts(mapillary),
+        (
+            Benchmark(
+                "Mapillary",
+                config="mapillary.py",
+                vocabulary="mapillary_65",
+                data_root="data/mapillary",
+                prepared=("validation/images/*.jpg", "validation/v1.2/labels/*.png"),
+            ),
+        ),
+    ),
+)

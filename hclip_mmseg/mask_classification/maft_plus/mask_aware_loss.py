@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from hclip_mmseg.models.score_maps import resized
+
 
 @torch.no_grad()
 def mask_ious(masks: Tensor, targets: Tensor, chunk: int = 16) -> Tensor:
@@ -26,7 +28,7 @@ def mask_ious(masks: Tensor, targets: Tensor, chunk: int = 16) -> Tensor:
     size = tuple(targets.shape[-2:])
     ious = []
     for part in masks.float().split(chunk):
-        inside = (F.interpolate(part[None], size, mode="bilinear", align_corners=False)[0] > 0).flatten(1).float()
+        inside = (resized(part, size) > 0).flatten(1).float()
         common = truth @ inside.T
         union = truth.sum(1, keepdim=True) + inside.sum(1) - common
         ious.append(common / union.clamp(min=1))

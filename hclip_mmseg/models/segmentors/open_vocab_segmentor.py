@@ -14,12 +14,10 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from hclip_mmseg.models.score_maps import best_class, resized, resized_in_chunks
 from hclip_mmseg.models.segmentors.views import (
     ScoreCanvas,
     View,
-    best_class,
-    resized,
-    resized_in_chunks,
     shrunk,
     views_of,
 )

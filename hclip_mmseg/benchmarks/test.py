@@ -50,6 +50,8 @@ def prepare_test(
     if benchmarks:
         folders = [folder for folder in (out, show_dir) if folder]
         use_benchmarks(cfg, checkpoint, list(benchmarks), data_root, settings, folders)
+    elif "test_dataloader" not in cfg:
+        raise ValueError(f"{cfg.filename} has no test data of its own: choose some by --benchmarks NAME ...")
     if checkpoint:
         checks.take_clip_from_checkpoint(cfg)
     elif not is_training_free(cfg.model):

@@ -6,28 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hclip_mmseg.datasets.benchmarks import BENCHMARKS
+from hclip_mmseg.datasets.benchmarks import find_benchmark
 
 METRICS = ("PQ", "SQ", "RQ", "mIoU", "mAcc", "pAcc", "fwIoU")
 PANOPTIC = ("PQ", "SQ", "RQ")
 
-# headings of papers that call a benchmark by another name than its entry
-OTHER_HEADINGS = {
-    "ADE847": "A-847",
-    "ADEfull": "A-847",
-    "ADE150": "A-150",
-    "PC459": "PC-459",
-    "PC60": "PC-60",
-    "PC59": "PC-59",
-    "VOC20": "PAS-20",
-    "coco27": "COCO-27",
-    "cityscapes27": "Cityscapes-27",
-}
-PANOPTIC_HEADINGS = {
-    "ADE150": "ADE20K-panoptic",
-    "COCO": "COCO-panoptic",
-    "Mapillary": "Mapillary-panoptic",
-}
+PANOPTIC_COLUMNS = {"A-150": "ADE20K-panoptic", "Mapillary": "Mapillary-panoptic", "COCO": "COCO-panoptic"}
+"""What a column of panoptic figures is called -> the benchmark that has segments."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +24,10 @@ class Printed:
 
 
 def benchmark_under(heading: str, metric: str) -> str:
-    """The name of the benchmark that a paper's heading stands for."""
-    if metric in PANOPTIC or (heading in PANOPTIC_HEADINGS and heading not in {*OTHER_HEADINGS, *BENCHMARKS}):
-        return PANOPTIC_HEADINGS.get(heading, heading)
-    return OTHER_HEADINGS.get(heading, heading)
+    """The name of the benchmark that a paper's heading stands for; the heading itself where none is known."""
+    benchmark = find_benchmark(heading)
+    name = heading if benchmark is None else benchmark.name
+    return PANOPTIC_COLUMNS.get(name, name) if benchmark is None or metric in PANOPTIC else name
 
 
 def printed_figures(paper: Mapping[str, Any] | None) -> dict[tuple[str, str], Printed]:

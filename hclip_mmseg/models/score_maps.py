@@ -1,0 +1,60 @@
+"""Maps of scores, one a class or a mask: resized, and the best class of every pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_BYTES = 1 << 27
+"""Bytes that resized maps take at once where all of them together might not fit."""
+
+
+def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Score maps or mask logits [T, h, w] resized bilinearly, corners not aligned.
+
+    Args:
+        maps: [T, h, w].
+        size: height and width of the result in pixels.
+
+    Returns:
+        [T, *size]; ``maps`` itself where it has that size.
+    """
+    if tuple(maps.shape[-2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def resized_in_chunks(
+    scores: Tensor, size: tuple[int, int], budget: int = CHUNK_BYTES
+) -> Iterator[tuple[int, Tensor]]:
+    """(first class, scores [chunk, H, W] resized bilinearly to ``size``) for chunks of classes [T, h, w].
+
+    A chunk takes no more than ``budget`` bytes, unless one class does.
+    """
+    chunk = max(budget // (4 * size[0] * size[1]), 1)
+    for start in range(0, len(scores), chunk):
+        yield start, resized(scores[start : start + chunk], size)
+
+
+def best_class(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Index and score of the best class of every pixel, without holding all resized maps at once.
+
+    Args:
+        scores: [T, h, w].
+        size: height and width of the result.
+
+    Returns:
+        int64 [H, W] and float [H, W].
+    """
+    best = torch.full(size, -torch.inf, device=scores.device)
+    label = torch.zeros(size, dtype=torch.long, device=scores.device)
+    for start, part in resized_in_chunks(scores, size):
+        value, index = part.max(dim=0)
+        better = value > best
+        best = value.where(better, best)
+        label = (index + start).where(better, label)
+        del part, value, index  # before the next chunk is made
+    return label, best

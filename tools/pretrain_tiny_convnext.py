@@ -33,7 +33,6 @@ from contrastive_pretraining import Phase, Pretraining, contrastive_loss, name_a
 from contrastive_pretraining import Trainee as UsedTokensOnly
 
 from hclip_mmseg.clip import TextTower, build_clip
-from hclip_mmseg.clip.attention import PlainProjections
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES, TRAIN_NAMES, render_scene
 from hclip_mmseg.demo_assets.tiny_clip import PROMPT, preprocess
 from hclip_mmseg.demo_assets.tiny_convnext import CONFIG_PATH
@@ -54,10 +53,7 @@ class Trainee(UsedTokensOnly):
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens [N, 77] -> unit embeddings [N, embed_dim]."""
-        tower = TextTower(self.clip)
-        blocks = tower.blocks
-        embeddings = tower(self.rows(tokens), lambda layer: PlainProjections.of(blocks[layer].attn))
-        return F.normalize(embeddings, dim=-1)
+        return F.normalize(TextTower(self.clip)(self.rows(tokens)), dim=-1)
 
 
 def step_loss(model: Trainee, batch: dict[str, Tensor], phase: Phase) -> tuple[Tensor, dict[str, float]]:

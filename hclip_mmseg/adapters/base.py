@@ -63,7 +63,7 @@ class Adapter(nn.Module):
     projection's output than through the adapted weight, it writes :meth:`linear` too. One that changes
     more writes :meth:`mlp`, :meth:`normed`, :meth:`prompts` or :meth:`side`, and either :meth:`folded_block` or,
     where it is no change of weights, ``foldable = False``. Subclasses that hold something between calls
-    write :meth:`refresh` and :meth:`release`. By default each of these leaves the towers as they are.
+    write :meth:`refresh`, :meth:`settle` and :meth:`forget`. By default each of these leaves the towers as they are.
 
     Attributes:
         foldable: whether :meth:`folded` gives a tower that computes the same without the adapter. Where it
@@ -193,5 +193,8 @@ class Adapter(nn.Module):
     def refresh(self) -> None:
         """Compute again what is held between calls; the default holds nothing."""
 
-    def release(self) -> None:
+    def settle(self) -> None:
+        """Use what is held without comparing parameters, until :meth:`forget`; the default holds nothing."""
+
+    def forget(self) -> None:
         """Drop what is held between calls; the default holds nothing."""

@@ -1,8 +1,8 @@
 """Attention of a CLIP block, with its four projections replaceable.
 
 A block of open_clip keeps q, k and v in one ``in_proj_weight`` of [3 width, width] and ``out`` in
-``out_proj``. What computes them is an object with three methods, so that frozen, adapted and folded
-weights run through the same block.
+``out_proj``. What computes them is a :class:`Projections`, so that frozen, adapted and folded weights run
+through the same block.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ class Projections(Protocol):
 
     def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[..., width] -> q, k and v, each [..., width]."""
+
+    def query(self, x: Tensor) -> Tensor:
+        """[..., width] -> q alone."""
 
     def value(self, x: Tensor) -> Tensor:
         """[..., width] -> v alone."""
@@ -82,6 +85,11 @@ class PlainProjections:
         q, k, v = F.linear(x, self.in_weight, self.in_bias).chunk(3, dim=-1)
         return q, k, v
 
+    def query(self, x: Tensor) -> Tensor:
+        """See :class:`Projections`."""
+        width = self.in_weight.shape[1]
+        return F.linear(x, self.in_weight[:width], None if self.in_bias is None else self.in_bias[:width])
+
     def value(self, x: Tensor) -> Tensor:
         """See :class:`Projections`."""
         start = 2 * self.in_weight.shape[1]
@@ -135,6 +143,10 @@ class AdaptedProjections:
     def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`Projections`."""
         return self._input_projection(0, x), self._input_projection(1, x), self._input_projection(2, x)
+
+    def query(self, x: Tensor) -> Tensor:
+        """See :class:`Projections`."""
+        return self._input_projection(0, x)
 
     def value(self, x: Tensor) -> Tensor:
         """See :class:`Projections`."""

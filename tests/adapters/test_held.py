@@ -73,7 +73,7 @@ def test_relation_is_computed_once_for_both_towers(pop, monkeypatch):
     loss_of(pop)
     assert pop.turns("image") is pop.turns("image")
     assert len(calls) == 1
-    pop.release()
+    pop.forget()
     loss_of(pop)
     assert len(calls) == 2
 

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter, build_adapter
-from hclip_mmseg.clip import EvaTower, ImageTower, PlainProjections, TextTower, build_clip
+from hclip_mmseg.clip import EvaTower, ImageTower, TextTower, build_clip
 from hclip_mmseg.mask_classification.fisa.distribution_adapter import DistributionAdapter
 from hclip_mmseg.mask_classification.fisa.mask_bias import BiasGradient
 from hclip_mmseg.mask_classification.fisa.mask_token_tower import MaskTokenTower
@@ -123,8 +123,8 @@ class FISACLIP(BaseModule):
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
-        blocks = self.text_tower.blocks
-        return self.text_tower(tokens, lambda layer: PlainProjections.of(blocks[layer].attn), self.checkpoint_blocks)
+        embeddings: Tensor = self.text_tower(tokens, self.checkpoint_blocks)
+        return embeddings
 
     def text_parameters(self) -> list[nn.Parameter]:
         """All parameters that :meth:`encode_text` computes with."""

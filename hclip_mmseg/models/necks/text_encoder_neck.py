@@ -133,7 +133,8 @@ class TextEncoderNeck(BaseModule):
         parameters = list(parameters)
         if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
             return self._encode(encode_text, self._tokens_of(subset, parameters[0].device))
-        embeddings = self._embeddings.get(lambda: parameters, lambda: self._encode_all(encode_text, parameters[0].device))
+        device = parameters[0].device
+        embeddings = self._embeddings.get(lambda: parameters, lambda: self._encode_all(encode_text, device))
         return embeddings if subset is None else embeddings[subset]
 
     @torch.inference_mode(False)

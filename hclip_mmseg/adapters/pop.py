@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, Tower
+from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, BlockOperation, Numbers, Tower
 from hclip_mmseg.adapters.cayley import cayley
 from hclip_mmseg.adapters.held import Held, own_saved_tensors
 from hclip_mmseg.adapters.precision import at_least_fp32, without_autocast
@@ -211,6 +211,16 @@ class POP(Adapter):
     def forget(self) -> None:
         """Drop the matrices; they are computed again when next needed."""
         self._held.forget()
+
+    def parameters_at(self, at: BlockOperation) -> list[Numbers]:
+        """The blocks of a projection; none where a relation mixes them with those of others."""
+        if self.relation is not None or at.tower not in self._slices or at.operation not in PROJECTIONS:
+            return []
+        slices = self._slices[at.tower]
+        row, place = divmod(at.layer, slices.layers_per_row)
+        start = slices.start + place * slices.blocks
+        row = len(PROJECTIONS) * row + PROJECTIONS.index(at.operation)
+        return [Numbers("tensor", (slice(None), slice(None), row, slice(start, start + slices.blocks)))]
 
     def count_parameters(self) -> ParameterCount:
         """The tensor's numbers counted in both ways of the papers; see :class:`ParameterCount`."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, Tower, tower_sizes
+from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, Block, BlockOperation, Numbers, Tower, tower_sizes
 
 
 class TrainedProjections(Adapter):
@@ -44,11 +44,11 @@ class TrainedProjections(Adapter):
         )
 
     @torch.no_grad()
-    def start_from(self, attentions: Mapping[Tower, Sequence[nn.MultiheadAttention]]) -> None:
+    def start_from(self, blocks: Mapping[Tower, Sequence[Block]]) -> None:
         """Copies CLIP's weights; see :class:`~hclip_mmseg.adapters.base.Adapter`."""
-        for tower, layers in attentions.items():
-            for layer, attention in enumerate(layers):
-                frozen = [*attention.in_proj_weight.chunk(3), attention.out_proj.weight]
+        for tower, layers in blocks.items():
+            for layer, block in enumerate(layers):
+                frozen = [*block.attn.in_proj_weight.chunk(3), block.attn.out_proj.weight]
                 for projection, weight in zip(PROJECTIONS, frozen, strict=True):
                     trained = self._trained(tower, layer, projection)
                     if trained is not None:
@@ -58,6 +58,11 @@ class TrainedProjections(Adapter):
         """The trained weight where there is one, else the frozen."""
         trained = self._trained(tower, layer, projection)
         return weight if trained is None else trained
+
+    def parameters_at(self, at: BlockOperation) -> list[Numbers]:
+        """The trained weight of a projection."""
+        trained = self._trained(at.tower, at.layer, at.operation)
+        return [] if trained is None else [Numbers(f"weights.{at.tower}.{at.layer}.{at.operation}")]
 
     def _trained(self, tower: Tower, layer: int, projection: str) -> Tensor | None:
         if tower not in self.weights:

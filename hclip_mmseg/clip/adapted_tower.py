@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from torch import Tensor
 
 from hclip_mmseg.adapters import Adapter
-from hclip_mmseg.adapters.base import Tower
-from hclip_mmseg.clip.attention import AdaptedProjections, Block, PlainProjections, Projections
+from hclip_mmseg.adapters.base import Block, Tower
+from hclip_mmseg.clip.attention import AdaptedProjections, PlainProjections, Projections
 
 
 class ClipTower(Protocol):

@@ -7,7 +7,6 @@ through the same block.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter
-from hclip_mmseg.adapters.base import Norm, Tower
+from hclip_mmseg.adapters.base import Block, Norm, Tower
 
 
 class Projections(Protocol):
@@ -41,17 +40,6 @@ class Projections(Protocol):
 
     def prompts(self) -> Tensor | None:
         """Tokens [n, width] to attend to beside the block's own (design: ``Adapter.prompts``)."""
-
-
-class Block(Protocol):
-    """What is used of an ``open_clip`` ResidualAttentionBlock."""
-
-    ln_1: Callable[[Tensor], Tensor]
-    attn: nn.MultiheadAttention
-    ls_1: Callable[[Tensor], Tensor]
-    ln_2: Callable[[Tensor], Tensor]
-    mlp: nn.Module
-    ls_2: Callable[[Tensor], Tensor]
 
 
 class PlainProjections:

@@ -97,7 +97,7 @@ class EvaTower(nn.Module):
 
 
 class EvaBlockView:
-    """A block of timm's EVA under the names of CLIP's (:class:`~hclip_mmseg.clip.attention.Block`).
+    """A block of timm's EVA under the names of CLIP's (:class:`~hclip_mmseg.adapters.base.Block`).
 
     Attributes:
         ln_1, ln_2, mlp: the block's ``norm1``, ``norm2`` and ``mlp``.

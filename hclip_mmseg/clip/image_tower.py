@@ -10,9 +10,9 @@ from open_clip.transformer import Transformer, VisionTransformer
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter
-from hclip_mmseg.adapters.base import Tower
+from hclip_mmseg.adapters.base import Block, Tower
 from hclip_mmseg.clip.adapted_tower import AdaptedTower
-from hclip_mmseg.clip.attention import Block, run_block, run_dense_block
+from hclip_mmseg.clip.attention import run_block, run_dense_block
 from hclip_mmseg.clip.positions import HeldPositions
 
 

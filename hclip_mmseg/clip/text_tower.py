@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hclip_mmseg.adapters import Adapter
-from hclip_mmseg.adapters.base import Tower
+from hclip_mmseg.adapters.base import Block, Tower
 from hclip_mmseg.clip.adapted_tower import AdaptedTower
-from hclip_mmseg.clip.attention import Block, run_block
+from hclip_mmseg.clip.attention import run_block
 
 
 class TextTower(nn.Module):

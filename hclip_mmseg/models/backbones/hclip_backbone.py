@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held, build_adapter
-from hclip_mmseg.adapters.base import Tower
+from hclip_mmseg.adapters.base import BlockOperation, Numbers, Operation, Tower
 from hclip_mmseg.clip import AdaptedTower, ImageTower, Projections, TextTower, build_clip, with_parameters
 
 AnyTower = ImageTower | TextTower
@@ -76,7 +76,7 @@ class HCLIPBackbone(BaseModule):
                 image_width=self.image_tower.width,
                 text_width=self.text_tower.width,
             )
-            self.adapter.start_from({"image": self.attentions("image"), "text": self.attentions("text")})
+            self.adapter.start_from({"image": self.image_tower.blocks, "text": self.text_tower.blocks})
         self._folded: Held[dict[Tower, AnyTower]] = Held()
 
     def _check_layers(self, channels: Sequence[int]) -> None:
@@ -129,6 +129,21 @@ class HCLIPBackbone(BaseModule):
         """All parameters that :meth:`encode_text` computes with."""
         adapter = [] if self.adapter is None else list(self.adapter.parameters())
         return [*self.text_tower.parameters(), *adapter]
+
+    def dead_parameters(self) -> list[Numbers]:
+        """The trained numbers of the adapter that change nothing, as the last image block runs without its attention.
+
+        Returns:
+            Names of parameters of the backbone, with the places of those numbers in them.
+        """
+        if self.adapter is None:
+            return []
+        operations: list[Operation] = ["q", "k", "prompts"]
+        if self.residual == "value":
+            operations += ["ln_2", "mlp"]
+        last = self.image_tower.layers - 1
+        dead = self.adapter.dead_parameters(BlockOperation("image", last, operation) for operation in operations)
+        return [Numbers(f"adapter.{numbers.parameter}", numbers.where) for numbers in dead]
 
     def projections(self, tower: Tower) -> Callable[[int], Projections]:
         """Block index -> what computes the projections of that block now.

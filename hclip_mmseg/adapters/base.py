@@ -101,8 +101,9 @@ class Adapter(nn.Module):
     projection's output than through the adapted weight, it writes :meth:`linear` too. One that changes
     more writes :meth:`mlp`, :meth:`normed`, :meth:`prompts` or :meth:`side`, and either :meth:`folded_block` or,
     where it is no change of weights, ``foldable = False``. One whose parameters act in one operation alone says so
-    in :meth:`parameters_at`, so that those of operations that a model never runs are not counted as if they did. Subclasses that hold something between calls
-    write :meth:`refresh`, :meth:`settle` and :meth:`forget`. By default each of these leaves the towers as they are.
+    in :meth:`parameters_at`, so that those of operations that a model never runs are not counted as if they did.
+    Subclasses that hold something between calls write :meth:`refresh`, :meth:`settle` and :meth:`forget`. By default
+    each of these leaves the towers as they are.
 
     Attributes:
         foldable: whether :meth:`folded` gives a tower that computes the same without the adapter. Where it

@@ -5,7 +5,7 @@ from hclip_mmseg.adapters.build import build_adapter
 from hclip_mmseg.adapters.cayley import cayley
 from hclip_mmseg.adapters.dcrc import DCRC
 from hclip_mmseg.adapters.energy import hyperspherical_energy, kept_axis, orthogonality_error
-from hclip_mmseg.adapters.held import ParameterVersions
+from hclip_mmseg.adapters.held import Held, ParameterVersions
 from hclip_mmseg.adapters.houlsby import HoulsbyAdapter
 from hclip_mmseg.adapters.lora import LoRA
 from hclip_mmseg.adapters.lst import LST
@@ -35,6 +35,7 @@ __all__ = [
     "SSF",
     "VPT",
     "Adapter",
+    "Held",
     "HoulsbyAdapter",
     "LinearRelation",
     "LoRA",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,36 @@ PROJECTIONS: tuple[str, ...] = ("q", "k", "v", "out")
 Norm = Literal["ln_1", "ln_2", "ln_pre", "ln_last"]
 """A layer norm of a tower: the two of a block, that before the first block (image tower) and that after the
 last."""
+
+
+Operation = Literal["q", "k", "v", "out", "ln_1", "ln_2", "mlp", "prompts"]
+"""A part of a block that an adapter may change: a projection, a norm, the MLP, or what is attended to besides."""
+
+
+class Block(Protocol):
+    """What is used of a block of CLIP: an ``open_clip`` ResidualAttentionBlock, or what looks like it."""
+
+    ln_1: Callable[[Tensor], Tensor]
+    attn: nn.MultiheadAttention
+    ls_1: Callable[[Tensor], Tensor]
+    ln_2: Callable[[Tensor], Tensor]
+    mlp: nn.Module
+    ls_2: Callable[[Tensor], Tensor]
+
+
+class BlockOperation(NamedTuple):
+    """An operation of one block, counted from 0."""
+
+    tower: Tower
+    layer: int
+    operation: Operation
+
+
+class Numbers(NamedTuple):
+    """Some numbers of a parameter: ``module.get_parameter(parameter)[where]``; () stands for all of them."""
+
+    parameter: str
+    where: tuple[int | slice, ...] = ()
 
 
 class TowerSize(NamedTuple):
@@ -59,11 +89,21 @@ def tower_sizes(
 class Adapter(nn.Module):
     """Changes what frozen towers compute by a small trainable module.
 
+    A subclass's constructor takes its own options, each with a default, and these, by keyword, which whoever builds
+    it fills in (:func:`~hclip_mmseg.adapters.build.build_adapter`): ``image_layers``, ``text_layers``, ``image_width``,
+    ``text_width`` (numbers of blocks and widths of tokens of CLIP's towers) and ``image``, ``text`` (whether a tower is
+    adapted, True by default); :func:`tower_sizes` reads them. It may assume positive numbers, may draw random numbers
+    (they are drawn aside), raises ValueError on options that do not fit, and does not see CLIP's weights; these come
+    once, by :meth:`start_from`. A tower that is not adapted is left as it is. All parameters are trained unless the
+    constructor freezes them.
+
     A subclass that changes projections writes :meth:`adapted_weight`; where there is a cheaper way to the
     projection's output than through the adapted weight, it writes :meth:`linear` too. One that changes
     more writes :meth:`mlp`, :meth:`normed`, :meth:`prompts` or :meth:`side`, and either :meth:`folded_block` or,
-    where it is no change of weights, ``foldable = False``. Subclasses that hold something between calls
-    write :meth:`refresh` and :meth:`release`. By default each of these leaves the towers as they are.
+    where it is no change of weights, ``foldable = False``. One whose parameters act in one operation alone says so
+    in :meth:`parameters_at`, so that those of operations that a model never runs are not counted as if they did.
+    Subclasses that hold something between calls write :meth:`refresh`, :meth:`settle` and :meth:`forget`. By default
+    each of these leaves the towers as they are.
 
     Attributes:
         foldable: whether :meth:`folded` gives a tower that computes the same without the adapter. Where it
@@ -183,15 +223,36 @@ class Adapter(nn.Module):
         out = self.adapted_weight(tower, layer, "out", attention.get_parameter("out_proj.weight"))
         return {"attn.in_proj_weight": torch.cat(adapted), "attn.out_proj.weight": out}
 
-    def start_from(self, attentions: Mapping[Tower, Sequence[nn.MultiheadAttention]]) -> None:
+    def start_from(self, blocks: Mapping[Tower, Sequence[Block]]) -> None:
         """Take what is needed of CLIP's weights, once, when the model is built; the default is nothing.
 
         Args:
-            attentions: the attention modules of each tower, in the order of its blocks.
+            blocks: the blocks of each tower, first to last.
+
+        Raises:
+            ValueError: if the adapter does not fit them.
         """
+
+    def parameters_at(self, at: BlockOperation) -> list[Numbers]:
+        """The trained numbers that act in one operation of one block and nowhere else; the default is none."""
+        return []
+
+    def dead_parameters(self, unused: Iterable[BlockOperation] = ()) -> list[Numbers]:
+        """The trained numbers that change nothing, whatever they are.
+
+        Args:
+            unused: the operations that the model never runs.
+
+        Returns:
+            Each number once.
+        """
+        return [numbers for at in unused for numbers in self.parameters_at(at)]
 
     def refresh(self) -> None:
         """Compute again what is held between calls; the default holds nothing."""
 
-    def release(self) -> None:
+    def settle(self) -> None:
+        """Use what is held without comparing parameters, until :meth:`forget`; the default holds nothing."""
+
+    def forget(self) -> None:
         """Drop what is held between calls; the default holds nothing."""

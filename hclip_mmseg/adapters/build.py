@@ -1,4 +1,4 @@
-"""Adapters by name."""
+"""Adapters by name: a new adapter is a module of its own and an entry here."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Tools for holding what was computed from parameters without ever using it when it is out of date."""
+"""Values computed from parameters, held until a parameter changes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -41,6 +41,89 @@ class ParameterVersions:
             and version == _version(p)
             for p, (then, alias, version, required) in zip(now, self._entries, strict=True)
         )
+
+
+T = TypeVar("T")
+
+
+class Held(Generic[T]):
+    """A value computed from parameters, computed again when it is asked for after one of them has changed.
+
+    Changes are found by :class:`ParameterVersions`; what it cannot see needs :meth:`forget`. In a graph that
+    torch.export or torch.compile records, nothing can be compared: there what is held is used as it is, and where
+    nothing is held it is computed in the graph and not held. So compute it before, and forget it after changing
+    parameters of a compiled model.
+
+    Copies and pickles hold nothing: a value may have a graph, and its parameters are not those of the copy.
+    """
+
+    def __init__(self) -> None:
+        self._value: T | None = None
+        self._versions: ParameterVersions | None = None
+        self._settled = False
+
+    @property
+    def value(self) -> T | None:
+        """What is held, current or not; None for nothing."""
+        return self._value
+
+    def get(self, parameters: Callable[[], Iterable[Tensor]], compute: Callable[[], T]) -> T:
+        """The value.
+
+        Args:
+            parameters: gives all parameters that ``compute`` reads, in a fixed order.
+            compute: makes the value; called when nothing is held or a parameter has changed.
+        """
+        if torch.compiler.is_compiling():
+            return compute() if self._value is None else self._value
+        if self._value is not None and (self._settled or self._is_current(parameters())):
+            return self._value
+        versions = ParameterVersions(parameters())
+        self._value = value = compute()
+        self._versions = versions
+        return value
+
+    def settle(self) -> None:
+        """From now on :meth:`get` gives what is held without comparing parameters, until :meth:`forget`.
+
+        For whoever knows that the parameters stay as they are, as in an evaluation.
+        """
+        self._settled = True
+
+    def forget(self) -> None:
+        """Drop the value, and compare parameters again from now on."""
+        self._value = self._versions = None
+        self._settled = False
+
+    def _is_current(self, parameters: Iterable[Tensor]) -> bool:
+        return self._versions is not None and self._versions.current(parameters)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Held[T]:
+        return Held()
+
+    def __reduce__(self) -> tuple[type[Held[T]], tuple[()]]:
+        return Held, ()
+
+
+def forget(model: nn.Module) -> None:
+    """Drop all values that a model holds: calls ``forget`` of each of its modules that has it.
+
+    Needed after writes that leave no trace in a parameter, as through its ``.data``.
+    """
+    for module in model.modules():
+        if callable(getattr(module, "forget", None)):
+            module.forget()  # type: ignore[operator]
+
+
+def settle(model: nn.Module) -> None:
+    """Hold values of a model without comparing its parameters from now on, until :func:`forget`.
+
+    Calls ``settle`` of each of its modules that has it. For whoever knows that the parameters stay as they are: a
+    settled model uses what it holds even after they have changed.
+    """
+    for module in model.modules():
+        if callable(getattr(module, "settle", None)):
+            module.settle()  # type: ignore[operator]
 
 
 def _version(parameter: Tensor) -> int | None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hclip_mmseg.adapters.base import Adapter, Tower, tower_sizes
+from hclip_mmseg.adapters.base import Adapter, BlockOperation, Numbers, Tower, tower_sizes
 
 
 class Bottleneck(nn.Module):
@@ -76,6 +76,14 @@ class HoulsbyAdapter(Adapter):
     def mlp(self, tower: Tower, layer: int, mlp: nn.Module, x: Tensor) -> Tensor:
         """The frozen MLP with a bottleneck behind."""
         return self._bottleneck(tower, layer, "mlp", mlp(x))
+
+    def parameters_at(self, at: BlockOperation) -> list[Numbers]:
+        """The bottleneck behind the attention's output projection, or behind the MLP."""
+        part = {"out": "attention", "mlp": "mlp"}.get(at.operation)
+        if part is None or at.tower not in self.blocks:
+            return []
+        bottleneck = f"blocks.{at.tower}.{at.layer}.{part}"
+        return [Numbers(f"{bottleneck}.{name}") for name, _ in self.get_submodule(bottleneck).named_parameters()]
 
     def _bottleneck(self, tower: Tower, layer: int, part: str, x: Tensor) -> Tensor:
         if tower not in self.blocks:

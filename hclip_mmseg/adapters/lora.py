@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, Tower, tower_sizes
+from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, BlockOperation, Numbers, Tower, tower_sizes
 from hclip_mmseg.adapters.precision import without_autocast
 
 
@@ -83,6 +83,12 @@ class LoRA(Adapter):
         with without_autocast(weight):
             product = branch.get_parameter("lora_up.weight") @ branch.get_parameter("lora_down.weight")
             return weight + (cast(float, branch.scaling) * product).to(weight.dtype)
+
+    def parameters_at(self, at: BlockOperation) -> list[Numbers]:
+        """A and B of a projection."""
+        branch = self._branch(at.tower, at.layer, at.operation)
+        names = () if branch is None else (name for name, _ in branch.named_parameters())
+        return [Numbers(f"layers.{at.tower}.{at.layer}.{at.operation}.{name}") for name in names]
 
     def _branch(self, tower: Tower, layer: int, projection: str) -> nn.Module | None:
         if tower not in self.layers or projection not in self.projections:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
 
-from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, Tower
+from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, BlockOperation, Numbers, Tower
 from hclip_mmseg.adapters.cayley import cayley
-from hclip_mmseg.adapters.held import ParameterVersions, own_saved_tensors
+from hclip_mmseg.adapters.held import Held, own_saved_tensors
 from hclip_mmseg.adapters.precision import at_least_fp32, without_autocast
 from hclip_mmseg.adapters.relations import build_relation
 from hclip_mmseg.adapters.turning import Side, turn_weight, turned_linear
@@ -61,10 +61,9 @@ class _TowerSlices:
 
 
 @dataclass(frozen=True)
-class _Held:
+class _Matrices:
     """The matrices of one moment: whole, and taken apart by layer and projection."""
 
-    versions: ParameterVersions
     with_graph: bool
     turns: dict[Tower, Tensor]
     blocks: dict[Tower, tuple[Tensor, ...]]
@@ -83,7 +82,7 @@ class POP(Adapter):
 
     The matrices are computed once, in fp32 or wider, when they are first needed, and held. They are
     computed again when a parameter has changed (see :class:`~hclip_mmseg.adapters.held.ParameterVersions`;
-    after writes through ``parameter.data`` call :meth:`release`), after a backward pass has run through them,
+    after writes through ``parameter.data`` call :meth:`forget`), after a backward pass has run through them,
     and when gradients are wanted of matrices that were computed without. All forward passes between two
     such events share one graph, so their losses take one backward pass together. Held matrices are part
     of neither state dicts nor copies.
@@ -143,7 +142,7 @@ class POP(Adapter):
             columns = self._slices[tower].columns.stop
         self.tensor = nn.Parameter(self._start(columns))
         self.relation = build_relation(relation, layers=self.rows, columns=columns)
-        self._held: _Held | None = None
+        self._held: Held[_Matrices] = Held()
 
     def _start(self, columns: int) -> Tensor:
         tensor = torch.zeros(self.block_size, self.block_size, len(PROJECTIONS) * self.rows, columns)
@@ -201,12 +200,27 @@ class POP(Adapter):
         return turned_linear(x, weight, bias, blocks, self.sides[projection])
 
     def refresh(self) -> None:
-        """Compute now, for both towers, what is held."""
-        self._held = self._compute()
+        """Compute the matrices of both towers now."""
+        self.forget()
+        self._current()
 
-    def release(self) -> None:
-        """Drop what is held; it is computed again when next needed."""
-        self._held = None
+    def settle(self) -> None:
+        """Hold the matrices without comparing parameters, until :meth:`forget`."""
+        self._held.settle()
+
+    def forget(self) -> None:
+        """Drop the matrices; they are computed again when next needed."""
+        self._held.forget()
+
+    def parameters_at(self, at: BlockOperation) -> list[Numbers]:
+        """The blocks of a projection; none where a relation mixes them with those of others."""
+        if self.relation is not None or at.tower not in self._slices or at.operation not in PROJECTIONS:
+            return []
+        slices = self._slices[at.tower]
+        row, place = divmod(at.layer, slices.layers_per_row)
+        start = slices.start + place * slices.blocks
+        row = len(PROJECTIONS) * row + PROJECTIONS.index(at.operation)
+        return [Numbers("tensor", (slice(None), slice(None), row, slice(start, start + slices.blocks)))]
 
     def count_parameters(self) -> ParameterCount:
         """The tensor's numbers counted in both ways of the papers; see :class:`ParameterCount`."""
@@ -225,18 +239,13 @@ class POP(Adapter):
         orthogonal = [tower for tower, slices in self._slices.items() if slices.orthogonal]
         return f"tensor={tuple(self.tensor.shape)}, orthogonal={orthogonal}, sides={self.sides}"
 
-    def _sources(self) -> Iterable[Tensor]:
-        return [self.tensor, *(() if self.relation is None else self.relation.parameters())]
+    def _current(self) -> _Matrices:
+        held = self._held.value
+        if held is not None and torch.is_grad_enabled() and not held.with_graph:
+            self.forget()
+        return self._held.get(self.parameters, self._compute)
 
-    def _current(self) -> _Held:
-        held = self._held
-        lacks_graph = held is not None and torch.is_grad_enabled() and not held.with_graph
-        if held is None or lacks_graph or not held.versions.current(self._sources()):
-            self._held = held = self._compute()
-        return held
-
-    def _compute(self) -> _Held:
-        versions = ParameterVersions(self._sources())
+    def _compute(self) -> _Matrices:
         with without_autocast(self.tensor), own_saved_tensors():
             tensor = at_least_fp32(self.tensor)
             related = tensor if self.relation is None else self.relation(tensor)
@@ -249,12 +258,12 @@ class POP(Adapter):
             # Taken apart in one operation: as many single look-ups would each send back a gradient
             # of the size of the whole.
             blocks = {tower: whole.flatten(0, 1).unbind() for tower, whole in turns.items()}
-        held = _Held(versions, torch.is_grad_enabled(), turns, blocks)
+        computed = _Matrices(torch.is_grad_enabled(), turns, blocks)
         if slices.requires_grad:
             # Both towers' gradients meet here, after every use of the matrices (recomputation by
             # activation checkpointing included) and right before the graph behind them is freed.
-            slices.register_hook(_dropper(weakref.ref(self), weakref.ref(held)))
-        return held
+            slices.register_hook(_dropper(weakref.ref(self._held), weakref.ref(computed)))
+        return computed
 
     def _is_adapted(self, tower: Tower) -> bool:
         if tower not in TOWERS:
@@ -275,21 +284,19 @@ class POP(Adapter):
         return self._current().blocks[tower][index]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> POP:
-        self.release()
+        self.forget()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The state for copies and pickles, which cannot hold a graph."""
-        return {**self.__dict__, "_held": None}
 
-
-def _dropper(owner: weakref.ReferenceType[POP], held: weakref.ReferenceType[_Held]) -> Callable[[Tensor], None]:
+def _dropper(
+    owner: weakref.ReferenceType[Held[_Matrices]], computed: weakref.ReferenceType[_Matrices]
+) -> Callable[[Tensor], None]:
     # Weak references: the graph that the hook hangs on is held by the very objects it speaks of.
     def drop(grad: Tensor) -> None:
-        pop, computed = owner(), held()
-        if pop is not None and computed is not None and pop._held is computed:
-            pop.release()
+        held, matrices = owner(), computed()
+        if held is not None and matrices is not None and held.value is matrices:
+            held.forget()
 
     return drop
 

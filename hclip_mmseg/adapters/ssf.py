@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, Norm, Tower, tower_sizes
+from hclip_mmseg.adapters.base import (
+    PROJECTIONS,
+    Adapter,
+    Block,
+    BlockOperation,
+    Norm,
+    Numbers,
+    Tower,
+    tower_sizes,
+)
 
 # operation of a block -> width of its output in widths of the tower
 OPERATIONS: Mapping[str, int] = {**dict.fromkeys(("ln_1", *PROJECTIONS, "ln_2"), 1), "fc_1": 4, "fc_2": 1}
+LINEAR = ("fc_1", "fc_2")
+"""The linear layers of a block's MLP, in their order."""
 ENDS: Mapping[Tower, Mapping[Norm, str]] = {
     "image": {"ln_pre": "ln_pre", "ln_last": "ln_post"},
     "text": {"ln_last": "ln_final"},
@@ -55,6 +66,8 @@ class SSF(Adapter):
     In ViT-B/16 this is 342,016 numbers in both towers, 0.33 M; the H-CLIP paper prints 0.6 M and does not say
     of what.
 
+    A shift behind k adds the same to a token's score of every key, so the softmax drops it; those shifts train nothing.
+
     Args:
         sizes: see :func:`~hclip_mmseg.adapters.base.tower_sizes`.
 
@@ -82,6 +95,20 @@ class SSF(Adapter):
             }
         )
 
+    def start_from(self, blocks: Mapping[Tower, Sequence[Block]]) -> None:
+        """Checks the widths; see :class:`~hclip_mmseg.adapters.base.Adapter`."""
+        for tower, layers in blocks.items():
+            if tower not in self.blocks:
+                continue
+            for layer, block in enumerate(layers):
+                found = [part.out_features for part in block.mlp.children() if isinstance(part, nn.Linear)]
+                expected = [self._affine(tower, layer, name).scale.numel() for name in LINEAR]
+                if found != expected:
+                    raise ValueError(
+                        f"SSF scales an MLP of widths {expected}, and that of the {tower} tower's block {layer} has "
+                        f"{found}; SSF takes CLIPs whose MLPs are 4 times as wide as their tokens"
+                    )
+
     def linear(
         self, tower: Tower, layer: int, projection: str, x: Tensor, weight: Tensor, bias: Tensor | None = None
     ) -> Tensor:
@@ -100,11 +127,11 @@ class SSF(Adapter):
         """The frozen MLP, scaled and shifted behind each of its layers."""
         if tower not in self.blocks:
             return super().mlp(tower, layer, mlp, x)
-        behind = {"c_fc": "fc_1", "c_proj": "fc_2"}
-        for name, part in mlp.named_children():
+        behind = iter(LINEAR)
+        for part in mlp.children():
             x = part(x)
-            if name in behind:
-                x = self._affine(tower, layer, behind[name])(x)
+            if isinstance(part, nn.Linear):
+                x = self._affine(tower, layer, next(behind))(x)
         return x
 
     def normed(self, tower: Tower, layer: int | None, norm: Norm, x: Tensor) -> Tensor:
@@ -113,6 +140,22 @@ class SSF(Adapter):
             return x
         changed: Tensor = self._affine(tower, layer, norm)(x)
         return changed
+
+    def parameters_at(self, at: BlockOperation) -> list[Numbers]:
+        """Scale and shift of an operation; both of the MLP's layers."""
+        names = LINEAR if at.operation == "mlp" else (at.operation,)
+        return [
+            Numbers(f"blocks.{at.tower}.{at.layer}.{name}.{part}")
+            for name in names
+            if at.tower in self.blocks and name in OPERATIONS
+            for part in ("scale", "shift")
+        ]
+
+    def dead_parameters(self, unused: Iterable[BlockOperation] = ()) -> list[Numbers]:
+        """Besides what acts in unused operations the shifts behind k."""
+        dead = super().dead_parameters(unused)
+        shifts = [name for name, _ in self.named_parameters() if name.endswith(".k.shift")]
+        return dead + [Numbers(name) for name in shifts if Numbers(name) not in dead]
 
     def folded(self, tower: Tower, frozen: nn.Module) -> dict[str, Tensor]:
         """See :class:`~hclip_mmseg.adapters.base.Adapter`."""

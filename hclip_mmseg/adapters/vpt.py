@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hclip_mmseg.adapters.base import Adapter, Tower, tower_sizes
+from hclip_mmseg.adapters.base import Adapter, BlockOperation, Numbers, Tower, tower_sizes
 
 
 class VPT(Adapter):
@@ -57,3 +57,9 @@ class VPT(Adapter):
             return None
         tokens: Tensor = self.tokens[tower]
         return tokens[layer]
+
+    def parameters_at(self, at: BlockOperation) -> list[Numbers]:
+        """The prompts of a block."""
+        if at.operation != "prompts" or at.tower not in self.tokens:
+            return []
+        return [Numbers(f"tokens.{at.tower}", (at.layer,))]

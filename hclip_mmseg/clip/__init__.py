@@ -1,5 +1,6 @@
 """CLIP for dense prediction: loading through open_clip, the two towers, prompts. Plain torch."""
 
+from hclip_mmseg.clip.adapted_tower import AdaptedTower
 from hclip_mmseg.clip.attention import AdaptedProjections, PlainProjections, Projections
 from hclip_mmseg.clip.eva_tower import EvaTower
 from hclip_mmseg.clip.image_tower import ImageTower
@@ -11,6 +12,7 @@ from hclip_mmseg.clip.tokens import prompt_name, tokenize
 
 __all__ = [
     "AdaptedProjections",
+    "AdaptedTower",
     "EvaTower",
     "ImageTower",
     "PlainProjections",

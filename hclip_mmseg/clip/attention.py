@@ -1,13 +1,12 @@
 """Attention of a CLIP block, with its four projections replaceable.
 
 A block of open_clip keeps q, k and v in one ``in_proj_weight`` of [3 width, width] and ``out`` in
-``out_proj``. What computes them is an object with three methods, so that frozen, adapted and folded
-weights run through the same block.
+``out_proj``. What computes them is a :class:`Projections`, so that frozen, adapted and folded weights run
+through the same block.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter
-from hclip_mmseg.adapters.base import Norm, Tower
+from hclip_mmseg.adapters.base import Block, Norm, Tower
 
 
 class Projections(Protocol):
@@ -23,6 +22,9 @@ class Projections(Protocol):
 
     def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[..., width] -> q, k and v, each [..., width]."""
+
+    def query(self, x: Tensor) -> Tensor:
+        """[..., width] -> q alone."""
 
     def value(self, x: Tensor) -> Tensor:
         """[..., width] -> v alone."""
@@ -38,17 +40,6 @@ class Projections(Protocol):
 
     def prompts(self) -> Tensor | None:
         """Tokens [n, width] to attend to beside the block's own (design: ``Adapter.prompts``)."""
-
-
-class Block(Protocol):
-    """What is used of an ``open_clip`` ResidualAttentionBlock."""
-
-    ln_1: Callable[[Tensor], Tensor]
-    attn: nn.MultiheadAttention
-    ls_1: Callable[[Tensor], Tensor]
-    ln_2: Callable[[Tensor], Tensor]
-    mlp: nn.Module
-    ls_2: Callable[[Tensor], Tensor]
 
 
 class PlainProjections:
@@ -81,6 +72,11 @@ class PlainProjections:
         """See :class:`Projections`."""
         q, k, v = F.linear(x, self.in_weight, self.in_bias).chunk(3, dim=-1)
         return q, k, v
+
+    def query(self, x: Tensor) -> Tensor:
+        """See :class:`Projections`."""
+        width = self.in_weight.shape[1]
+        return F.linear(x, self.in_weight[:width], None if self.in_bias is None else self.in_bias[:width])
 
     def value(self, x: Tensor) -> Tensor:
         """See :class:`Projections`."""
@@ -135,6 +131,10 @@ class AdaptedProjections:
     def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`Projections`."""
         return self._input_projection(0, x), self._input_projection(1, x), self._input_projection(2, x)
+
+    def query(self, x: Tensor) -> Tensor:
+        """See :class:`Projections`."""
+        return self._input_projection(0, x)
 
     def value(self, x: Tensor) -> Tensor:
         """See :class:`Projections`."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from open_clip.timm_model import TimmModel
 from timm.models.eva import Eva, EvaAttention, EvaBlock
 from torch import Tensor, nn
 
+from hclip_mmseg.adapters import Adapter
+from hclip_mmseg.adapters.base import Tower
 from hclip_mmseg.clip.positions import resized_positions
 
 
@@ -29,6 +30,8 @@ class EvaTower(nn.Module):
         ValueError: if it is another trunk, or an EVA of another kind (EVA02 has rotary positions): what differs.
     """
 
+    name: ClassVar[Tower] = "image"
+
     def __init__(self, visual: TimmModel, interpolation: str = "bicubic") -> None:
         super().__init__()
         _check(visual.trunk)
@@ -37,11 +40,12 @@ class EvaTower(nn.Module):
         self.interpolation = interpolation
         self.grid_size: tuple[int, int] = tuple(self.trunk.patch_embed.grid_size)
         self._embed_dim = _width_after(self.trunk, self.head)
+        self._blocks = [EvaBlockView(block) for block in self.trunk.blocks]
 
     @property
     def blocks(self) -> Sequence[EvaBlockView]:
         """The transformer's blocks, seen as CLIP's."""
-        return [EvaBlockView(block) for block in self.trunk.blocks]
+        return self._blocks
 
     @property
     def layers(self) -> int:
@@ -63,7 +67,7 @@ class EvaTower(nn.Module):
         """Width of the embeddings shared with the text tower."""
         return self._embed_dim
 
-    def embed(self, images: Tensor) -> Tensor:
+    def embed(self, images: Tensor, adapter: Adapter | None = None) -> Tensor:
         """Normalised images [B, 3, H, W] -> tokens before the first block [B, 1 + patches, width], CLS first.
 
         Raises:
@@ -77,20 +81,23 @@ class EvaTower(nn.Module):
                 f"got {height} x {width}; resize the image first"
             )
         patches = self.trunk.patch_embed.proj(images).flatten(2).transpose(1, 2)
-        cls = self.trunk.cls_token.to(patches.dtype).expand(len(patches), -1, -1)
+        cls = self.trunk.cls_token.to(patches.dtype).expand(patches.shape[0], -1, -1)
         grid = (height // patch, width // patch)
         positions = resized_positions(self.trunk.pos_embed[0], self.grid_size, grid, self.interpolation)
         tokens: Tensor = self.trunk.norm_pre(torch.cat([cls, patches], dim=1) + positions.to(patches.dtype))
-        return tokens
+        return tokens if adapter is None else adapter.normed("image", None, "ln_pre", tokens)
 
-    def project(self, tokens: Tensor) -> Tensor:
+    def project(self, tokens: Tensor, adapter: Adapter | None = None) -> Tensor:
         """The norms and the projection behind the last block, on every token: [..., width] -> [..., embed_dim]."""
-        embeddings: Tensor = self.head(self.trunk.head(self.trunk.fc_norm(self.trunk.norm(tokens))))
+        normed: Tensor = self.trunk.fc_norm(self.trunk.norm(tokens))
+        if adapter is not None:
+            normed = adapter.normed("image", None, "ln_last", normed)
+        embeddings: Tensor = self.head(self.trunk.head(normed))
         return embeddings
 
 
 class EvaBlockView:
-    """A block of timm's EVA under the names of CLIP's (:class:`~hclip_mmseg.clip.attention.Block`).
+    """A block of timm's EVA under the names of CLIP's (:class:`~hclip_mmseg.adapters.base.Block`).
 
     Attributes:
         ln_1, ln_2, mlp: the block's ``norm1``, ``norm2`` and ``mlp``.
@@ -101,15 +108,7 @@ class EvaBlockView:
         self.ln_1: Callable[[Tensor], Tensor] = block.norm1
         self.ln_2: Callable[[Tensor], Tensor] = block.norm2
         self.mlp: nn.Module = block.mlp
-        attention: Any = block.attn
-        biases = (attention.q_bias, attention.k_bias, attention.v_bias)
-        self.attn: Any = SimpleNamespace(
-            num_heads=attention.num_heads,
-            embed_dim=attention.qkv.in_features,
-            in_proj_weight=attention.qkv.weight,
-            in_proj_bias=None if attention.q_bias is None else torch.cat(biases),
-            out_proj=attention.proj,
-        )
+        self.attn: Any = EvaAttentionView(block.attn)
         self._scales = (block.gamma_1, block.gamma_2)
 
     def ls_1(self, x: Tensor) -> Tensor:
@@ -119,6 +118,42 @@ class EvaBlockView:
     def ls_2(self, x: Tensor) -> Tensor:
         """``x`` times the MLP's layer scale, if there is one."""
         return x if self._scales[1] is None else x * self._scales[1]
+
+
+class EvaAttentionView:
+    """The attention of a block of timm's EVA under the names of ``nn.MultiheadAttention``.
+
+    Weights and biases are read when they are used, so that they are always the block's own of that moment.
+
+    Attributes:
+        num_heads: number of heads.
+        embed_dim: width of the tokens.
+    """
+
+    def __init__(self, attention: Any) -> None:
+        self._attention = attention
+        self.num_heads: int = attention.num_heads
+        self.embed_dim: int = attention.qkv.in_features
+
+    @property
+    def in_proj_weight(self) -> Tensor:
+        """[3 width, width], rows of q, then k, then v."""
+        weight: Tensor = self._attention.qkv.weight
+        return weight
+
+    @property
+    def in_proj_bias(self) -> Tensor | None:
+        """[3 width], or None."""
+        attention = self._attention
+        if attention.q_bias is None:
+            return None
+        return torch.cat((attention.q_bias, attention.k_bias, attention.v_bias))
+
+    @property
+    def out_proj(self) -> nn.Linear:
+        """The output projection."""
+        projection: nn.Linear = self._attention.proj
+        return projection
 
 
 def _check(trunk: nn.Module) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from open_clip.transformer import Transformer, VisionTransformer
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter
-from hclip_mmseg.clip.attention import Block, Projections, run_block, run_dense_block
+from hclip_mmseg.adapters.base import Block, Tower
+from hclip_mmseg.clip.adapted_tower import AdaptedTower
+from hclip_mmseg.clip.attention import run_block, run_dense_block
 from hclip_mmseg.clip.positions import HeldPositions
-
-ProjectionsOf = Callable[[int], Projections]
 
 
 class ImageTower(nn.Module):
@@ -25,6 +26,8 @@ class ImageTower(nn.Module):
         visual: open_clip's vision transformer, with a CLS token and without attentional pooling.
         interpolation: how positional embeddings are resized, 'bicubic' or 'bilinear'.
     """
+
+    name: ClassVar[Tower] = "image"
 
     def __init__(self, visual: VisionTransformer, interpolation: str = "bicubic") -> None:
         super().__init__()
@@ -83,11 +86,19 @@ class ImageTower(nn.Module):
         """Positional embeddings [1 + rows * columns, width], the patches' resized to ``grid``."""
         return self.held_positions.resized(self.positional_embedding, self.grid_size, grid, self.interpolation)
 
+    def settle(self) -> None:
+        """Hold resized positions without comparing the parameter, until :meth:`forget`."""
+        self.held_positions.settle()
+
+    def forget(self) -> None:
+        """Drop the resized positions that are held."""
+        self.held_positions.forget()
+
     def embed(self, images: Tensor, adapter: Adapter | None = None) -> Tensor:
         """Normalised images [B, 3, H, W] -> tokens before the first block [B, 1 + patches, width], CLS first."""
         grid = self.grid_of(*images.shape[-2:])
         patches = self.conv1(images).flatten(2).transpose(1, 2)
-        cls = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        cls = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         tokens = torch.cat([cls, patches], dim=1) + self.positions(grid).to(patches.dtype)
         normed: Tensor = self.ln_pre(tokens)
         return normed if adapter is None else adapter.normed("image", None, "ln_pre", normed)
@@ -102,7 +113,6 @@ class ImageTower(nn.Module):
     def forward(
         self,
         images: Tensor,
-        projections: ProjectionsOf,
         collect: Sequence[int] = (),
         residual: str = "cls",
         adapter: Adapter | None = None,
@@ -111,46 +121,39 @@ class ImageTower(nn.Module):
 
         Args:
             images: normalised images [B, 3, H, W], sides multiples of the patch.
-            projections: block index -> what computes its projections.
             collect: indices of blocks (from 0) whose outputs are wanted; of the last, the dense tokens before
                 their projection.
             residual: see :func:`~hclip_mmseg.clip.attention.run_dense_block`.
-            adapter: what works on the tokens outside of the blocks, where it is not folded.
+            adapter: what changes the tower, where it is not folded into it; None for the tower as it is.
 
         Returns:
             projected tokens [B, 1 + patches, embed_dim] and, in the order of ``collect``, block outputs
             [B, 1 + patches, width].
         """
         last = self.layers - 1
-        x, states = self._run_blocks(images, projections, last, collect, adapter)
-        tokens = run_dense_block(self.blocks[last], x, projections(last), residual)
+        x, states = self._run_blocks(images, last, collect, adapter)
+        tokens = run_dense_block(self.blocks[last], x, AdaptedTower(self, adapter).projections(last), residual)
         if adapter is not None:
             tokens = adapter.side("image", [*states.values(), tokens])
         states[last] = tokens
         return self.project(tokens, adapter), [states[index] for index in collect]
 
-    def encode_image(
-        self, images: Tensor, projections: ProjectionsOf, adapter: Adapter | None = None
-    ) -> Tensor:
+    def encode_image(self, images: Tensor, adapter: Adapter | None = None) -> Tensor:
         """CLIP's own image embedding [B, embed_dim]: all blocks with attention, read at the CLS token."""
-        x, states = self._run_blocks(images, projections, self.layers, (), adapter)
+        x, states = self._run_blocks(images, self.layers, (), adapter)
         if adapter is not None:
             x = adapter.side("image", list(states.values()))
         return self.project(x[:, 0], adapter)
 
     def _run_blocks(
-        self,
-        images: Tensor,
-        projections: ProjectionsOf,
-        count: int,
-        collect: Sequence[int],
-        adapter: Adapter | None,
+        self, images: Tensor, count: int, collect: Sequence[int], adapter: Adapter | None
     ) -> tuple[Tensor, dict[int, Tensor]]:
         """Tokens after the first ``count`` blocks, and after each in ``collect``, or after all for an adapter."""
         states: dict[int, Tensor] = {}
+        adapted = AdaptedTower(self, adapter)
         x = self.embed(images, adapter)
         for index, block in enumerate(self.blocks[:count]):
-            x = run_block(block, x, projections(index))
+            x = run_block(block, x, adapted.projections(index))
             if adapter is not None or index in collect:
                 states[index] = x
         return x, states

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hclip_mmseg.adapters import ParameterVersions
+from hclip_mmseg.adapters import Held
 
 
 def resized_positions(
@@ -33,7 +33,7 @@ def resized_positions(
 class HeldPositions:
     """Positional embeddings resized before, for as long as they need no gradient and have not changed.
 
-    Pictures come in many shapes, of which the last few are held.
+    Images come in many shapes, of which the last few are held.
 
     Args:
         most: how many grids are held at once.
@@ -41,30 +41,27 @@ class HeldPositions:
 
     def __init__(self, most: int = 16) -> None:
         self.most = most
-        self._versions: ParameterVersions | None = None
-        self._held: dict[tuple[int, int], Tensor] = {}
+        self._held: Held[dict[tuple[int, int], Tensor]] = Held()
 
     def resized(self, positions: Tensor, grid: tuple[int, int], to: tuple[int, int], interpolation: str) -> Tensor:
         """See :func:`resized_positions`."""
         if grid == to or (positions.requires_grad and torch.is_grad_enabled()):
             return resized_positions(positions, grid, to, interpolation)
-        if self._versions is None or not self._versions.current([positions]):
-            self._held.clear()
-            self._versions = ParameterVersions([positions])
-        if to not in self._held:
-            with torch.inference_mode(False), torch.no_grad():
-                made = resized_positions(positions, grid, to, interpolation)
-            if len(self._held) == self.most:
-                del self._held[next(iter(self._held))]
-            self._held[to] = made
-        return self._held[to]
+        held = self._held.get(lambda: [positions], dict)
+        if to in held:
+            return held[to]
+        with torch.inference_mode(False), torch.no_grad():
+            made = resized_positions(positions, grid, to, interpolation)
+        if not torch.compiler.is_compiling():
+            if len(held) == self.most:
+                del held[next(iter(held))]
+            held[to] = made
+        return made
+
+    def settle(self) -> None:
+        """Hold positions without comparing the parameter, until :meth:`forget`."""
+        self._held.settle()
 
     def forget(self) -> None:
-        """Drops what is held: after writes that leave no trace in the parameter, as through its ``.data``."""
-        self._versions = None
-
-    def __deepcopy__(self, memo: dict[int, object]) -> HeldPositions:
-        return HeldPositions(self.most)
-
-    def __reduce__(self) -> tuple[type[HeldPositions], tuple[int]]:
-        return HeldPositions, (self.most,)
+        """Drop what is held: after writes that leave no trace in the parameter, as through its ``.data``."""
+        self._held.forget()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from open_clip.model import CLIP
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hclip_mmseg.adapters import Adapter
-from hclip_mmseg.clip.attention import Block, Projections, run_block
+from hclip_mmseg.adapters.base import Block, Tower
+from hclip_mmseg.clip.adapted_tower import AdaptedTower
+from hclip_mmseg.clip.attention import run_block
 
 
 class TextTower(nn.Module):
@@ -24,6 +27,8 @@ class TextTower(nn.Module):
     Args:
         clip: ``open_clip.model.CLIP``, or the ``text`` module of a ``CustomTextCLIP``.
     """
+
+    name: ClassVar[Tower] = "text"
 
     def __init__(self, clip: CLIP | TextTransformer) -> None:
         super().__init__()
@@ -55,19 +60,15 @@ class TextTower(nn.Module):
         return self.positional_embedding.shape[0]
 
     def forward(
-        self,
-        tokens: Tensor,
-        projections: Callable[[int], Projections],
-        checkpoint_blocks: bool = False,
-        adapter: Adapter | None = None,
+        self, tokens: Tensor, checkpoint_blocks: bool = False, adapter: Adapter | None = None
     ) -> Tensor:
         """Texts -> embeddings.
 
         Args:
             tokens: [N, length] token numbers; the end-of-text token is the largest of a row.
-            projections: block index -> what computes its projections.
             checkpoint_blocks: compute the blocks again in the backward pass instead of keeping what
                 is inside them; less memory for about a third more time.
+            adapter: what changes the tower, where it is not folded into it; None for the tower as it is.
 
         Returns:
             [N, embed_dim], not normalised.
@@ -75,12 +76,12 @@ class TextTower(nn.Module):
         ends = tokens.argmax(dim=-1)
         tokens = tokens[:, : int(ends.max()) + 1]
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
-        states = []
+        states, adapted = [], AdaptedTower(self, adapter)
         for index, block in enumerate(self.blocks):
             if checkpoint_blocks and torch.is_grad_enabled():
-                x = checkpoint(run_block, block, x, projections(index), True, use_reentrant=False)
+                x = checkpoint(run_block, block, x, adapted.projections(index), True, use_reentrant=False)
             else:
-                x = run_block(block, x, projections(index), causal=True)
+                x = run_block(block, x, adapted.projections(index), causal=True)
             if adapter is not None:
                 states.append(x)
         if adapter is not None:

@@ -14,9 +14,9 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from hclip_mmseg.adapters import POP
+from hclip_mmseg.adapters.held import forget, settle
 from hclip_mmseg.models.backbones import HCLIPBackbone
 from hclip_mmseg.models.backbones.drift import energy_drift_by_tower, orthogonality_by_tower
-from hclip_mmseg.models.necks import TextEncoderNeck
 
 
 def adapted_backbones(model: nn.Module) -> Iterator[HCLIPBackbone]:
@@ -63,7 +63,7 @@ class DCRCHook(Hook):
         """The relations update the adapter tensor for both towers."""
         sharded = is_sharded(runner.model)
         for backbone in adapted_backbones(runner.model):
-            backbone.adapter.release() if sharded else backbone.adapter.refresh()
+            backbone.adapter.forget() if sharded else backbone.adapter.refresh()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Logs what the adapters have become."""
@@ -72,37 +72,28 @@ class DCRCHook(Hook):
                 self.log(runner)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Folds the adapters."""
+        """Folds the adapters; until the end of the evaluation weights are taken to stay as they are."""
         self._fold(runner)
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Folds the adapters."""
+        """Folds the adapters; until the end of the evaluation weights are taken to stay as they are."""
         self._fold(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Gives the folded weights' memory back to training."""
-        self._forget(runner)
+        forget(runner.model)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Forgets the folded weights."""
-        self._forget(runner)
+        forget(runner.model)
 
     def _fold(self, runner: Runner) -> None:
-        self._forget(runner)
-        if not is_sharded(runner.model):
-            for backbone in adapted_backbones(runner.model):
-                backbone.fold()
-
-    @staticmethod
-    def _forget(runner: Runner) -> None:
-        """Drops all that was computed from weights: exchanging them through .data (EMA) leaves no trace in them."""
-        for module in runner.model.modules():
-            if isinstance(module, HCLIPBackbone):
-                module.unfold()
-                if module.adapter is not None:
-                    module.adapter.release()
-            elif isinstance(module, TextEncoderNeck):
-                module.drop_cache()
+        forget(runner.model)
+        if is_sharded(runner.model):
+            return
+        for backbone in adapted_backbones(runner.model):
+            backbone.fold()
+        settle(runner.model)
 
     @torch.no_grad()
     def log(self, runner: Runner) -> None:
@@ -119,4 +110,4 @@ class DCRCHook(Hook):
             }
             runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
             runner.logger.info("  ".join(f"{name}: {value:.3e}" for name, value in scalars.items()))
-            backbone.adapter.release()
+            backbone.adapter.forget()

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hclip_mmseg.clip.attention import Block, Projections, attend, finish_block, run_block, run_dense_block
+from hclip_mmseg.adapters.base import Block
+from hclip_mmseg.clip.attention import Projections, attend, finish_block, run_block, run_dense_block
 
 CORRELATED = {"sclip": "qk", "cliptrase": "qkv"}
 FORMS = ("clip", "value", *CORRELATED)

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from hclip_mmseg.adapters import POP, ParameterVersions
+from hclip_mmseg.adapters import POP, Held, ParameterVersions
 from hclip_mmseg.adapters import relations as relations_module
+from hclip_mmseg.adapters.held import forget, settle
 
 WIDTHS = {"image": 6, "text": 4}
 
@@ -73,7 +74,7 @@ def test_relation_is_computed_once_for_both_towers(pop, monkeypatch):
     loss_of(pop)
     assert pop.turns("image") is pop.turns("image")
     assert len(calls) == 1
-    pop.release()
+    pop.forget()
     loss_of(pop)
     assert len(calls) == 2
 
@@ -316,3 +317,63 @@ def test_parameter_versions():
     versions = ParameterVersions([one, two])
     one.requires_grad_(False)
     assert not versions.current([one, two])
+
+
+def sum_of(held: Held[float], parameter: torch.nn.Parameter) -> float:
+    return held.get(lambda: [parameter], lambda: float(parameter.detach().sum()))
+
+
+def test_a_held_value_follows_its_parameters_until_it_is_settled():
+    held, parameter = Held(), torch.nn.Parameter(torch.ones(2))
+    assert held.value is None and sum_of(held, parameter) == held.value == 2
+    with torch.no_grad():
+        parameter.mul_(2)
+        assert sum_of(held, parameter) == 4
+        held.settle()
+        parameter.mul_(2)
+        assert sum_of(held, parameter) == 4
+        held.forget()
+        assert held.value is None and sum_of(held, parameter) == 8
+        parameter.mul_(2)
+        assert sum_of(held, parameter) == 16, "forgetting ends what settling began"
+
+
+def test_what_is_settled_before_it_is_computed_is_computed_once():
+    held, parameter = Held(), torch.nn.Parameter(torch.ones(2))
+    held.settle()
+    assert [sum_of(held, parameter), sum_of(held, parameter.double())] == [2, 2]
+
+
+def test_a_value_that_cannot_be_computed_is_not_held():
+    held, parameter = Held(), torch.nn.Parameter(torch.ones(2))
+    with pytest.raises(ZeroDivisionError):
+        held.get(lambda: [parameter], lambda: 1 / 0)
+    assert held.value is None and sum_of(held, parameter) == 2
+
+
+def test_settling_and_forgetting_reach_every_module_that_holds_something(pop):
+    model = torch.nn.ModuleDict({"other": torch.nn.Linear(1, 1), "adapter": pop})
+    before = pop.turns("text").detach().clone()
+    settle(model)
+    with torch.no_grad():
+        pop.tensor.add_(0.5)
+        assert torch.equal(pop.turns("text"), before)
+        forget(model)
+        assert_up_to_date(pop)
+
+
+def test_a_compiled_graph_uses_what_is_held_and_holds_nothing_itself():
+    held, parameter = Held(), torch.nn.Parameter(torch.ones(2))
+    compiled = torch.compile(
+        lambda x: x + held.get(lambda: [parameter], lambda: 2 * parameter), fullgraph=True, backend="eager"
+    )
+    with torch.no_grad():
+        x = torch.zeros(2)
+        assert torch.equal(compiled(x), 2 * torch.ones(2)) and held.value is None
+        parameter.add_(1)
+        assert torch.equal(compiled(x), 4 * torch.ones(2))
+        held.get(lambda: [parameter], lambda: 2 * parameter)
+        parameter.add_(1)
+        assert torch.equal(compiled(x), 4 * torch.ones(2))
+        held.forget()
+        assert torch.equal(compiled(x), 6 * torch.ones(2))

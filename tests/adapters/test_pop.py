@@ -99,7 +99,7 @@ def test_gradients(relation):
     x = {"image": randn(3, 2, seed=1).double(), "text": randn(3, 4, seed=1).double()}
 
     def outputs(*parameters):
-        pop.release()  # gradcheck varies the parameters through .data
+        pop.forget()  # gradcheck varies the parameters through .data
         return tuple(
             pop.linear(tower, layer, projection, x[tower], weights[tower])
             for tower, layer in (("image", 0), ("image", 1), ("text", 0))
@@ -230,5 +230,5 @@ def test_base_adapter_runs_on_its_adapted_weight():
     x, weight, bias = randn(3, 4), randn(5, 4, seed=1), randn(5, seed=2)
     doubled = Doubled()
     doubled.refresh()
-    doubled.release()
+    doubled.forget()
     torch.testing.assert_close(doubled.linear("text", 0, "q", x, weight, bias), 2 * x @ weight.T + bias)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -72,3 +74,17 @@ def test_other_trunks_are_refused():
 def test_a_timm_trunk_has_to_be_asked_for():
     with pytest.raises(ValueError, match="no plain vision transformer"):
         build_clip(GEOMETRY)
+
+
+def test_blocks_are_seen_once_and_as_they_are_now():
+    tower = EvaTower(tiny_eva_clip().visual)
+    block = tower.blocks[1]
+    assert tower.blocks[1] is block
+    twin = copy.deepcopy(tower)
+    with torch.no_grad():
+        tower.trunk.blocks[1].attn.q_bias.add_(1.0)
+    tower.double()
+    width = tower.width
+    assert block.attn.in_proj_bias.dtype == block.attn.in_proj_weight.dtype == torch.float64
+    moved = block.attn.in_proj_bias.float() - twin.blocks[1].attn.in_proj_bias
+    torch.testing.assert_close(moved, torch.cat([torch.ones(width), torch.zeros(2 * width)]))

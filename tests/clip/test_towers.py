@@ -7,17 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hclip_mmseg.clip import ImageTower, PlainProjections, TextTower, build_clip, tokenize
+from hclip_mmseg.clip import ImageTower, TextTower, build_clip, tokenize
 
 GEOMETRY = dict(
     embed_dim=32,
     vision_cfg=dict(image_size=32, layers=3, width=64, patch_size=8, head_width=32),
     text_cfg=dict(context_length=77, vocab_size=49408, width=64, heads=2, layers=3),
 )
-
-
-def plain(tower):
-    return lambda index: PlainProjections.of(tower.transformer.resblocks[index].attn)
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["gelu", "quick_gelu"])
@@ -33,16 +29,16 @@ def clip(request):
 def test_image_embedding_is_open_clips(clip):
     tower = ImageTower(clip.visual)
     images = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(tower.encode_image(images, plain(tower)), clip.encode_image(images))
+    torch.testing.assert_close(tower.encode_image(images), clip.encode_image(images))
 
 
 def test_text_embedding_is_open_clips_although_cut(clip):
     tower = TextTower(clip)
     texts = ["cat", "a photo of a traffic light in the scene", "x " * 70]
     tokens = open_clip.SimpleTokenizer()(texts)
-    torch.testing.assert_close(tower(tokens, plain(tower)), clip.encode_text(tokens))
+    torch.testing.assert_close(tower(tokens), clip.encode_text(tokens))
     short = tokens[:2]
-    torch.testing.assert_close(tower(short, plain(tower)), clip.encode_text(short))
+    torch.testing.assert_close(tower(short), clip.encode_text(short))
 
 
 def test_text_tower_works_on_no_more_positions_than_the_longest_text(clip):
@@ -52,7 +48,7 @@ def test_text_tower_works_on_no_more_positions_than_the_longest_text(clip):
     handle = tower.transformer.resblocks[0].ln_1.register_forward_hook(
         lambda module, inputs, output: lengths.append(output.shape[1])
     )
-    tower(tokens, plain(tower))
+    tower(tokens)
     handle.remove()
     assert lengths == [5]  # start, "a", "red", "bus", end
 
@@ -63,7 +59,7 @@ def test_checkpointed_blocks_give_the_same_gradients(clip):
     gradients = []
     for checkpointed in (False, True):
         tower.zero_grad()
-        tower(tokens, plain(tower), checkpointed).square().sum().backward()
+        tower(tokens, checkpointed).square().sum().backward()
         gradients.append(tower.transformer.resblocks[0].attn.in_proj_weight.grad.clone())
     torch.testing.assert_close(*gradients)
 
@@ -91,7 +87,7 @@ def literal_dense(visual, images, residual):
 def test_dense_tokens_and_inner_blocks(clip, residual):
     tower = ImageTower(clip.visual)
     images = torch.randn(2, 3, 32, 32)
-    dense, inner = tower(images, plain(tower), collect=(1, 0), residual=residual)
+    dense, inner = tower(images, collect=(1, 0), residual=residual)
     expected, blocks = literal_dense(clip.visual, images, residual)
     torch.testing.assert_close(dense, expected)
     torch.testing.assert_close(inner[0], blocks[1])
@@ -101,12 +97,12 @@ def test_dense_tokens_and_inner_blocks(clip, residual):
 def test_unknown_residual_is_refused(clip):
     tower = ImageTower(clip.visual)
     with pytest.raises(ValueError, match="residual must be 'cls', 'own', 'none' or 'value', not 'both'"):
-        tower(torch.randn(1, 3, 32, 32), plain(tower), residual="both")
+        tower(torch.randn(1, 3, 32, 32), residual="both")
 
 
 def test_any_multiple_of_the_patch(clip):
     tower = ImageTower(clip.visual)
-    dense, _ = tower(torch.randn(1, 3, 40, 56), plain(tower))
+    dense, _ = tower(torch.randn(1, 3, 40, 56))
     assert dense.shape == (1, 1 + 5 * 7, 32)
     positions = tower.positions((5, 7))
     grid = tower.positional_embedding[1:].reshape(1, 4, 4, 64).permute(0, 3, 1, 2)
@@ -117,7 +113,7 @@ def test_any_multiple_of_the_patch(clip):
 @pytest.mark.parametrize("height, width", [(33, 32), (32, 4), (0, 32)])
 def test_other_sizes_are_refused(clip, height, width):
     with pytest.raises(ValueError, match=f"multiples of its patch of 8 pixels, got {height} x {width}"):
-        ImageTower(clip.visual)(torch.randn(1, 3, height, width), lambda index: None)
+        ImageTower(clip.visual)(torch.randn(1, 3, height, width))
 
 
 def test_parameter_names_stay_open_clips(clip):

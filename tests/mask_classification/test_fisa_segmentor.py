@@ -149,7 +149,7 @@ def test_words_are_encoded_once_for_a_vocabulary():
     calls = []
     encode = model.backbone.encode_text
     model.backbone.encode_text = lambda tokens: calls.append(len(tokens)) or encode(tokens)
-    model.text_encoder.drop_cache()
+    model.text_encoder.forget()
     images = pictures(3)
     with torch.no_grad():
         model.predict(images, samples(images))

@@ -63,9 +63,8 @@ def test_text_embeddings(model, golden):
 
 
 def test_dense_tokens(model, golden):
-    tower = model.backbone.image_tower
     with torch.no_grad():
-        tokens, _ = tower(normalised(golden[1]["img384"])[None], model.backbone.projections("image"))
+        tokens, _ = model.backbone.adapted_tower("image")(normalised(golden[1]["img384"])[None])
     assert_scores(tokens[0, ::16], golden[1]["dense"])
 
 

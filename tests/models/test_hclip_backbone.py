@@ -129,7 +129,7 @@ def test_folding_leaves_no_trace(backbone):
     with torch.no_grad():
         outputs(backbone)
     folded = backbone.state_dict()
-    backbone.unfold()
+    backbone.forget()
     for now in (folded, backbone.state_dict()):
         assert list(now) == list(state)
         for name, value in state.items():

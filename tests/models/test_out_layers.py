@@ -54,7 +54,7 @@ def test_positions_written_past_their_parameter_are_seen_after_unfolding():
     with torch.no_grad():
         before = backbone(images(32, 104))[-1]
         backbone.image_tower.positional_embedding.data.zero_()
-        backbone.unfold()
+        backbone.forget()
         assert (backbone(images(32, 104))[-1] - before).abs().max() > 1e-4
 
 

@@ -69,7 +69,7 @@ def text(form: str, device: str, count: int) -> Step:
     model.set_vocabulary(names(count))
 
     def ours() -> object:
-        model.text_encoder.drop_cache()
+        model.text_encoder.forget()
         return model.text_encoder(model.backbone.encode_text, model.backbone.text_parameters())
 
     return ours

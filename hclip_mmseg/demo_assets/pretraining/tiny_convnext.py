@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hclip_mmseg.clip import TextTower, build_clip
-from hclip_mmseg.clip.attention import PlainProjections
 from hclip_mmseg.demo_assets.pretraining.batches import Phase
 from hclip_mmseg.demo_assets.pretraining.losses import contrastive_loss, name_accuracy, true_captions
 from hclip_mmseg.demo_assets.pretraining.run import Pretraining, Settings
@@ -46,10 +45,7 @@ class TinyConvNeXtCLIP(Trainee):
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens [N, 77] -> unit embeddings [N, embed_dim]."""
-        tower = TextTower(self.clip)
-        blocks = tower.blocks
-        embeddings = tower(self.rows(tokens), lambda layer: PlainProjections.of(blocks[layer].attn))
-        return F.normalize(embeddings, dim=-1)
+        return F.normalize(TextTower(self.clip)(self.rows(tokens)), dim=-1)
 
 
 def step_loss(model: TinyConvNeXtCLIP, batch: dict[str, Tensor], phase: Phase) -> tuple[Tensor, dict[str, float]]:

@@ -11,7 +11,8 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter, build_adapter
-from hclip_mmseg.clip import EvaTower, ImageTower, PlainProjections, TextTower, build_clip
+from hclip_mmseg.adapters.base import Numbers
+from hclip_mmseg.clip import EvaTower, ImageTower, TextTower, build_clip
 from hclip_mmseg.mask_classification.fisa.distribution_adapter import DistributionAdapter
 from hclip_mmseg.mask_classification.fisa.mask_bias import BiasGradient
 from hclip_mmseg.mask_classification.fisa.mask_token_tower import MaskTokenTower
@@ -91,7 +92,7 @@ class FISACLIP(BaseModule):
             image_width=tower.width,
             text_width=self.text_tower.width,
         )
-        adapter.start_from({"image": [block.attn for block in tower.blocks]})
+        adapter.start_from({"image": tower.blocks})
         return adapter
 
     @property
@@ -123,12 +124,22 @@ class FISACLIP(BaseModule):
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
-        blocks = self.text_tower.blocks
-        return self.text_tower(tokens, lambda layer: PlainProjections.of(blocks[layer].attn), self.checkpoint_blocks)
+        embeddings: Tensor = self.text_tower(tokens, self.checkpoint_blocks)
+        return embeddings
 
     def text_parameters(self) -> list[nn.Parameter]:
         """All parameters that :meth:`encode_text` computes with."""
         return list(self.text_tower.parameters())
+
+    def dead_parameters(self) -> list[Numbers]:
+        """The trained numbers of the adapter that change nothing.
+
+        Returns:
+            Names of parameters of this module, with the places of those numbers in them.
+        """
+        adapter = self.mask_tokens.adapter
+        dead = [] if adapter is None else adapter.dead_parameters()
+        return [Numbers(f"mask_tokens.adapter.{numbers.parameter}", numbers.where) for numbers in dead]
 
     def trained_parts(self) -> dict[str, int]:
         """How many numbers each part of FISA trains; parts that train nothing are left out."""

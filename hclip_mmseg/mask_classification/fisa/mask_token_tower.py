@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hclip_mmseg.adapters import Adapter
-from hclip_mmseg.clip import AdaptedProjections, EvaTower, ImageTower, PlainProjections, Projections
+from hclip_mmseg.clip import AdaptedTower, EvaTower, ImageTower
 from hclip_mmseg.clip.attention import attend, finish_block
 from hclip_mmseg.mask_classification.fisa.mask_bias import BiasGradient, mask_bias
 from hclip_mmseg.mask_classification.fisa.seve import SEVE, ClassKeys
@@ -113,7 +112,7 @@ class MaskTokenTower(nn.Module):
             if layer == 0:
                 tokens = image.tokens[:, :1].expand(-1, mask_logits.shape[1], -1)
             tokens = self._mask_block(layer, tokens, image, bias, classes)
-        return self.tower.project(tokens)
+        return self._adapted.project(tokens)
 
     def image_states(self, images: Tensor) -> Iterator[ImageState]:
         """What the image tokens are in each block; the work of a block is done when the next one is asked for.
@@ -123,7 +122,7 @@ class MaskTokenTower(nn.Module):
         """
         trained = self.trains_image_tokens() and torch.is_grad_enabled()
         with torch.set_grad_enabled(trained):
-            x = self.tower.embed(images)
+            x = self._adapted.embed(images)
         for layer in range(self.tower.layers):
             with torch.set_grad_enabled(trained):
                 q, k, v = self._run(self._project_image, layer, x)
@@ -142,39 +141,27 @@ class MaskTokenTower(nn.Module):
             return checkpoint(function, *arguments, use_reentrant=False)
         return function(*arguments)
 
-    def _projections(self, layer: int) -> Projections:
-        attention = self.tower.blocks[layer].attn
-        if self.adapter is None:
-            return PlainProjections.of(attention)
-        return AdaptedProjections(attention, self.adapter, "image", layer)
-
     def _project_image(self, layer: int, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        projections = self._projections(layer)
+        projections = self._adapted.projections(layer)
         return projections.qkv(projections.normed("ln_1", self.tower.blocks[layer].ln_1(x)))
 
     def _finish_image(self, layer: int, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         block = self.tower.blocks[layer]
-        return finish_block(block, x, attend(q, k, v, block.attn.num_heads), self._projections(layer))
+        return finish_block(block, x, attend(q, k, v, block.attn.num_heads), self._adapted.projections(layer))
 
     def _mask_block(
         self, layer: int, tokens: Tensor, image: ImageState, bias: Tensor, classes: Sequence[ClassKeys]
     ) -> Tensor:
-        block, projections = self.tower.blocks[layer], self._projections(layer)
+        block, projections = self.tower.blocks[layer], self._adapted.projections(layer)
         normed = projections.normed("ln_1", block.ln_1(tokens))
         if self.seve is not None:
             normed = self.seve(layer, normed, classes)
         # copies, since views would keep the queries beside them until the backward pass
         keys, values = image.keys[:, 1:].contiguous(), image.values[:, 1:].contiguous()
-        mixed = attend(self._query(layer, normed), keys, values, block.attn.num_heads, bias=bias)
+        query = projections.query(normed) if self.queries is None else self.queries(layer, normed)
+        mixed = attend(query, keys, values, block.attn.num_heads, bias=bias)
         return finish_block(block, tokens, mixed, projections)
 
-    def _query(self, layer: int, tokens: Tensor) -> Tensor:
-        """f_q of a block for mask tokens."""
-        if self.queries is not None:
-            return self.queries(layer, tokens)
-        attention, width = self.tower.blocks[layer].attn, self.tower.width
-        weight = attention.in_proj_weight[:width]
-        bias = None if attention.in_proj_bias is None else attention.in_proj_bias[:width]
-        if self.adapter is None:
-            return F.linear(tokens, weight, bias)
-        return self.adapter.linear("image", layer, "q", tokens, weight, bias)
+    @property
+    def _adapted(self) -> AdaptedTower[ImageTower | EvaTower]:
+        return AdaptedTower(self.tower, self.adapter)

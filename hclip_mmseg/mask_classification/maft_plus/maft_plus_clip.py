@@ -9,7 +9,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from hclip_mmseg.clip import PlainProjections, TextTower, build_clip
+from hclip_mmseg.clip import TextTower, build_clip
 from hclip_mmseg.mask_classification.maft_plus.convnext_tower import STAGES, ConvNeXtTower, FrozenTrunk
 
 
@@ -61,8 +61,8 @@ class MAFTPlusCLIP(BaseModule):
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
-        blocks = self.text_tower.blocks
-        return self.text_tower(tokens, lambda layer: PlainProjections.of(blocks[layer].attn))
+        embeddings: Tensor = self.text_tower(tokens)
+        return embeddings
 
     def text_parameters(self) -> list[nn.Parameter]:
         """All parameters that :meth:`encode_text` computes with."""

@@ -10,17 +10,12 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from hclip_mmseg.adapters import Adapter, ParameterVersions, build_adapter
-from hclip_mmseg.adapters.base import Tower
-from hclip_mmseg.clip import (
-    AdaptedProjections,
-    ImageTower,
-    PlainProjections,
-    Projections,
-    TextTower,
-    build_clip,
-    with_parameters,
-)
+from hclip_mmseg.adapters import Held, build_adapter
+from hclip_mmseg.adapters.base import BlockOperation, Numbers, Operation, Tower
+from hclip_mmseg.clip import AdaptedTower, ImageTower, Projections, TextTower, build_clip, with_parameters
+
+AnyTower = ImageTower | TextTower
+TOWERS: tuple[Tower, ...] = ("image", "text")
 
 
 @MODELS.register_module()
@@ -81,9 +76,8 @@ class HCLIPBackbone(BaseModule):
                 image_width=self.image_tower.width,
                 text_width=self.text_tower.width,
             )
-            self.adapter.start_from({"image": self.attentions("image"), "text": self.attentions("text")})
-        self._folded: dict[Tower, ImageTower | TextTower] = {}
-        self._folded_versions: ParameterVersions | None = None
+            self.adapter.start_from({"image": self.image_tower.blocks, "text": self.text_tower.blocks})
+        self._folded: Held[dict[Tower, AnyTower]] = Held()
 
     def _check_layers(self, channels: Sequence[int]) -> None:
         last = self.image_tower.layers - 1
@@ -110,14 +104,8 @@ class HCLIPBackbone(BaseModule):
             [B, width, h, w] (if any), then the projected dense tokens [B, embed_dim, h, w], for h x w patches.
         """
         grid = self.image_tower.grid_of(*images.shape[-2:])
-        tower, adapter = self._current("image")
-        tokens, inner = tower(
-            images,
-            self._projections_of("image", tower, adapter),
-            collect=(*self.guidance_layers, *self.out_layers),
-            residual=self.residual,
-            adapter=adapter,
-        )
+        collect = (*self.guidance_layers, *self.out_layers)
+        tokens, inner = self.adapted_tower("image")(images, collect=collect, residual=self.residual)
 
         def to_map(x: Tensor) -> Tensor:
             return x[:, 1:].transpose(1, 2).unflatten(2, grid)
@@ -128,20 +116,34 @@ class HCLIPBackbone(BaseModule):
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
-        tower, adapter = self._current("text")
-        return tower(
-            tokens, self._projections_of("text", tower, adapter), self.checkpoint_text, adapter=adapter
-        )
+        embeddings: Tensor = self.adapted_tower("text")(tokens, checkpoint_blocks=self.checkpoint_text)
+        return embeddings
 
     def encode_image(self, images: Tensor) -> Tensor:
         """CLIP's own embedding of images [B, 3, H, W] -> [B, embed_dim], not normalised."""
-        tower, adapter = self._current("image")
-        return tower.encode_image(images, self._projections_of("image", tower, adapter), adapter=adapter)
+        current = self.adapted_tower("image")
+        assert isinstance(current.tower, ImageTower)
+        return current.tower.encode_image(images, adapter=current.adapter)
 
     def text_parameters(self) -> list[nn.Parameter]:
         """All parameters that :meth:`encode_text` computes with."""
         adapter = [] if self.adapter is None else list(self.adapter.parameters())
         return [*self.text_tower.parameters(), *adapter]
+
+    def dead_parameters(self) -> list[Numbers]:
+        """The trained numbers of the adapter that change nothing, as the last image block runs without its attention.
+
+        Returns:
+            Names of parameters of the backbone, with the places of those numbers in them.
+        """
+        if self.adapter is None:
+            return []
+        operations: list[Operation] = ["q", "k", "prompts"]
+        if self.residual == "value":
+            operations += ["ln_2", "mlp"]
+        last = self.image_tower.layers - 1
+        dead = self.adapter.dead_parameters(BlockOperation("image", last, operation) for operation in operations)
+        return [Numbers(f"adapter.{numbers.parameter}", numbers.where) for numbers in dead]
 
     def projections(self, tower: Tower) -> Callable[[int], Projections]:
         """Block index -> what computes the projections of that block now.
@@ -150,26 +152,16 @@ class HCLIPBackbone(BaseModule):
         folded in, which cost what plain CLIP costs, folded anew whenever a parameter has changed.
         Adapters that cannot be folded are used as they are.
         """
-        return self._projections_of(tower, *self._current(tower))
+        return self.adapted_tower(tower).projections
 
-    def _tower(self, tower: Tower) -> ImageTower | TextTower:
+    def _tower(self, tower: Tower) -> AnyTower:
         return self.image_tower if tower == "image" else self.text_tower
 
-    def _current(self, tower: Tower) -> tuple[ImageTower | TextTower, Adapter | None]:
+    def adapted_tower(self, tower: Tower) -> AdaptedTower[AnyTower]:
         """What computes a tower now: the frozen one with its adapter, or the folded one alone."""
         if self.adapter is None or torch.is_grad_enabled() or not self.adapter.foldable:
-            return self._tower(tower), self.adapter
-        self.fold()
-        return self._folded[tower], None
-
-    @staticmethod
-    def _projections_of(
-        name: Tower, tower: ImageTower | TextTower, adapter: Adapter | None
-    ) -> Callable[[int], Projections]:
-        attentions = [block.attn for block in tower.blocks]
-        if adapter is None:
-            return lambda index: PlainProjections.of(attentions[index])
-        return lambda index: AdaptedProjections(attentions[index], adapter, name, index)
+            return AdaptedTower(self._tower(tower), self.adapter)
+        return AdaptedTower(self._folded.get(self._sources, self._folded_towers)[tower])
 
     def attentions(self, tower: Tower) -> list[nn.MultiheadAttention]:
         """The attention modules of a tower's blocks, which hold the frozen weights."""
@@ -181,20 +173,21 @@ class HCLIPBackbone(BaseModule):
         The frozen weights themselves stay as they are, so that training goes on exactly where it was.
         Adapters that cannot be folded stay unfolded.
         """
-        if self.adapter is None or not self.adapter.foldable:
-            return
-        towers: tuple[Tower, ...] = ("image", "text")
-        sources = list(self.adapter.parameters())
-        for tower in towers:
-            sources += list(self._tower(tower).parameters())
-        if self._folded_versions is not None and self._folded_versions.current(sources):
-            return
-        self.unfold()
-        with torch.inference_mode(False), torch.no_grad():
-            for tower in towers:
-                self._folded[tower] = with_parameters(self._tower(tower), self.folded_parameters(tower))
-        self.adapter.release()
-        self._folded_versions = ParameterVersions(sources)
+        if self.adapter is not None and self.adapter.foldable:
+            self._folded.get(self._sources, self._folded_towers)
+
+    def _sources(self) -> list[nn.Parameter]:
+        """All parameters that the folded towers are made of."""
+        assert self.adapter is not None
+        return [p for module in (self.adapter, *map(self._tower, TOWERS)) for p in module.parameters()]
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _folded_towers(self) -> dict[Tower, AnyTower]:
+        assert self.adapter is not None
+        towers = {name: with_parameters(self._tower(name), self.folded_parameters(name)) for name in TOWERS}
+        self.adapter.forget()
+        return towers
 
     def folded_parameters(self, tower: Tower) -> dict[str, Tensor]:
         """The parameters of a tower that differ from CLIP's own once the adapters are folded in, by name.
@@ -208,11 +201,16 @@ class HCLIPBackbone(BaseModule):
         with torch.autocast(device, enabled=False):
             return self.adapter.folded(tower, self._tower(tower))
 
-    def unfold(self) -> None:
-        """Forgets all that was computed from weights; the next use without gradients computes it again."""
-        self.image_tower.held_positions.forget()
-        self._folded = {}
-        self._folded_versions = None
+    def settle(self) -> None:
+        """Hold what is computed from weights without comparing them, until :meth:`forget`."""
+        self._folded.settle()
+        self.image_tower.settle()
+        if self.adapter is not None:
+            self.adapter.settle()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_folded": {}, "_folded_versions": None}
+    def forget(self) -> None:
+        """Drop all that was computed from weights; the next use without gradients computes it again."""
+        self._folded.forget()
+        self.image_tower.forget()
+        if self.adapter is not None:
+            self.adapter.forget()

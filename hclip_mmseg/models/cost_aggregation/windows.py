@@ -46,10 +46,11 @@ def window_layout(height: int, width: int, window: int, shift: int, device: torc
     order = partition(torch.arange(height * width).view(height, width)).flatten()
     # Rolling brings the first `shift` rows below the last ones: they form a region of their own.
     region = (torch.arange(height) < shift)[:, None] * 2 + (torch.arange(width) < shift)[None, :] * 1
+    rows, columns = height // window, width // window
     masks: list[Tensor | None] = []
-    for group in partition(region):
-        same = group[:, None] == group[None, :]
-        masks.append(None if bool(same.all()) else same.to(device))
+    for index, group in enumerate(partition(region)):
+        mixed = shift > 0 and (index // columns == rows - 1 or index % columns == columns - 1)
+        masks.append((group[:, None] == group[None, :]).to(device) if mixed else None)
     return WindowLayout(order.to(device), order.argsort().to(device), tuple(masks))
 
 

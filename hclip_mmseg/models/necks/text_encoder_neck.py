@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from hclip_mmseg.adapters import ParameterVersions
+from hclip_mmseg.adapters import Held
 from hclip_mmseg.clip import resolve_templates, tokenize
 from hclip_mmseg.vocabularies import check_names
 
@@ -71,8 +71,7 @@ class TextEncoderNeck(BaseModule):
         self.context_length = context_length
         self._vocabulary: tuple[str, ...] = ()
         self._tokens: Tensor | None = None
-        self._cached: Tensor | None = None
-        self._cached_versions: ParameterVersions | None = None
+        self._embeddings: Held[Tensor] = Held()
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
 
@@ -97,11 +96,15 @@ class TextEncoderNeck(BaseModule):
             return
         self._tokens = tokenize(names, resolved, self.context_length)
         self._vocabulary, self.templates = names, resolved
-        self.drop_cache()
+        self.forget()
 
-    def drop_cache(self) -> None:
-        """Forgets the embeddings; they are computed again when next needed."""
-        self._cached = self._cached_versions = None
+    def settle(self) -> None:
+        """Hold the embeddings without comparing parameters, until :meth:`forget`."""
+        self._embeddings.settle()
+
+    def forget(self) -> None:
+        """Drop the embeddings; they are computed again when next needed."""
+        self._embeddings.forget()
 
     def forward(
         self,
@@ -130,12 +133,14 @@ class TextEncoderNeck(BaseModule):
         parameters = list(parameters)
         if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
             return self._encode(encode_text, self._tokens_of(subset, parameters[0].device))
-        if self._cached_versions is None or not self._cached_versions.current(parameters):
-            with torch.inference_mode(False), torch.no_grad():
-                self._cached = self._encode(encode_text, self._tokens_of(None, parameters[0].device))
-            self._cached_versions = ParameterVersions(parameters)
-        assert self._cached is not None
-        return self._cached if subset is None else self._cached[subset]
+        device = parameters[0].device
+        embeddings = self._embeddings.get(lambda: parameters, lambda: self._encode_all(encode_text, device))
+        return embeddings if subset is None else embeddings[subset]
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _encode_all(self, encode_text: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
+        return self._encode(encode_text, self._tokens_of(None, device))
 
     def _tokens_of(self, subset: Tensor | None, device: torch.device) -> Tensor:
         assert self._tokens is not None

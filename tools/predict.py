@@ -22,11 +22,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from hclip_mmseg.apis import OpenVocabInferencer, Segmentation, images, launch
-from hclip_mmseg.apis.image_inferencer import PictureInferencer
+from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.visualization import write_label_map
-from hclip_mmseg.vocabularies import read_names
+from hclip_mmseg.vocabularies import read_vocabulary
 
 if TYPE_CHECKING:
     from hclip_mmseg.apis.detection_inferencer import Detections
@@ -76,7 +76,7 @@ def choose_checkpoint(args: argparse.Namespace) -> str | None:
     return latest
 
 
-def open_inferencer(args: argparse.Namespace) -> tuple[PictureInferencer, Callable[..., str]]:
+def open_inferencer(args: argparse.Namespace) -> tuple[ImageInferencer, Callable[..., str]]:
     """What answers for the config, and what writes (result, folder, name) and returns the words found."""
     cfg, checkpoint = launch.read_config(args.config, ["model"]), choose_checkpoint(args)
     cfg.merge_from_dict(args.cfg_options)
@@ -144,12 +144,12 @@ def main() -> None:
     launch.quieten_dependencies()
     keep_freed_memory()
     with launch.clear_errors():
-        read_names(args.vocab)  # what is wrong with them is said before the model is built
+        vocabulary = read_vocabulary(args.vocab)
         paths = images.list_images(args.images)
         launch.check_writable(args.out_dir, "--out-dir")
         launch.choose_device(args.device)
         inferencer, write = open_inferencer(args)
-        inferencer.set_vocabulary(args.vocab, args.templates, **({} if args.stuff is None else dict(stuff=args.stuff)))
+        inferencer.set_vocabulary(vocabulary, args.templates, args.stuff)
 
     failed: list[tuple[str, Exception]] = []
     results_of, folder = name_results(paths), Path(args.out_dir)

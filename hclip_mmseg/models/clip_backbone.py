@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from hclip_mmseg.clip import EvaTower, ImageTower, PlainProjections, TextTower
+from hclip_mmseg.clip import PlainProjections, TextTower
 
 
 class CLIPBackbone(BaseModule, ABC):
@@ -17,13 +18,14 @@ class CLIPBackbone(BaseModule, ABC):
     :meth:`text_parameters` together.
 
     Attributes:
-        image_tower: has at least ``embed_dim``, the width of the space that images and texts share.
+        image_tower: a vision transformer, an EVA or a ConvNeXt; each has ``embed_dim``, the width of the space that
+            images and texts share.
         text_tower: the text encoder.
         logit_scale: logarithm of the factor that CLIP multiplies cosines with, a scalar.
         checkpoint_text: whether the text tower's blocks are computed again in the backward pass, for less memory.
     """
 
-    image_tower: ImageTower | EvaTower | nn.Module
+    image_tower: Any
     text_tower: TextTower
     logit_scale: nn.Parameter
     checkpoint_text: bool = False

@@ -46,7 +46,8 @@ class OpenVocabModel(ABC):
     @property
     def smallest_side(self) -> int:
         """The smallest height and width of images that the model takes, in pixels."""
-        return self.backbone.image_tower.patch_size
+        side: int = self.backbone.image_tower.patch_size
+        return side
 
     def set_vocabulary(
         self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None

@@ -37,9 +37,7 @@ class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
         self.text_encoder = MODELS.build(text_encoder)
         self.roi_head.set_names(self.vocabulary)
 
-    def set_vocabulary(
-        self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None
-    ) -> None:
+    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
         """As :meth:`OpenVocabModel.set_vocabulary`; the region head is told the names too."""
         super().set_vocabulary(names, templates)
         self.roi_head.set_names(self.vocabulary)

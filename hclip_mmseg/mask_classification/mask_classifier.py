@@ -86,9 +86,7 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
         """1 pixel: images are resized to what the model takes."""
         return 1
 
-    def set_vocabulary(
-        self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None
-    ) -> None:
+    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
         """Replaces what the model looks for; each synonym of a name is looked for.
 
         Args:

@@ -49,9 +49,7 @@ class OpenVocabModel(ABC):
         side: int = self.backbone.image_tower.patch_size
         return side
 
-    def set_vocabulary(
-        self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None
-    ) -> None:
+    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
         """Replace what the model looks for.
 
         Args:

@@ -63,9 +63,7 @@ class UnsupervisedSegmentor(OpenVocabModel, BaseSegmentor):
         """None: there are no prompts."""
         return ()
 
-    def set_vocabulary(
-        self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None
-    ) -> None:
+    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
         """Raises ValueError: clusters are asked for nothing."""
         raise ValueError("UnsupervisedSegmentor finds clusters, not words; choose a config with a text encoder")
 

@@ -69,8 +69,7 @@ class Vocabulary:
         stuff = set(self.stuff or ())
         first_names = stuff.difference(self.titles)
         return tuple(
-            title not in stuff and name not in first_names
-            for title, name in zip(self.titles, self.names, strict=True)
+            title not in stuff and name not in first_names for title, name in zip(self.titles, self.names, strict=True)
         )
 
     def with_stuff(self, stuff: Sequence[str]) -> Vocabulary:

@@ -95,7 +95,7 @@ class FISACLIP(CLIPBackbone):
         return adapter
 
     @property
-    def image_tower(self) -> ImageTower | EvaTower:  # type: ignore[override]
+    def image_tower(self) -> ImageTower | EvaTower:
         """The tower that mask tokens pass through."""
         return self.mask_tokens.tower
 

@@ -65,7 +65,9 @@ class CostAggregationHead(OpenVocabDecodeHead):
         if prior is not None:
             if not 0 < prior < 1:
                 raise ValueError(f"prior is a probability between 0 and 1, not {prior}")
-            torch.nn.init.constant_(self.aggregator.decoder.score.bias, math.log(prior / (1 - prior)))
+            bias = self.aggregator.decoder.score.bias
+            assert bias is not None
+            torch.nn.init.constant_(bias, math.log(prior / (1 - prior)))
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """(dense [B, C, H, W], guidance maps ..., text [T, P, C]) -> logits [B, T, 4 H, 4 W]."""

@@ -78,6 +78,6 @@ class OpenVocabDecodeHead(BaseDecodeHead):
         )
         losses: dict[str, Tensor] = {}
         for loss in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
-            value = loss(logits, labels, ignore_index=self.ignore_index)
-            losses[loss.loss_name] = losses[loss.loss_name] + value if loss.loss_name in losses else value
+            name, value = str(loss.loss_name), loss(logits, labels, ignore_index=self.ignore_index)
+            losses[name] = losses[name] + value if name in losses else value
         return {**losses, "acc_seg": accuracy}

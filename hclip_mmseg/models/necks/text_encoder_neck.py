@@ -81,9 +81,7 @@ class TextEncoderNeck(BaseModule):
         """The names that the model is asked for, in label order; () before any were set."""
         return self._vocabulary
 
-    def set_vocabulary(
-        self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None
-    ) -> None:
+    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
         """Replaces the names, and the templates where given.
 
         Args:

@@ -15,6 +15,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from hclip_mmseg.demo_assets import tiny_convnext  # noqa: F401  registers its image tower
 from hclip_mmseg.mask_classification.maft_plus import MAFTPlus
+from hclip_mmseg.vocabularies import as_vocabulary
 
 WIDTH = 32
 GEOMETRY = dict(
@@ -76,7 +77,7 @@ def tiny_maft_plus(seed: int = 0, backbone: dict[str, Any] | None = None, **chan
         ),
     )
     model = MODELS.build(copy.deepcopy({**config, **changes}))
-    model.set_vocabulary(NAMES, things=NAMES[:2])
+    model.set_vocabulary(as_vocabulary(NAMES).with_stuff(NAMES[2:]))
     if model.cdt is not None:
         with torch.no_grad():
             for parameter in model.cdt.parameters():

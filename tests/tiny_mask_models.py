@@ -17,6 +17,7 @@ from mmengine.structures import InstanceData, PixelData
 from tiny_models import clip_geometry, randomise
 
 from hclip_mmseg.mask_classification.fisa import FISA
+from hclip_mmseg.vocabularies import as_vocabulary
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 NAMES = ("cat", "red star, star", "grass", "sky")
@@ -54,7 +55,7 @@ def tiny_fisa(seed: int = 0, noise: float = 0.05, train_generator: bool = False,
     model = MODELS.build(ConfigDict(dict(fisa_config(**backbone), train_generator=train_generator)))
     if noise:
         randomise(model.backbone, noise)
-    model.set_vocabulary(NAMES, things=THINGS)
+    model.set_vocabulary(as_vocabulary(NAMES).with_stuff(NAMES[2:]))
     return model.eval()
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hclip_mmseg.apis import checks
-from hclip_mmseg.apis.image_inferencer import PictureInferencer
+from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.launch import read_config
 from hclip_mmseg.files import checkpoints
 from hclip_mmseg.models.frozen import frozen_clip_config
@@ -80,7 +80,7 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
     return model.eval()
 
 
-class OpenVocabInferencer(PictureInferencer[Segmentation]):
+class OpenVocabInferencer(ImageInferencer[Segmentation]):
     """Segments pictures into any words; ``scores=True`` in a call gives the scores of all words too.
 
         inferencer = OpenVocabInferencer("configs/hclip/hclip_vitb16_coco-stuff.py", "iter_80000.pth")

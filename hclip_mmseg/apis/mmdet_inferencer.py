@@ -1,4 +1,4 @@
-"""Asking one of MMDetection's models about pictures; for systems that need MMDetection anyhow."""
+"""Asking one of MMDetection's models about images; for systems that need MMDetection anyhow."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mmengine.dataset import Compose
 from numpy.typing import NDArray
 from torch import nn
 
-from hclip_mmseg.apis.image_inferencer import Picture, PictureInferencer, Result
+from hclip_mmseg.apis.image_inferencer import Image, ImageInferencer, Result
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.apis.launch import read_config
 
 
-class MMDetInferencer(PictureInferencer[Result]):
-    """A trained model whose pictures are resized as its config resizes those that it is tested on.
+class MMDetInferencer(ImageInferencer[Result]):
+    """A trained model whose images are resized as its config resizes those that it is tested on.
 
     Args:
         config: path of a config, or the config.
@@ -53,20 +53,20 @@ class MMDetInferencer(PictureInferencer[Result]):
     def check(self, model: nn.Module, kind: str) -> None:
         """Raises ValueError for a model, of a config's type ``kind``, that has no such results."""
 
-    def read(self, source: str, picture: Picture) -> NDArray[np.uint8]:
-        """A picture as RGB uint8 [H, W, 3]; ValueError for one that the model does not take, or is too narrow."""
-        image = super().read(source, picture)
-        height, width = image.shape[:2]
+    def read(self, source: str, image: Image) -> NDArray[np.uint8]:
+        """An image as RGB uint8 [H, W, 3]; ValueError for one that the model does not take, or is too narrow."""
+        pixels = super().read(source, image)
+        height, width = pixels.shape[:2]
         for step in self.pipeline.transforms:
             if isinstance(step, Resize) and step.keep_ratio and 0 in rescale_size((width, height), step.scale):
                 raise ValueError(
                     f"{source} is {height} x {width} pixels, so narrow that nothing is left of it where the config "
-                    f"resizes pictures to at most {' x '.join(map(str, step.scale))}"
+                    f"resizes images to at most {' x '.join(map(str, step.scale))}"
                 )
-        return image
+        return pixels
 
     def tested(self, image: NDArray[np.uint8]) -> DetDataSample:
-        """The model's result for one picture, RGB uint8 [H, W, 3]."""
+        """The model's result for one image, RGB uint8 [H, W, 3]."""
         packed = self.pipeline(dict(img=np.ascontiguousarray(image[..., ::-1])))
         with torch.no_grad():
             return self.model.test_step(dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]]))[0]

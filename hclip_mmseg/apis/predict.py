@@ -16,11 +16,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from hclip_mmseg.apis import images, launch
-from hclip_mmseg.apis.image_inferencer import PictureInferencer
+from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.visualization import write_label_map
-from hclip_mmseg.vocabularies import read_names
+from hclip_mmseg.vocabularies import read_vocabulary
 
 if TYPE_CHECKING:
     from hclip_mmseg.apis.detection_inferencer import Detections
@@ -38,7 +38,7 @@ class Prediction:
         folder: for the results; made with the first.
     """
 
-    inferencer: PictureInferencer[Any]
+    inferencer: ImageInferencer[Any]
     write: Callable[..., str]
     paths: Sequence[Path]
     folder: Path
@@ -58,7 +58,7 @@ class Prediction:
                 bar.write(f"{path}: {self.write(result, self.folder, names[str(path)])}")
         for _, error in failed:
             print(f"error: {error}", file=sys.stderr)
-        print(f"{len(self.paths) - len(failed)} of {len(self.paths)} pictures done, results in {self.folder}")
+        print(f"{len(self.paths) - len(failed)} of {len(self.paths)} images done, results in {self.folder}")
         return not failed
 
 
@@ -94,7 +94,7 @@ def prepare_prediction(
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
     """
-    read_names(vocabulary)  # a wrong vocabulary is reported before the model is built
+    classes = read_vocabulary(vocabulary)
     paths = images.list_images(sources)
     launch.check_writable(out_dir, "--out-dir")
     launch.choose_device(device)
@@ -106,7 +106,7 @@ def prepare_prediction(
     if checkpoint is None and "decode_head" in cfg.model:
         print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
     inferencer, write = open_inferencer(cfg, checkpoint, device, panoptic, min_score)
-    inferencer.set_vocabulary(vocabulary, templates, **({} if stuff is None else dict(stuff=stuff)))
+    inferencer.set_vocabulary(classes, templates, stuff)
     return Prediction(inferencer, write, paths, Path(out_dir))
 
 
@@ -126,7 +126,7 @@ def classifies_masks(cfg: Config) -> bool:
 
 def open_inferencer(
     cfg: Config, checkpoint: str | None, device: str, panoptic: bool, min_score: float
-) -> tuple[PictureInferencer[Any], Callable[..., str]]:
+) -> tuple[ImageInferencer[Any], Callable[..., str]]:
     """The inferencer for a config's model, and what writes its results (see `Prediction.write`)."""
     if "roi_head" in cfg.model:  # a head for regions: a detector
         from hclip_mmseg.apis.detection_inferencer import DetectionInferencer

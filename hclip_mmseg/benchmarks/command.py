@@ -16,6 +16,7 @@ from hclip_mmseg.benchmarks.choice import ReadyBenchmark, choose, ready
 from hclip_mmseg.benchmarks.results import Results, settings_of, sha256_of
 from hclip_mmseg.files.checkpoints import find_checkpoint
 from hclip_mmseg.files.paths import locate
+from hclip_mmseg.models.open_vocab_model import OpenVocabModel, is_open_vocab
 
 
 def use_benchmarks(
@@ -97,7 +98,8 @@ def _weights(cfg: Config, checkpoint: str | Path | None) -> tuple[str, Path | No
 def gives_panoptic(cfg: Config) -> bool:
     """Whether a config's model gives segments, and can be told which names are things."""
     with MODELS.switch_scope_and_registry(cfg.get("default_scope", "mmseg")) as registry:
-        return getattr(registry.get(cfg.model.type), "gives_panoptic", False)
+        kind = registry.get(cfg.model.type)
+        return is_open_vocab(kind) and kind.gives_panoptic
 
 
 def check_takes_names(model: nn.Module) -> None:
@@ -106,20 +108,20 @@ def check_takes_names(model: nn.Module) -> None:
     Raises:
         ValueError: if it cannot.
     """
-    if not getattr(model, "takes_names", True):
+    if not isinstance(model, OpenVocabModel):
+        raise ValueError(
+            f"--benchmarks asks a model for the names of each benchmark, and {type(model).__name__} has a closed list "
+            "of classes (it is no OpenVocabModel); test it on its own data set, without --benchmarks"
+        )
+    if not model.takes_names:
         raise ValueError(
             f"--benchmarks asks a model for the names of each benchmark, and {type(model).__name__} finds clusters "
             "without names; test it on its own data set, without --benchmarks"
         )
-    if not getattr(model, "gives_label_maps", True):
+    if not model.gives_label_maps:
         raise ValueError(
             f"--benchmarks compares label maps, and {type(model).__name__} gives boxes; test it on its own data set, "
             "without --benchmarks"
-        )
-    if not hasattr(model, "set_vocabulary"):
-        raise ValueError(
-            f"--benchmarks asks a model for the names of each benchmark, and {type(model).__name__} has a closed list "
-            "of classes (no set_vocabulary); test it on its own data set, without --benchmarks"
         )
 
 

@@ -10,7 +10,7 @@ from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import DATASETS
 
 from hclip_mmseg.visualization.colours import name_colours
-from hclip_mmseg.vocabularies import check_names, load_vocabulary, read_names
+from hclip_mmseg.vocabularies import load_vocabulary, read_names
 
 BASE = load_vocabulary("ov_coco_48").names
 
@@ -65,7 +65,7 @@ class OVCocoDataset(CocoDataset):
     )
 
     def __init__(self, *args: Any, names: str | Sequence[str] = "ov_coco_65", **kwargs: Any) -> None:
-        classes = read_names(names) if isinstance(names, str) else check_names(names)
+        classes = read_names(names)
         kwargs["metainfo"] = {
             "classes": classes,
             "palette": [tuple(colour) for colour in name_colours(classes).tolist()],

@@ -47,7 +47,7 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
         self.samples = samples
         super().__init__(**kwargs)
         if self.words is not None and not self._fully_initialized:
-            self._metainfo["vocabulary"] = tuple(", ".join(synonyms) for synonyms in self.words.synonyms)
+            self._metainfo["vocabulary"] = self.words.titles
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One entry an image."""
@@ -103,13 +103,13 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
     def _words_of(self, category: str) -> str:
         if self.words is None:
             return category
-        table = dict(zip(self.words.categories or self.words.names, self.words.synonyms, strict=True))
+        table = dict(zip(self.words.categories or self.words.names, self.words.titles, strict=True))
         if category not in table:
             raise ValueError(
                 f"{self.ann_file} has a category {category!r}, which the vocabulary {self.words.name} has no words "
                 "for; is it the file of another data set?"
             )
-        return ", ".join(table[category])
+        return table[category]
 
     def _check_files(self, data: Sequence[dict[str, Any]]) -> None:
         maps = [entry for entry in data if entry["seg_map_path"]]

@@ -12,11 +12,13 @@ from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from hclip_mmseg.detection.features import PyramidFeatures
-from hclip_mmseg.models.vocabulary_owner import VocabularyOwner
+from hclip_mmseg.models.open_vocab_model import OpenVocabModel
+from hclip_mmseg.vocabularies import Vocabulary
+from hclip_mmseg.vocabularies.labels import check_labels
 
 
 @MODELS.register_module()
-class OpenVocabFasterRCNN(VocabularyOwner, FasterRCNN):
+class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
     """Finds the things that it is asked for by name: Faster R-CNN on CLIP (F-ViT of CLIPSelf and CLIM).
 
     Backbone and text encoder are those of the segmentor. The backbone's inner blocks make the pyramid that proposals
@@ -24,11 +26,8 @@ class OpenVocabFasterRCNN(VocabularyOwner, FasterRCNN):
 
     Args:
         text_encoder: the neck that owns the vocabulary.
-        backbone: gives (block maps ..., dense tokens) and has ``encode_text``, ``text_parameters``.
+        backbone: a ``CLIPBackbone`` that gives :class:`~hclip_mmseg.models.features.DenseFeatures` with block maps.
         kwargs: of MMDetection's ``FasterRCNN``; ``roi_head`` is an ``OpenVocabRoIHead``.
-
-    Attributes:
-        gives_label_maps: False; it gives boxes.
     """
 
     gives_label_maps = False
@@ -38,16 +37,16 @@ class OpenVocabFasterRCNN(VocabularyOwner, FasterRCNN):
         self.text_encoder = MODELS.build(text_encoder)
         self.roi_head.set_names(self.vocabulary)
 
-    def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
-        """As :meth:`VocabularyOwner.set_vocabulary`; the region head hears of it."""
+    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+        """As :meth:`OpenVocabModel.set_vocabulary`; the region head is told the names too."""
         super().set_vocabulary(names, templates)
         self.roi_head.set_names(self.vocabulary)
 
     def extract_feat(self, batch_inputs: Tensor) -> PyramidFeatures:
         """Normalised images [B, 3, H, W], sides multiples of the patch -> pyramid, dense tokens and text."""
-        *blocks, dense = self.backbone(batch_inputs)
+        features = self.backbone(batch_inputs)
         text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
-        return PyramidFeatures(self.neck(blocks), dense, F.normalize(text.mean(dim=1), dim=-1))
+        return PyramidFeatures(self.neck(features.blocks), features.dense, F.normalize(text.mean(dim=1), dim=-1))
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         """Losses of proposals and regions.
@@ -55,15 +54,8 @@ class OpenVocabFasterRCNN(VocabularyOwner, FasterRCNN):
         Raises:
             ValueError: if a label is outside the vocabulary: which label, in which image.
         """
-        names = len(self.vocabulary)
         for sample in batch_data_samples:
-            labels = sample.gt_instances.labels
-            if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < names:
-                raise ValueError(
-                    f"{sample.metainfo.get('img_path', 'an image')} has labels {int(labels.min())} to "
-                    f"{int(labels.max())}, outside the vocabulary of {names} names; the dataset and the model's "
-                    "vocabulary do not belong together"
-                )
+            check_labels(sample.gt_instances.labels, len(self.vocabulary), sample.metainfo)
         return super().loss(batch_inputs, batch_data_samples)
 
     def predict(

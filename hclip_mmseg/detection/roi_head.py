@@ -17,7 +17,7 @@ from torch import Tensor
 from hclip_mmseg.clip import prompt_name
 from hclip_mmseg.detection.features import PyramidFeatures
 from hclip_mmseg.detection.score_fusion import clip_scores, fuse_scores
-from hclip_mmseg.vocabularies import check_names, read_names
+from hclip_mmseg.vocabularies import read_names
 
 
 @MODELS.register_module()
@@ -48,7 +48,7 @@ class OpenVocabRoIHead(StandardRoIHead):
     ) -> None:
         super().__init__(**kwargs)
         self.region_extractor = MODELS.build(region_extractor)
-        self.base_names = frozenset(read_names(base_names) if isinstance(base_names, str) else check_names(base_names))
+        self.base_names = frozenset(read_names(base_names))
         self.clip_temperature = clip_temperature
         self.base_exponent, self.novel_exponent = base_exponent, novel_exponent
         self.names: tuple[str, ...] = ()

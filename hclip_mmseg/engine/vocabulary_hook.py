@@ -9,6 +9,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from hclip_mmseg.vocabularies import as_vocabulary
+
 
 @HOOKS.register_module()
 class VocabularyHook(Hook):
@@ -57,10 +59,9 @@ class VocabularyHook(Hook):
                 f"{type(dataloader.dataset).__name__} has no 'classes' in its metainfo, so the model cannot know "
                 "what to look for; give the dataset classes or leave VocabularyHook out of the config"
             )
-        words = metainfo.get("vocabulary", classes)
-        # panoptic sets tell things from stuff, and models of theirs ask for it
-        things = {}
-        if "thing_classes" in metainfo:
+        vocabulary = as_vocabulary(metainfo.get("vocabulary", classes), repeats=True)
+        if "thing_classes" in metainfo:  # panoptic sets tell things from stuff
             counted = set(metainfo["thing_classes"])
-            things["things"] = [word for word, name in zip(words, classes, strict=True) if name in counted]
-        model.set_vocabulary(words, **things)
+            titles = zip(vocabulary.titles, classes, strict=True)
+            vocabulary = vocabulary.with_stuff([title for title, name in titles if name not in counted])
+        model.set_vocabulary(vocabulary)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from prettytable import PrettyTable
 
 from hclip_mmseg.evaluation.seen_names import seen_in_training
-from hclip_mmseg.vocabularies.labels import label_outside
+from hclip_mmseg.vocabularies.labels import check_labels
 
 NO_CLASS = 65535  # above every label
 IOU_METRICS = ("mIoU", "mDice", "mFscore")
@@ -68,15 +68,8 @@ class OpenVocabIoUMetric(IoUMetric):
             )
         data_samples = [self._folded(sample) for sample in data_samples]
         for sample in data_samples:
-            if "gt_sem_seg" not in sample:
-                continue
-            label = label_outside(sample["gt_sem_seg"]["data"], classes, self.ignore_index)
-            if label is not None:
-                raise ValueError(
-                    f"label {label} in {sample.get('seg_map_path', 'a label map')} is outside the "
-                    f"dataset's {classes} classes (0 to {classes - 1}; {self.ignore_index} is ignored): the label "
-                    "maps were prepared for other classes"
-                )
+            if "gt_sem_seg" in sample:
+                check_labels(sample["gt_sem_seg"]["data"], classes, sample, self.ignore_index)
         super().process(data_batch, data_samples)
 
     def _folded(self, sample: dict[str, Any]) -> dict[str, Any]:

@@ -8,27 +8,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
+
 
 class SynonymTable:
     """The words of a vocabulary, each once, and which of them belong to which name.
 
     Args:
-        names: class names in label order; synonyms follow a name behind commas.
+        names: a vocabulary, or class names in label order; synonyms follow a name behind commas.
 
     Attributes:
-        names: as given.
+        names: the classes' titles.
         words: all synonyms of all names, each once.
 
     Raises:
-        ValueError: if a name holds no word.
+        ValueError: if names are no vocabulary.
     """
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
-        groups = [list(dict.fromkeys(w for part in name.split(",") if (w := part.strip()))) for name in names]
-        empty = [position for position, group in enumerate(groups) if not group]
-        if empty:
-            raise ValueError(f"class name {empty[0]} ({names[empty[0]]!r}) holds no word")
+    def __init__(self, names: Vocabulary | Sequence[str]) -> None:
+        vocabulary = names if isinstance(names, Vocabulary) else as_vocabulary(names, repeats=True)
+        self.names = vocabulary.titles
+        groups = [list(dict.fromkeys(synonyms)) for synonyms in vocabulary.synonyms]
         self.words = tuple(dict.fromkeys(word for group in groups for word in group))
         places = {word: place for place, word in enumerate(self.words)}
         most = max(map(len, groups), default=0)

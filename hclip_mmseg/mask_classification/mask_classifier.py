@@ -20,8 +20,10 @@ from hclip_mmseg.mask_classification.inference import (
     semantic_labels,
     semantic_scores,
 )
+from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import resized
-from hclip_mmseg.vocabularies import check_names
+from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
+from hclip_mmseg.vocabularies.labels import check_labels
 
 IGNORED = 255
 """The label of pixels that belong to no segment, as MMDetection's panoptic sets have it."""
@@ -37,13 +39,13 @@ RESULTS = dict(
 )
 
 
-class MaskClassifier(BaseDetector):
+class MaskClassifier(OpenVocabModel, BaseDetector):
     """Open-vocabulary segmentation by classifying masks: semantic, panoptic and instances.
 
     A subclass proposes and classifies: :meth:`loss` in training, :meth:`scored_masks` in inference.
 
     Args:
-        text_encoder: the neck that owns the words.
+        text_encoder: the neck that owns the class names.
         data_preprocessor: MMDetection's.
         test_cfg: ``semantic``, ``panoptic``, ``instance``: which results are wanted (True, True, False);
             ``object_threshold``, ``overlap_threshold``: see
@@ -69,7 +71,7 @@ class MaskClassifier(BaseDetector):
             raise ValueError(f"unknown entries in test_cfg: {', '.join(sorted(unknown))}")
         self.results = {**RESULTS, **(test_cfg or {})}
         self.text_encoder = MODELS.build(text_encoder)
-        self.synonyms = SynonymTable(())
+        self.synonyms = SynonymTable(Vocabulary(()))
         self.things = torch.zeros(0, dtype=torch.bool)
         if self.text_encoder.vocabulary:
             self.set_vocabulary(self.text_encoder.vocabulary)
@@ -79,30 +81,27 @@ class MaskClassifier(BaseDetector):
         """The names that the model looks for, in label order."""
         return self.synonyms.names
 
-    def set_vocabulary(
-        self,
-        names: Sequence[str],
-        templates: str | Sequence[str] | None = None,
-        things: Sequence[str] | None = None,
-    ) -> None:
-        """Replaces what the model looks for.
+    @property
+    def smallest_side(self) -> int:
+        """1 pixel: images are resized to what the model takes."""
+        return 1
+
+    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+        """Replaces what the model looks for; each synonym of a name is looked for.
 
         Args:
-            names: class names in label order; synonyms follow a name behind commas, and each is looked for.
+            names: a vocabulary, which may say what is stuff; or class names in label order, all of them things. Two
+                may have the same name.
             templates: prompt templates, None keeps the present ones.
-            things: those of the names that are counted one by one; None for all.
 
         Raises:
-            ValueError: if names are empty or too long, or things are no names; nothing changes then.
+            ValueError: if names are empty or too long; nothing changes then.
         """
-        table = SynonymTable(check_names(names, repeats=True))
-        things = None if things is None else [thing.strip() for thing in things]
-        stranger = [thing for thing in things or () if thing not in table.names]
-        if stranger:
-            raise ValueError(f"{stranger[0]!r} is given as a thing, but is none of the {len(table.names)} names")
+        vocabulary = as_vocabulary(names, repeats=True)
+        table = SynonymTable(vocabulary)
         self.text_encoder.set_vocabulary(table.words, templates)
         self.synonyms = table
-        self.things = torch.tensor([things is None or name in things for name in table.names])
+        self.things = torch.tensor(vocabulary.things)
 
     def targets(self, batch_data_samples: Sequence[Any]) -> list[InstanceData]:
         """``labels`` [n] and ``masks`` [n, H, W] in {0, 1} of each image, things and stuff together.
@@ -122,15 +121,9 @@ class MaskClassifier(BaseDetector):
             raise ValueError("a vocabulary that is trained with must list things before stuff, as panoptic sets do")
         own = sample.gt_instances
         semantic = sample.gt_sem_seg.sem_seg if "gt_sem_seg" in sample else None
-        given = (
-            own.labels if semantic is None else torch.cat([own.labels, semantic[semantic != IGNORED].to(own.labels)])
-        )
-        if len(given) and not 0 <= int(given.min()) <= int(given.max()) < names:
-            raise ValueError(
-                f"{sample.metainfo.get('img_path', 'an image')} has labels {int(given.min())} to {int(given.max())}, "
-                f"outside the vocabulary of {names} names; the dataset and the model's vocabulary do not belong "
-                "together"
-            )
+        check_labels(own.labels, names, sample.metainfo)
+        if semantic is not None:
+            check_labels(semantic, names, sample.metainfo, IGNORED)
         labels, masks = preprocess_panoptic_gt(own.labels, own.masks, semantic, things, names - things)
         return InstanceData(labels=labels, masks=masks)
 

@@ -8,10 +8,13 @@ from typing import Any
 
 from mmseg.registry import MODELS
 
+from hclip_mmseg.models.open_vocab_model import is_open_vocab
+
 
 def is_training_free(model: Mapping[str, Any]) -> bool:
     """Whether a model's config describes one that is complete without a checkpoint."""
-    return bool(getattr(MODELS.get(model["type"]), "training_free", False))
+    kind = MODELS.get(model["type"])
+    return is_open_vocab(kind) and kind.training_free
 
 
 def frozen_clip_config(model: Mapping[str, Any]) -> dict[str, Any]:

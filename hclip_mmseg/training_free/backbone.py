@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hclip_mmseg.clip.attention import attend, finish_block, run_block
 from hclip_mmseg.models import HCLIPBackbone
+from hclip_mmseg.models.features import DenseFeatures
 from hclip_mmseg.training_free.last_attention import check_form, run_last_block
 from hclip_mmseg.training_free.self_correlation import correlation_features
 
@@ -65,9 +66,9 @@ class TrainingFreeBackbone(HCLIPBackbone):
         if self.image_tower.layers < 2:
             raise ValueError("the last block but one is correlated, and this image tower has one block only")
 
-    def forward(self, images: Tensor) -> tuple[Tensor]:
+    def forward(self, images: Tensor) -> DenseFeatures:
         """Normalised images [B, 3, H, W] -> (projected tokens of the patches [B, embed_dim, h, w],)."""
-        return (self.look(images, correlate=False).patch_map(),)
+        return DenseFeatures(self.look(images, correlate=False).patch_map())
 
     def look(self, images: Tensor, correlate: bool = True, allowed: Tensor | None = None) -> PatchView:
         """What CLIP says of images.

@@ -15,8 +15,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import resized
-from hclip_mmseg.models.vocabulary_owner import VocabularyOwner
 from hclip_mmseg.training_free.backbone import PatchView
 from hclip_mmseg.training_free.last_attention import within_regions
 from hclip_mmseg.training_free.patch_labels import labels_of_patches
@@ -30,7 +30,7 @@ REACHES = ("all", "own", "labels")
 
 
 @MODELS.register_module()
-class TrainingFreeSegmentor(VocabularyOwner, BaseSegmentor):
+class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
     """Segments an image into the names it is asked for, with CLIP's weights alone (CLIPtrase, section 3).
 
     Args:
@@ -51,7 +51,6 @@ class TrainingFreeSegmentor(VocabularyOwner, BaseSegmentor):
     """
 
     training_free = True
-    """Whether the model is complete without a checkpoint."""
 
     def __init__(
         self,

@@ -12,13 +12,15 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.training_free.pooled_regions import PooledRegions, pooled_regions
 from hclip_mmseg.training_free.region_finder import RegionFinder
 from hclip_mmseg.training_free.resolution import at_resolution
+from hclip_mmseg.vocabularies import Vocabulary
 
 
 @MODELS.register_module()
-class UnsupervisedSegmentor(BaseSegmentor):
+class UnsupervisedSegmentor(OpenVocabModel, BaseSegmentor):
     """Gives every region the cluster that its pooled CLIP tokens are nearest to.
 
     The clusters come from the data set that is segmented, see ``RegionKMeansHook``; which class each of them means
@@ -56,9 +58,18 @@ class UnsupervisedSegmentor(BaseSegmentor):
         """The clusters' numbers, since they have no names."""
         return tuple(f"cluster {index}" for index in range(len(self.centres)))
 
-    def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """None: there are no prompts."""
+        return ()
+
+    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
         """Raises ValueError: clusters are asked for nothing."""
         raise ValueError("UnsupervisedSegmentor finds clusters, not words; choose a config with a text encoder")
+
+    def set_templates(self, templates: str | Sequence[str]) -> None:
+        """Raises ValueError: clusters are asked for nothing."""
+        self.set_vocabulary((), templates)
 
     def extract_feat(self, inputs: Tensor, sizes: Sequence[tuple[int, int]] | None = None) -> list[PooledRegions]:
         """Regions of normalised images [B, 3, H, W]; see :func:`~.pooled_regions.pooled_regions`."""

@@ -1,6 +1,15 @@
 """Lists of class names: the benchmarks' own, and those that people write."""
 
-from hclip_mmseg.vocabularies.benchmarks import Vocabulary, available_vocabularies, load_vocabulary
-from hclip_mmseg.vocabularies.names import check_names, read_names
+from hclip_mmseg.vocabularies.benchmarks import available_vocabularies, load_vocabulary
+from hclip_mmseg.vocabularies.names import read_names, read_vocabulary
+from hclip_mmseg.vocabularies.vocabulary import Vocabulary, as_vocabulary, check_names
 
-__all__ = ["Vocabulary", "available_vocabularies", "check_names", "load_vocabulary", "read_names"]
+__all__ = [
+    "Vocabulary",
+    "as_vocabulary",
+    "available_vocabularies",
+    "check_names",
+    "load_vocabulary",
+    "read_names",
+    "read_vocabulary",
+]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
 
 NO_CLASS_16_BIT = 65535
@@ -12,13 +15,38 @@ def label_of_no_class(classes: int) -> int:
     return 255 if classes <= 255 else NO_CLASS_16_BIT
 
 
-def label_outside(labels: Tensor, classes: int, ignore_index: int) -> int | None:
+def label_outside(labels: Tensor, classes: int, ignore_index: int | None = None) -> int | None:
     """The first label that is neither one of ``classes`` (from 0) nor ``ignore_index``; None if there is none.
 
     Args:
-        labels: a label map of any shape.
+        labels: of any shape.
         classes: number of classes.
-        ignore_index: label that stands for no class.
+        ignore_index: label that stands for no class, if there is such a label.
     """
-    outside = (labels != ignore_index) & ((labels >= classes) | (labels < 0))
+    outside = (labels >= classes) | (labels < 0)
+    if ignore_index is not None:
+        outside &= labels != ignore_index
     return int(labels[outside][0]) if outside.any() else None
+
+
+def check_labels(labels: Tensor, classes: int, meta: Mapping[str, Any], ignore_index: int | None = None) -> None:
+    """Check that all labels of an image belong to a vocabulary.
+
+    Args:
+        labels: of any shape.
+        classes: number of names in the vocabulary.
+        meta: the image's meta information; ``seg_map_path``, else ``img_path``, is the file that the error names.
+        ignore_index: label that stands for no class, if there is such a label.
+
+    Raises:
+        ValueError: which label is outside, in which file.
+    """
+    label = label_outside(labels, classes, ignore_index)
+    if label is None:
+        return
+    file = meta.get("seg_map_path") or meta.get("img_path") or "a label map"
+    ignored = "" if ignore_index is None else f"; {ignore_index} is ignored"
+    raise ValueError(
+        f"label {label} in {file} is outside the vocabulary of {classes} names (0 to {classes - 1}{ignored}): the "
+        "labels were made for other class names than these"
+    )

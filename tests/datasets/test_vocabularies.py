@@ -1,11 +1,23 @@
 """Class lists and the names that people give."""
 
 import json
+from functools import partial
 
 import pytest
+import torch
 from mmseg.datasets import COCOStuffDataset
 
-from hclip_mmseg.vocabularies import available_vocabularies, check_names, load_vocabulary, read_names
+from hclip_mmseg.datasets.benchmarks import BENCHMARKS
+from hclip_mmseg.vocabularies import (
+    as_vocabulary,
+    available_vocabularies,
+    check_names,
+    load_vocabulary,
+    read_names,
+    read_vocabulary,
+)
+from hclip_mmseg.vocabularies.aliases import canonical_name
+from hclip_mmseg.vocabularies.labels import check_labels
 
 SIZES = {
     "ade20k_150": 150,
@@ -147,3 +159,50 @@ def test_a_bad_file_of_names_is_named(tmp_path):
     path.write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(ValueError, match="UTF-8"):
         read_names(path)
+
+
+@pytest.mark.parametrize("spelling", ["A-847", "a-847", "ade20k-847", "ADE20K_847", "ade20k_847"])
+def test_a_benchmark_is_known_in_any_of_its_spellings(spelling):
+    assert load_vocabulary(spelling) == read_vocabulary(spelling) == load_vocabulary("ade20k_847")
+    assert load_vocabulary(spelling).name == "ade20k_847"
+
+
+def test_every_benchmark_of_the_tables_has_its_list_under_its_own_name():
+    assert {name: canonical_name(name) for name in BENCHMARKS} == {
+        name: benchmark.vocabulary for name, benchmark in BENCHMARKS.items()
+    }
+    assert all(canonical_name(name) == name for name in available_vocabularies())
+
+
+def test_a_vocabulary_is_read_from_whatever_a_person_gives(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("cat\ndog, puppy\n", encoding="utf-8")
+    assert read_vocabulary(path).titles == ("cat", "dog") and read_vocabulary(path).source == str(path)
+    for given in (["cat", "dog, puppy"], ("cat", "dog, puppy")):
+        assert read_vocabulary(given).synonyms == (("cat",), ("dog", "puppy"))
+        assert read_vocabulary(read_vocabulary(given)) == read_vocabulary(given)
+    assert read_vocabulary("cat, dog").names == ("cat", "dog")
+    with pytest.raises(ValueError, match="'cat' is given 2 times"):
+        read_vocabulary(["cat", "cat"])
+    assert read_vocabulary(["cat", "cat"], repeats=True).titles == ("cat", "cat")
+
+
+def test_stuff_is_meant_by_its_title_before_its_first_name():
+    vocabulary = as_vocabulary(["table", "table, desk", "sky , air"])
+    assert vocabulary.things == (True, True, True)
+    assert vocabulary.with_stuff(["table"]).things == (False, True, True)
+    assert vocabulary.with_stuff(["sky"]).things == (True, True, False)
+    with pytest.raises(ValueError, match="'air' is given as stuff, but is none of the 3 class names"):
+        vocabulary.with_stuff(["air"])
+
+
+@pytest.mark.parametrize(("labels", "ignored", "wrong"), [([0, 2, 255], 255, None), ([0, 3], 255, 3), ([-1], 255, -1),
+                                                          ([0, 255], None, 255), ([], None, None)])  # fmt: skip
+def test_labels_outside_a_vocabulary_are_named_with_their_file(labels, ignored, wrong):
+    check = partial(check_labels, torch.tensor(labels, dtype=torch.long), 3, ignore_index=ignored)
+    if wrong is None:
+        return check({})
+    with pytest.raises(ValueError, match=rf"label {wrong} in maps/1.png is outside the vocabulary of 3 names"):
+        check(dict(seg_map_path="maps/1.png", img_path="images/1.jpg"))
+    with pytest.raises(ValueError, match=rf"label {wrong} in images/1.jpg is outside"):
+        check(dict(img_path="images/1.jpg"))

@@ -68,7 +68,7 @@ def test_boxes_are_the_models_in_pixels_of_the_picture(inferencer, picture):
 
 def test_a_path_and_the_array_that_mmcv_reads_give_the_same(inferencer, picture):
     one, other = inferencer([picture, mmcv.imread(str(picture))], WORDS)
-    assert torch.equal(one.instances.bboxes, other.instances.bboxes) and other.source == "picture 1"
+    assert torch.equal(one.instances.bboxes, other.instances.bboxes) and other.source == "image 1"
 
 
 def test_a_word_alone_is_not_found_everywhere(inferencer, picture):

@@ -102,7 +102,7 @@ def test_a_mean_over_classes_that_never_appear_is_no_number(pairs):
 @pytest.mark.parametrize("wrong", [5, 254, -1])
 def test_a_label_outside_the_classes_is_named(pairs, wrong):
     pairs[1][1][2, 3] = wrong
-    with pytest.raises(ValueError, match=rf"label {wrong} in maps/1\.png is outside the dataset's 5 classes"):
+    with pytest.raises(ValueError, match=rf"label {wrong} in maps/1\.png is outside the vocabulary of 5 names"):
         evaluate(OpenVocabIoUMetric(), pairs)
 
 

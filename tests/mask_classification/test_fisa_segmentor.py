@@ -12,6 +12,7 @@ from mmdet.registry import MODELS
 from tiny_mask_models import NAMES, THINGS, fisa_config, samples, tiny_fisa
 
 from hclip_mmseg.mask_classification.fisa import FISA
+from hclip_mmseg.vocabularies import as_vocabulary
 
 
 def pictures(batch: int = 2, height: int = 64, width: int = 64) -> torch.Tensor:
@@ -159,9 +160,9 @@ def test_words_are_encoded_once_for_a_vocabulary():
     assert calls == [5], "the text tower is frozen, so training needs it no more often"
 
 
-def test_space_around_words_and_things_is_none_of_them():
+def test_space_around_class_names_and_stuff_is_none_of_them():
     model = tiny_fisa()
-    model.set_vocabulary(("cat ", "grass"), things=("cat ",))
+    model.set_vocabulary(as_vocabulary(("cat ", "grass")).with_stuff(("grass ",)))
     assert model.vocabulary == ("cat", "grass") and model.things.tolist() == [True, False]
 
 
@@ -170,12 +171,12 @@ def test_bad_input_is_named(tmp_path):
     images = pictures(1)
     wrong = samples(images)
     wrong[0].gt_sem_seg.sem_seg[0, 0, 0] = 9
-    with pytest.raises(ValueError, match=r"a.jpg has labels 0 to 9, outside the vocabulary of 4 names"):
+    with pytest.raises(ValueError, match=r"label 9 in a.jpg is outside the vocabulary of 4 names"):
         model.loss(images, wrong)
-    with pytest.raises(ValueError, match="'dog' is given as a thing, but is none of the 4 names"):
-        model.set_vocabulary(NAMES, things=("dog",))
+    with pytest.raises(ValueError, match="'dog' is given as stuff, but is none of the 4 class names"):
+        model.set_vocabulary(as_vocabulary(NAMES).with_stuff(("dog",)))
     assert model.vocabulary == NAMES
-    model.set_vocabulary(NAMES, things=("grass",))
+    model.set_vocabulary(as_vocabulary(NAMES).with_stuff((*NAMES[:2], NAMES[3])))
     with pytest.raises(ValueError, match="must list things before stuff"):
         model.loss(images, samples(images))
     with pytest.raises(ValueError, match="unknown entries in test_cfg: object_treshold"):

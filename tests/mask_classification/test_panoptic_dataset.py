@@ -234,11 +234,12 @@ def test_a_model_is_asked_for_the_words_and_told_what_is_counted(root):
     rewrite(root, lambda content: content["categories"][1].update(name="tv"))
     rewrite(root, lambda content: content["categories"][3].update(name="sky-other-merged"))
     found = dataset(root, vocabulary="coco_panoptic_133")
-    asked = {}
-    model = SimpleNamespace(set_vocabulary=lambda names, things: asked.update(names=names, things=things))
+    asked = []
+    model = SimpleNamespace(set_vocabulary=asked.append)
     loader = SimpleNamespace(dataset=found)
     VocabularyHook().before_train(SimpleNamespace(model=model, train_dataloader=loader))
-    assert asked == dict(names=("cat", "tv, television", "grass", "sky"), things=["cat", "tv, television"])
+    assert [vocabulary.titles for vocabulary in asked] == [("cat", "tv, television", "grass", "sky")]
+    assert asked[0].things == (True, True, False, False)
 
 
 def test_space_around_a_categorys_name_is_none_of_it(root):

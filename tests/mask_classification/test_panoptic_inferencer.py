@@ -52,7 +52,7 @@ def test_stuff_is_known_by_its_title_or_its_first_synonym(inferencer):
     names = ("cat", "pavement, sidewalk", "grass , lawn", "sky")
     inferencer.set_vocabulary(names, stuff=("pavement, sidewalk", "grass"))
     assert stuff(inferencer) == ["pavement, sidewalk", "grass , lawn"]
-    with pytest.raises(ValueError, match="'lawn' is given as stuff, but is none of the 4 words"):
+    with pytest.raises(ValueError, match="'lawn' is given as stuff, but is none of the 4 class names"):
         inferencer.set_vocabulary(names, stuff="lawn")
 
 
@@ -74,8 +74,8 @@ def test_a_picture_that_resizing_would_leave_nothing_of_is_named_and_the_others_
     failed = []
     pictures = [np.zeros((1, 3000, 3), np.uint8), np.zeros((2, 64, 3), np.uint8)]
     done = list(inferencer(pictures, "cat, grass", on_error=lambda source, error: failed.append(str(error))))
-    assert [result.source for result in done] == ["picture 1"]
+    assert [result.source for result in done] == ["image 1"]
     assert failed == [
-        "picture 0 is 1 x 3000 pixels, so narrow that nothing is left of it where the config resizes pictures to at "
+        "image 0 is 1 x 3000 pixels, so narrow that nothing is left of it where the config resizes images to at "
         "most 1333 x 800"
     ]

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch.nn.functional as F
-from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -18,10 +17,11 @@ from hclip_mmseg.mask_classification.fisa.mask_bias import BiasGradient
 from hclip_mmseg.mask_classification.fisa.mask_token_tower import MaskTokenTower
 from hclip_mmseg.mask_classification.fisa.seve import SEVE
 from hclip_mmseg.mask_classification.fisa.tuned_queries import TunedQueries
+from hclip_mmseg.models.clip_backbone import CLIPBackbone
 
 
 @MODELS.register_module()
-class FISACLIP(BaseModule):
+class FISACLIP(CLIPBackbone):
     """Mask embeddings from CLIP with SEVE and the Distribution Adapter, trained as SIMO says (FISA, Eqs. 1 to 5).
 
     The equations are those of :class:`~hclip_mmseg.mask_classification.fisa.mask_token_tower.MaskTokenTower`.
@@ -64,7 +64,7 @@ class FISACLIP(BaseModule):
         if resolution < 1 or resolution % tower.patch_size:
             raise ValueError(f"resolution must be a multiple of the patch of {tower.patch_size}, not {resolution}")
         self.resolution = resolution
-        self.checkpoint_blocks = checkpoint_blocks
+        self.checkpoint_text = checkpoint_blocks
         self.text_tower = TextTower(getattr(model, "text", model)).requires_grad_(train_text)
         self.logit_scale = nn.Parameter(model.logit_scale.detach().clone(), requires_grad=False)
         sizes = dict(width=tower.width, class_width=tower.embed_dim, layers=tower.layers)
@@ -96,9 +96,9 @@ class FISACLIP(BaseModule):
         return adapter
 
     @property
-    def embed_dim(self) -> int:
-        """Width of mask and text embeddings."""
-        return self.mask_tokens.tower.embed_dim
+    def image_tower(self) -> ImageTower | EvaTower:
+        """The tower that mask tokens pass through."""
+        return self.mask_tokens.tower
 
     def adapt(self, mask_logits: Tensor) -> Tensor:
         """The Distribution Adapter: mask logits [B, Q, h, w] -> those that are predicted and attended by."""
@@ -121,15 +121,6 @@ class FISACLIP(BaseModule):
             images = F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
         embeddings: Tensor = self.mask_tokens(images, mask_logits, class_tokens)
         return embeddings
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
-        embeddings: Tensor = self.text_tower(tokens, self.checkpoint_blocks)
-        return embeddings
-
-    def text_parameters(self) -> list[nn.Parameter]:
-        """All parameters that :meth:`encode_text` computes with."""
-        return list(self.text_tower.parameters())
 
     def dead_parameters(self) -> list[Numbers]:
         """The trained numbers of the adapter that change nothing.

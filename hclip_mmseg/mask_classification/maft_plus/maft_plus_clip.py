@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from hclip_mmseg.clip import TextTower, build_clip
 from hclip_mmseg.mask_classification.maft_plus.convnext_tower import STAGES, ConvNeXtTower, FrozenTrunk
+from hclip_mmseg.models.clip_backbone import CLIPBackbone
 
 
 @MODELS.register_module()
-class MAFTPlusCLIP(BaseModule):
+class MAFTPlusCLIP(CLIPBackbone):
     """A CLIP with a ConvNeXt, whose stages are tuned while its text tower and its projection stay frozen (MAFT+).
 
     Args:
@@ -45,11 +45,6 @@ class MAFTPlusCLIP(BaseModule):
         self.frozen_trunk = FrozenTrunk(self.image_tower) if keep_frozen else None
         self.trains = frozen_stages < STAGES
 
-    @property
-    def embed_dim(self) -> int:
-        """Width of mask and text embeddings."""
-        return self.image_tower.embed_dim
-
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Images normalised as CLIP takes them, [B, 3, H, W] -> the stages' maps, strides 4, 8, 16, 32."""
         maps: tuple[Tensor, ...] = self.image_tower(images)
@@ -58,12 +53,3 @@ class MAFTPlusCLIP(BaseModule):
     def project(self, features: Tensor) -> Tensor:
         """Features of the last stage [..., C] -> embeddings [..., embed_dim], not normalised."""
         return self.image_tower.project(features)
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
-        embeddings: Tensor = self.text_tower(tokens)
-        return embeddings
-
-    def text_parameters(self) -> list[nn.Parameter]:
-        """All parameters that :meth:`encode_text` computes with."""
-        return list(self.text_tower.parameters())

@@ -21,7 +21,7 @@ from hclip_mmseg.mask_classification.maft_plus.mask_pooling import mask_pooling
 from hclip_mmseg.mask_classification.maft_plus.representation_compensation import RepresentationCompensation
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
 from hclip_mmseg.mask_classification.view import viewed
-from hclip_mmseg.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies import as_vocabulary, load_vocabulary
 
 
 @dataclass
@@ -208,6 +208,5 @@ def _checked(ensemble: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _names(trained: str | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(trained, str):
-        return load_vocabulary(trained).titles
-    return tuple(trained)
+    vocabulary = load_vocabulary(trained) if isinstance(trained, str) else as_vocabulary(trained, repeats=True)
+    return vocabulary.titles

@@ -6,20 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held, build_adapter
 from hclip_mmseg.adapters.base import BlockOperation, Numbers, Operation, Tower
 from hclip_mmseg.clip import AdaptedTower, ImageTower, Projections, TextTower, build_clip, with_parameters
+from hclip_mmseg.models.clip_backbone import CLIPBackbone
+from hclip_mmseg.models.features import DenseFeatures
 
 AnyTower = ImageTower | TextTower
 TOWERS: tuple[Tower, ...] = ("image", "text")
 
 
 @MODELS.register_module()
-class HCLIPBackbone(BaseModule):
+class HCLIPBackbone(CLIPBackbone):
     """CLIP for dense prediction, frozen but for adapters and positional embeddings (design: sections 1-4).
 
     Owns both towers and the adapters, because the relations tie them. :meth:`forward` is the image's
@@ -93,7 +94,7 @@ class HCLIPBackbone(BaseModule):
         if any(not 0 <= layer <= last for layer in self.out_layers):
             raise ValueError(f"out_layers {self.out_layers} must be blocks 0 to {last} of the image tower's {last + 1}")
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, images: Tensor) -> DenseFeatures:
         """Dense features of images.
 
         Args:
@@ -112,7 +113,7 @@ class HCLIPBackbone(BaseModule):
 
         guides = len(self.guidance_layers)
         guidance = [upsample(to_map(x)) for upsample, x in zip(self.guidance_upsamples, inner[:guides], strict=True)]
-        return (*guidance, *map(to_map, inner[guides:]), to_map(tokens))
+        return DenseFeatures(to_map(tokens), guidance, [to_map(x) for x in inner[guides:]])
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""

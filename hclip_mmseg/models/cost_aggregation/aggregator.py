@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,17 @@ from hclip_mmseg.models.cost_aggregation.spatial_attention import SpatialAggrega
 
 LEFT_OUT = -100.0
 """Logit of a class that was not among the most similar ones (design: section 5)."""
+
+
+def scores_of_all(logits: Tensor, kept: Tensor | None, classes: int) -> Tensor:
+    """Logits [B, K, H, W] of the kept classes [B, K] -> of all [B, classes, H, W]; those left out score -100.
+
+    Where ``kept`` is None the logits are those of all classes.
+    """
+    if kept is None:
+        return logits
+    scores = logits.new_full((len(logits), classes, *logits.shape[-2:]), LEFT_OUT)
+    return scores.scatter(1, kept[:, :, None, None].expand_as(logits), logits)
 
 
 def _join(parts: list[Tensor]) -> Tensor:
@@ -73,9 +84,9 @@ class CostAggregator(nn.Module):
         text_guidance_dim: int = 128,
         class_length: int = 256,
         class_pooling: int = 2,
-        decoder_channels: tuple[int, int] = (64, 32),
-        guidance_channels: tuple[int, ...] = (256, 128),
-        guidance_projections: tuple[int, ...] = (32, 16),
+        decoder_channels: Sequence[int] = (64, 32),
+        guidance_channels: Sequence[int] = (256, 128),
+        guidance_projections: Sequence[int] = (32, 16),
         inference_chunk: int = 32,
         training_chunk: int | None = 32,
     ) -> None:
@@ -104,11 +115,7 @@ class CostAggregator(nn.Module):
         Returns:
             logits [B, T, 4 H, 4 W]; a class outside the ``class_length`` most similar ones scores -100.
         """
-        logits, kept = self.most_similar(dense, guidance, text)
-        if kept is None:
-            return logits
-        scores = logits.new_full((len(logits), text.shape[-3], *logits.shape[-2:]), LEFT_OUT)
-        return scores.scatter(1, kept[:, :, None, None].expand_as(logits), logits)
+        return scores_of_all(*self.most_similar(dense, guidance, text), classes=text.shape[-3])
 
     def most_similar(self, dense: Tensor, guidance: tuple[Tensor, ...], text: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores the classes that are aggregated: all, or the ``class_length`` most similar ones.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -76,9 +78,9 @@ class CostDecoder(nn.Module):
     def __init__(
         self,
         dim: int,
-        channels: tuple[int, int] = (64, 32),
-        guidance_channels: tuple[int, ...] = (256, 128),
-        guidance_projections: tuple[int, ...] = (32, 16),
+        channels: Sequence[int] = (64, 32),
+        guidance_channels: Sequence[int] = (256, 128),
+        guidance_projections: Sequence[int] = (32, 16),
     ) -> None:
         super().__init__()
         if not guidance_channels:

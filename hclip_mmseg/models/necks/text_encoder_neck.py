@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held
 from hclip_mmseg.clip import resolve_templates, tokenize
-from hclip_mmseg.vocabularies import check_names
+from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
 
 
 def length_buckets(ends: Tensor, largest: int, smallest: int = 32) -> tuple[Tensor, list[int]]:
@@ -57,7 +57,7 @@ class TextEncoderNeck(BaseModule):
 
     def __init__(
         self,
-        vocabulary: Sequence[str] | None = None,
+        vocabulary: Vocabulary | Sequence[str] | None = None,
         templates: str | Sequence[str] = "scene",
         average: bool = True,
         chunk: int = 256,
@@ -80,23 +80,34 @@ class TextEncoderNeck(BaseModule):
         """The names that the model is asked for, in label order; () before any were set."""
         return self._vocabulary
 
-    def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
         """Replaces the names, and the templates where given.
 
         Args:
-            names: class names in label order; a name may list synonyms after commas, the first is used.
+            names: a vocabulary, or class names in label order; of a name's synonyms the first is used.
             templates: None keeps the present ones.
 
         Raises:
             ValueError: if names are empty, doubled or too long for the text tower; nothing changes then.
         """
-        names = check_names(names)
+        titles = as_vocabulary(names).titles
         resolved = self.templates if templates is None else resolve_templates(templates)
-        if names == self._vocabulary and resolved == self.templates:
+        if titles == self._vocabulary and resolved == self.templates:
             return
-        self._tokens = tokenize(names, resolved, self.context_length)
-        self._vocabulary, self.templates = names, resolved
+        self._tokens = tokenize(titles, resolved, self.context_length)
+        self._vocabulary, self.templates = titles, resolved
         self.forget()
+
+    def set_templates(self, templates: str | Sequence[str]) -> None:
+        """Replaces the templates and keeps the names.
+
+        Raises:
+            ValueError: if a template is none, or with a name too long for the text tower; nothing changes then.
+        """
+        if self._vocabulary:
+            self.set_vocabulary(self._vocabulary, templates)
+        else:
+            self.templates = resolve_templates(templates)
 
     def settle(self) -> None:
         """Hold the embeddings without comparing parameters, until :meth:`forget`."""

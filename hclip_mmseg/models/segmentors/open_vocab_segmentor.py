@@ -14,6 +14,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from hclip_mmseg.models.features import HeadInputs
+from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import best_class, resized, resized_in_chunks
 from hclip_mmseg.models.segmentors.views import (
     ScoreCanvas,
@@ -21,8 +23,7 @@ from hclip_mmseg.models.segmentors.views import (
     shrunk,
     views_of,
 )
-from hclip_mmseg.models.vocabulary_owner import VocabularyOwner
-from hclip_mmseg.vocabularies.labels import label_of_no_class, label_outside
+from hclip_mmseg.vocabularies.labels import check_labels, label_of_no_class
 
 
 def sample_names(labels: Tensor, names: int, count: int, ignore_index: int) -> Tensor:
@@ -52,13 +53,13 @@ def sample_names(labels: Tensor, names: int, count: int, ignore_index: int) -> T
 
 
 @MODELS.register_module()
-class OpenVocabSegmentor(VocabularyOwner, EncoderDecoder):
+class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
     """Segments an image into the names it is asked for (design: sections 1 and 5).
 
     Args:
-        backbone: gives (guidance maps ..., dense tokens) and has ``encode_text``, ``text_parameters``.
+        backbone: a ``CLIPBackbone`` that gives :class:`~hclip_mmseg.models.features.DenseFeatures`.
         text_encoder: the neck that owns the vocabulary.
-        decode_head: scores (dense, guidance ..., text).
+        decode_head: an ``OpenVocabDecodeHead``.
         auxiliary_head: a head, or a list of them, whose losses on the same maps are added in training; such as
             ``CosineHead`` with a ``loss_decode``, which draws dense tokens to their names' embeddings. None: as
             published.
@@ -126,7 +127,7 @@ class OpenVocabSegmentor(VocabularyOwner, EncoderDecoder):
             )
         views_of(1, 1, self.mode, self.window, 1)
 
-    def extract_feat(self, inputs: Tensor, names: Tensor | None = None) -> tuple[Tensor, ...]:
+    def extract_feat(self, inputs: Tensor, names: Tensor | None = None) -> HeadInputs:
         """Normalised images [B, 3, H, W] -> what the head takes: (dense, guidance ..., text [T, P, C]).
 
         Args:
@@ -134,8 +135,8 @@ class OpenVocabSegmentor(VocabularyOwner, EncoderDecoder):
             names: indices of the only names that are wanted, or None for all.
         """
         text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters(), names)
-        *guidance, dense = self.backbone(self._at_clip_resolution(inputs))
-        return (dense, *guidance, text)
+        features = self.backbone(self._at_clip_resolution(inputs))
+        return HeadInputs(features.dense, features.guidance, text)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """The head's losses; see ``train_cfg`` of the class for the names that are scored.
@@ -144,7 +145,8 @@ class OpenVocabSegmentor(VocabularyOwner, EncoderDecoder):
             ValueError: if a label is outside the vocabulary: which label, in which image.
         """
         ignore = self.decode_head.ignore_index
-        self._check_labels(data_samples, ignore)
+        for sample in data_samples:
+            check_labels(sample.gt_sem_seg.data, len(self.vocabulary), sample.metainfo, ignore)
         if self.sampled_names is None or self.sampled_names >= len(self.vocabulary):
             features = self.extract_feat(inputs)
         else:
@@ -172,17 +174,6 @@ class OpenVocabSegmentor(VocabularyOwner, EncoderDecoder):
         means = {name: value.detach().clone() for name, value in logged.items()}
         all_reduce_dict(means, op="mean")
         return loss, means
-
-    def _check_labels(self, samples: Sequence[SegDataSample], ignore: int) -> None:
-        classes = len(self.vocabulary)
-        for sample in samples:
-            label = label_outside(sample.gt_sem_seg.data, classes, ignore)
-            if label is not None:
-                raise ValueError(
-                    f"label {label} in {sample.metainfo.get('seg_map_path', 'a label map')} is "
-                    f"outside the vocabulary of {classes} names (0 to {classes - 1}; {ignore} is ignored); the "
-                    "dataset and the model's vocabulary do not belong together"
-                )
 
     def _at_clip_resolution(self, images: Tensor) -> Tensor:
         """Images [B, 3, H, W] resized to the side that the image tower is run at; as they are if that is None."""
@@ -245,8 +236,8 @@ class OpenVocabSegmentor(VocabularyOwner, EncoderDecoder):
     ) -> list[tuple[Tensor, Tensor | None]]:
         """(logits [K, h, w], classes [K] or None) of each view, all run as one batch."""
         batch = torch.cat([self._cut(image, canvas, view) for view in views])
-        *guidance, dense = self.backbone(batch)
-        logits, kept = self.decode_head.most_similar((dense, *guidance, text))
+        features = self.backbone(batch)
+        logits, kept = self.decode_head.most_similar(HeadInputs(features.dense, features.guidance, text))
         return [(logits[i], None if kept is None else kept[i]) for i in range(len(views))]
 
     def _cut(self, image: Tensor, canvas: Tensor, view: View) -> Tensor:

@@ -1,0 +1,46 @@
+"""What every backbone of this project promises: CLIP's two sides."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from hclip_mmseg.clip import TextTower
+
+
+class CLIPBackbone(BaseModule, ABC):
+    """CLIP as a backbone: :meth:`forward` takes images, :meth:`encode_text` takes tokens.
+
+    A subclass makes the towers. What it changes of the text side it changes in :meth:`encode_text` and
+    :meth:`text_parameters` together.
+
+    Attributes:
+        image_tower: a vision transformer, an EVA or a ConvNeXt; each has ``embed_dim``, the width of the space that
+            images and texts share.
+        text_tower: the text encoder.
+        logit_scale: logarithm of the factor that CLIP multiplies cosines with, a scalar.
+        checkpoint_text: whether the text tower's blocks are computed again in the backward pass, for less memory.
+    """
+
+    image_tower: Any
+    text_tower: TextTower
+    logit_scale: nn.Parameter
+    checkpoint_text: bool = False
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of the embeddings of images, masks and texts."""
+        width: int = self.image_tower.embed_dim
+        return width
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
+        embeddings: Tensor = self.text_tower(tokens, self.checkpoint_text)
+        return embeddings
+
+    def text_parameters(self) -> list[nn.Parameter]:
+        """All parameters that :meth:`encode_text` computes with."""
+        return list(self.text_tower.parameters())

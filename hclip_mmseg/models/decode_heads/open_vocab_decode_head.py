@@ -1,0 +1,83 @@
+"""What heads that score names share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from torch import Tensor, nn
+
+from hclip_mmseg.models.cost_aggregation import scores_of_all
+
+
+class OpenVocabDecodeHead(BaseDecodeHead):
+    """A decode head without a class list: it scores as many names as it is given text embeddings.
+
+    A subclass says how: :meth:`most_similar`. Inputs are :class:`~hclip_mmseg.models.features.HeadInputs`, or a plain
+    tuple in their order.
+
+    Args:
+        text_channels: width C of dense tokens and text embeddings.
+        channels: MMSegmentation's, the width of the layer before the scores.
+        loss_decode: the losses on all names' scores.
+        ignore_index, align_corners, init_cfg: as in every decode head of MMSegmentation.
+    """
+
+    def __init__(
+        self,
+        text_channels: int,
+        loss_decode: dict[str, Any] | Sequence[dict[str, Any]],
+        channels: int = 1,
+        ignore_index: int = 255,
+        align_corners: bool = False,
+        init_cfg: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels=text_channels,
+            channels=channels,
+            num_classes=1,
+            out_channels=1,
+            threshold=0.5,
+            dropout_ratio=0,
+            loss_decode=loss_decode,
+            ignore_index=ignore_index,
+            align_corners=align_corners,
+            init_cfg=init_cfg,
+        )
+        del self.conv_seg  # classes are not weights of the head
+
+    @abstractmethod
+    def most_similar(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Score the names that the head looks at: all of them, or in each image those that are most like it.
+
+        Returns:
+            logits [B, K, H, W] and the [B, K] indices of the names that they belong to, or None where K = T.
+        """
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """(dense [B, C, h, w], guidance maps ..., text [T, P, C]) -> logits [B, T, H, W].
+
+        A name that :meth:`most_similar` leaves out scores -100.
+        """
+        return scores_of_all(*self.most_similar(inputs), classes=inputs[-1].shape[-3])
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Sequence[Any]) -> dict[str, Tensor]:
+        """The losses at the labels' resolution, and the pixel accuracy at the logits'."""
+        labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
+        with torch.no_grad():
+            coarse = F.interpolate(labels[:, None].float(), size=seg_logits.shape[-2:], mode="nearest")[:, 0]
+            valid = coarse != self.ignore_index
+            right = (seg_logits.argmax(dim=1) == coarse) & valid
+            accuracy = 100.0 * right.sum() / valid.sum().clamp(min=1)
+        logits = F.interpolate(
+            seg_logits.float(), size=labels.shape[-2:], mode="bilinear", align_corners=self.align_corners
+        )
+        losses: dict[str, Tensor] = {}
+        for loss in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
+            name, value = str(loss.loss_name), loss(logits, labels, ignore_index=self.ignore_index)
+            losses[name] = losses[name] + value if name in losses else value
+        return {**losses, "acc_seg": accuracy}

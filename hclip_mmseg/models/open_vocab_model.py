@@ -1,0 +1,75 @@
+"""What every model of this project promises: class names in, and what it can do said by its class."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Sequence
+from typing import ClassVar, TypeGuard
+
+from hclip_mmseg.models.clip_backbone import CLIPBackbone
+from hclip_mmseg.models.necks import TextEncoderNeck
+from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
+
+
+class OpenVocabModel(ABC):
+    """A model that is asked for class names, which can be replaced at any time.
+
+    To be listed before MMSegmentation's or MMDetection's class among a model's bases.
+
+    Attributes:
+        training_free: whether the model is complete without a checkpoint.
+        takes_names: whether it can be asked for names; clusters have none.
+        gives_label_maps: whether its result holds a class for every pixel (``pred_sem_seg``).
+        gives_panoptic: whether it can tell things, counted one by one, from stuff.
+        backbone: CLIP.
+        text_encoder: the neck that owns names, templates and embeddings.
+    """
+
+    training_free: ClassVar[bool] = False
+    takes_names: ClassVar[bool] = True
+    gives_label_maps: ClassVar[bool] = True
+    gives_panoptic: ClassVar[bool] = False
+
+    backbone: CLIPBackbone
+    text_encoder: TextEncoderNeck
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The names that the model looks for, in label order; () before any were set."""
+        return self.text_encoder.vocabulary
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The prompt templates that every name is put into."""
+        return self.text_encoder.templates
+
+    @property
+    def smallest_side(self) -> int:
+        """The smallest height and width of images that the model takes, in pixels."""
+        side: int = self.backbone.image_tower.patch_size
+        return side
+
+    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+        """Replace what the model looks for.
+
+        Args:
+            names: a vocabulary, or class names in label order; synonyms follow a name behind commas.
+            templates: prompt templates, None keeps the present ones.
+
+        Raises:
+            ValueError: if names are empty, doubled or too long; the vocabulary stays as it was.
+        """
+        self.text_encoder.set_vocabulary(as_vocabulary(names), templates)
+
+    def set_templates(self, templates: str | Sequence[str]) -> None:
+        """Ask for the same names in other prompts.
+
+        Raises:
+            ValueError: if a template has no place for the name, or a prompt becomes too long; nothing changes then.
+        """
+        self.text_encoder.set_templates(templates)
+
+
+def is_open_vocab(kind: object) -> TypeGuard[type[OpenVocabModel]]:
+    """Whether what a registry holds under a model's type is an open-vocabulary model's class."""
+    return isinstance(kind, type) and issubclass(kind, OpenVocabModel)

@@ -3,11 +3,12 @@
 Importing the package registers its components; nothing else happens.
 """
 
-from hclip_mmseg.compat import ensure_mmcv_ops, ensure_panopticapi, trust_mmengine_checkpoints
+from hclip_mmseg.compat import ensure_mmcv_ops, ensure_panopticapi, read_checkpoints_with
+from hclip_mmseg.files import checkpoints
 
 ensure_mmcv_ops()
 ensure_panopticapi()
-trust_mmengine_checkpoints()
+read_checkpoints_with(checkpoints.load)
 
 from hclip_mmseg import datasets, engine, evaluation, models, visualization  # noqa: E402
 

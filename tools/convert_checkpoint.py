@@ -11,10 +11,8 @@ if importlib.util.find_spec("hclip_mmseg") is None:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader
 
 from hclip_mmseg.apis import launch
-from hclip_mmseg.clip import read_state_dict
 from hclip_mmseg.conversion import recognise, to_ours, to_published
 from hclip_mmseg.files import checkpoints
 from hclip_mmseg.files.writing import whole
@@ -32,21 +30,14 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read(path: Path) -> dict:
-    """A checkpoint with its nesting, training's too; CLIP's archives and safetensors as bare state dicts."""
-    try:
-        loaded = CheckpointLoader.load_checkpoint(str(path), map_location="cpu", logger="silent")
-    except Exception:  # not a plain archive: whatever is wrong with it, read_state_dict says so
-        return read_state_dict(path)
-    return loaded if isinstance(loaded, dict) else read_state_dict(path)
-
-
 def main() -> None:
     args = parse_arguments()
     launch.quieten_dependencies()
     with launch.clear_errors():
         source, target = Path(args.src), Path(args.dst)
-        checkpoint = read(checkpoints.find_checkpoint(source))
+        checkpoint = checkpoints.load(checkpoints.find_checkpoint(source))
+        if not isinstance(checkpoint, dict):
+            raise ValueError(f"{source} holds no state dict")
         if args.to == "ours":
             converted = to_ours(checkpoint)
             published = converted["meta"]["published"]

@@ -25,7 +25,7 @@ def find_state_dict(content: Any, places: Sequence[str] = PLACES) -> Mapping[Any
 def check_state_dict(state: Mapping[Any, Any], source: str | Path) -> None:
     """Check that names are strings and tensors hold finite numbers.
 
-    Additive attention masks, whose names end in 'mask', may hold -inf.
+    See `not_finite` for attention masks, which may hold -inf.
 
     Raises:
         ValueError: naming the first entry that is none of a model's.
@@ -39,24 +39,27 @@ def check_state_dict(state: Mapping[Any, Any], source: str | Path) -> None:
             raise ValueError(f"{source}: {name} is no plain tensor, but {value.layout} on {value.device}")
         if value.numel() * value.element_size() > value.untyped_storage().nbytes():
             raise ValueError(f"{source}: {name} of shape {list(value.shape)} has more numbers than the file")
-        found = first_of_no_number(value)
-        if found is not None and not (name.endswith("mask") and found == -torch.inf):
-            raise ValueError(
-                f"{source}: {name} holds {found}: a run that went wrong; take an earlier checkpoint"
-            )
+        wrong = not_finite(name, value)
+        if wrong is not None:
+            raise ValueError(f"{source}: {name} holds {wrong}: a run that went wrong; take an earlier checkpoint")
 
 
-def first_of_no_number(tensor: Tensor) -> float | None:
-    """NaN, inf or -inf if a tensor holds such, NaN before others; else None."""
+def not_finite(name: str, tensor: Tensor) -> float | None:
+    """NaN, inf or -inf if a tensor holds such, NaN before the others; else None.
+
+    Args:
+        name: of the tensor; one that ends in 'mask' may hold -inf.
+        tensor: of any shape and kind.
+    """
     if tensor.numel() == 0 or not (tensor.is_floating_point() or tensor.is_complex()):
         return None
     numbers = torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor.detach()
     if numbers.element_size() < 2:  # torch has no order of float8
         numbers = numbers.float()
-    low, high = (bound.item() for bound in torch.aminmax(numbers))  # NaN where there is any
+    low, high = (bound.item() for bound in torch.aminmax(numbers))  # both NaN where there is any
     if low != low or high == torch.inf:
         return high
-    return low if low == -torch.inf else None
+    return low if low == -torch.inf and not name.endswith("mask") else None
 
 
 def without_shared_prefix(state: Mapping[str, Tensor], source: str | Path) -> dict[str, Tensor]:

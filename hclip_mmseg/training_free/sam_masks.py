@@ -32,12 +32,12 @@ def read_masks(path: Path) -> NDArray[np.bool_]:
     """
     try:
         if path.suffix == ".npy":
-            masks = np.load(path) != 0
+            masks = np.load(path, allow_pickle=False) != 0
         else:
             entries = json.loads(path.read_text())
             masks = [coco_mask.decode(entry["segmentation"]) != 0 for entry in entries]
             masks = np.stack(masks) if masks else np.zeros((0, 0, 0), bool)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, EOFError, OSError) as error:
         raise ValueError(f"{path} holds no masks of one image with run lengths: {error}") from error
     if masks.ndim != 3:
         raise ValueError(f"{path} must hold masks of [masks, H, W], and holds {list(masks.shape)}")

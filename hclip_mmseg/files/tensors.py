@@ -102,8 +102,8 @@ def _size(file: BinaryIO) -> int:
 
 
 def _short(error: Exception) -> str:
-    """The error in one line, without torch's advice to read the file less strictly."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    of_reader = [line.split("WeightsUnpickler error: ", 1)[1] for line in lines if "WeightsUnpickler error: " in line]
-    text = (of_reader or lines or [""])[0].split(" Please use `torch.serialization")[0]
+    """The error in one line; of torch's strict reader its own, without the advice to read the file less strictly."""
+    if isinstance(error.__context__, pickle.UnpicklingError):
+        error = error.__context__
+    text = str(error).strip().split("\n")[0].split(" Please use `torch.serialization")[0]
     return text or type(error).__name__

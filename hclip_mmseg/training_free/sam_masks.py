@@ -32,7 +32,10 @@ def read_masks(path: Path) -> NDArray[np.bool_]:
     """
     try:
         if path.suffix == ".npy":
-            masks = np.load(path, allow_pickle=False) != 0
+            loaded = np.load(path, allow_pickle=False)
+            if not isinstance(loaded, np.ndarray):
+                raise ValueError("it is an archive of several arrays")
+            masks = loaded != 0
         else:
             entries = json.loads(path.read_text())
             masks = [coco_mask.decode(entry["segmentation"]) != 0 for entry in entries]

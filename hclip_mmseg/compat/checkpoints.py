@@ -36,7 +36,7 @@ class SavedHistory(HistoryBuffer):
             raise pickle.UnpicklingError("the history of a logged number is damaged")
         self._set_default_statistics()
         self.__dict__.update(max_length=int(state["max_length"]), _log_history=values, _count_history=counts)
-        self.__class__ = HistoryBuffer  # type: ignore[assignment]
+        self.__class__ = HistoryBuffer
 
 
 def saved_statistic(owner: type, name: str) -> Callable[..., Any]:

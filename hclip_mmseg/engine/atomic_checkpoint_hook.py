@@ -131,7 +131,8 @@ def check_weights(runner: Runner) -> None:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside a wrapper of several processes."""
-    return model.module if is_model_wrapper(model) else model
+    inner: nn.Module = model.get_submodule("module") if is_model_wrapper(model) else model
+    return inner
 
 
 def _losses(runner: Runner) -> NDArray[np.floating]:

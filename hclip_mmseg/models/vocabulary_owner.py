@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class VocabularyOwner:
@@ -12,6 +13,20 @@ class VocabularyOwner:
     def vocabulary(self) -> tuple[str, ...]:
         """The names that the model looks for, in label order."""
         return self.text_encoder.vocabulary
+
+    @property
+    def dataset_meta(self) -> Mapping[str, Any]:
+        """What MMSegmentation's and MMDetection's own APIs tell the model of a checkpoint's data set."""
+        found: Mapping[str, Any] = self.__dict__.get("_dataset_meta", {})
+        return found
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: Mapping[str, Any]) -> None:
+        """Look for the data set's class names if no others were asked for."""
+        self.__dict__["_dataset_meta"] = meta
+        names = (meta or {}).get("vocabulary") or (meta or {}).get("classes")
+        if names and not self.vocabulary:
+            self.set_vocabulary(names)
 
     def set_vocabulary(self, names: Sequence[str], templates: str | Sequence[str] | None = None) -> None:
         """Replaces what the model looks for.

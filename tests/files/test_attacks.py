@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from mmengine.runner.checkpoint import load_from_http
-from mmseg.apis import init_model
+from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 from payloads import PAYLOADS, Touch, bare_pickle, by_eval
 from torch import nn
@@ -22,6 +22,7 @@ from hclip_mmseg.clip import read_state_dict as read_clip
 from hclip_mmseg.datasets.preparation.ade20k_index import read_index
 from hclip_mmseg.datasets.preparation.tables import read_matlab
 from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.paths import PROJECT_ROOT
 from hclip_mmseg.models.backbones.pretrained_backbone import PretrainedBackbone
 from hclip_mmseg.training_free import TimmPatchFeatures
 from hclip_mmseg.training_free.sam_masks import read_masks
@@ -159,3 +160,17 @@ def test_original_mmengine_is_served_too(tmp_path):
         with pytest.raises(ValueError, match="is not read"):
             Loader.load_checkpoint(str(tmp_path / "evil.pth"), logger="silent")
     assert not (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("name", ["hclip/hclip_tiny_scenes", "cliptrase/cliptrase_tiny_scenes"])
+def test_mmsegmentations_own_inference_takes_our_configs(name):
+    made = Config.fromfile(PROJECT_ROOT / f"configs/{name}.py")
+    made.model.backbone.clip.pretrained = str(PROJECT_ROOT / made.model.backbone.clip.pretrained)
+    model = init_model(made, device="cpu")
+    model.dataset_meta = dict(classes=("red circle", "sky"))  # as init_model does with a checkpoint's
+    assert model.vocabulary == ("red circle", "sky")
+    found = inference_model(model, np.zeros((64, 64, 3), np.uint8))
+    assert found.pred_sem_seg.data.shape == (1, 64, 64)
+    model.set_vocabulary(["cat"])
+    model.dataset_meta = dict(classes=("red circle", "sky"))
+    assert model.vocabulary == ("cat",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
@@ -101,6 +102,13 @@ def test_masks_of_objects_are_refused(kind, tmp_path):
     with pytest.raises(ValueError, match="holds no masks"):
         read_masks(tmp_path / "masks.npy")
     assert not marker.exists()
+
+
+@pytest.mark.parametrize("size", [[2**31, 2**31], [-1, -1], [1], [2**62, 4], "44", [4.0, 4], [True, 4]])
+def test_masks_of_absurd_size_are_refused_before_they_are_decoded(size, tmp_path):
+    (tmp_path / "masks.json").write_text(json.dumps([dict(segmentation=dict(size=size, counts="PPYo0"))]))
+    with pytest.raises(ValueError, match="no image is of size"):
+        read_masks(tmp_path / "masks.json")
 
 
 def test_the_index_and_label_maps_are_no_way_in_either(tmp_path):

@@ -25,9 +25,3 @@ env_cfg = dict(
 randomness = dict(seed=0)
 load_from = None
 resume = False
-
-# of one image outside any data set, for MMSegmentation's own inference_model
-test_pipeline = [
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
-    dict(type="mmseg.PackSegInputs"),
-]

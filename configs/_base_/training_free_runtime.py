@@ -6,9 +6,3 @@ custom_imports = dict(imports=["hclip_mmseg", "hclip_mmseg.training_free"], allo
 custom_hooks = [dict(type="VocabularyHook")]
 test_cfg = dict(type="TestLoop")
 model_wrapper_cfg = dict(type="UntrainedDistributed")
-
-# of one image outside any data set, for MMSegmentation's own inference_model
-test_pipeline = [
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
-    dict(type="mmseg.PackSegInputs"),
-]

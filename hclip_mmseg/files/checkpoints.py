@@ -74,7 +74,7 @@ def check_fits(model: nn.Module, state: Mapping[str, Tensor], source: str | Path
     if differences.reshaped:
         hint = "; is it of another CLIP?"
     elif any(".adapter." in name for name in differences.lacking):
-        hint = ". If it lacks the adapters because they were folded, or to use plain CLIP, set model.backbone.adapter=None"
+        hint = "; where it lacks the adapters, folded or never there, set model.backbone.adapter=None"
     raise ValueError(f"the checkpoint {source} does not fit the model: {differences}{hint}")
 
 

@@ -10,13 +10,14 @@ from hclip_mmseg.compat import (
     import_if_there,
     name_config_packages,
     quiet_imports,
-    trust_mmengine_checkpoints,
+    read_checkpoints_with,
 )
+from hclip_mmseg.files import checkpoints
 from hclip_mmseg.files.version import project_version
 
 ensure_mmcv_ops()
 ensure_panopticapi()
-trust_mmengine_checkpoints()
+read_checkpoints_with(checkpoints.load)
 name_config_packages()
 
 with quiet_imports():

@@ -39,6 +39,7 @@ model = dict(
     test_cfg=dict(mode="slide_whole", canvas=96, window=64, clip_resolution=64))
 pipeline = [dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"),
             dict(type="Resize", scale=(64, 64), keep_ratio=False), dict(type="PackSegInputs")]
+test_pipeline = [pipeline[0], pipeline[3]]
 dataset = dict(type="COCOStuff171Dataset", data_root=DATA_ROOT, metainfo=dict(classes=CLASSES))
 train_dataloader = dict(
     batch_size=BATCH, num_workers=0, sampler=dict(type="InfiniteSampler", shuffle=False),

@@ -1,18 +1,15 @@
-"""The stand-in for mmcv's compiled operators, and the reading of MMEngine's checkpoints."""
+"""The stand-in for mmcv's compiled operators."""
 
 import itertools
 import os
-import pickle
 import subprocess
 import sys
 from types import ModuleType
 
 import pytest
 import torch
-from mmengine.logging import HistoryBuffer, MessageHub
 
 from hclip_mmseg.compat import MissingMMCVOpError, ensure_mmcv_ops
-from hclip_mmseg.compat.checkpoints import load_from_local
 from hclip_mmseg.compat.mmcv_ops import EXTENSION
 
 
@@ -166,31 +163,6 @@ def test_detectors_import():
     import mmdet.registry
 
     assert mmdet.registry.MODELS.get("FasterRCNN") is mmdet.models.FasterRCNN
-
-
-def test_a_runner_checkpoint_with_its_history_is_read(tmp_path):
-    hub = MessageHub("hub of test_compat")
-    hub.update_scalar("train/loss", torch.tensor(2.0))
-    torch.save({"state_dict": {"w": torch.ones(2)}, "message_hub": hub.state_dict()}, tmp_path / "iter_1.pth")
-    loaded = load_from_local(str(tmp_path / "iter_1.pth"))
-    history = loaded["message_hub"]["log_scalars"]["train/loss"]
-    assert isinstance(history, HistoryBuffer)
-    assert history.current() == 2.0
-
-
-class Stranger:
-    pass
-
-
-def test_a_checkpoint_with_foreign_objects_is_refused(tmp_path):
-    torch.save({"state_dict": {}, "stranger": Stranger()}, tmp_path / "odd.pth")
-    with pytest.raises(pickle.UnpicklingError):
-        load_from_local(str(tmp_path / "odd.pth"))
-
-
-def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no\.pth does not exist"):
-        load_from_local(str(tmp_path / "no.pth"))
 
 
 LORA = """

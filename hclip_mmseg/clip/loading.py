@@ -6,21 +6,19 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-import torch
 from open_clip import factory
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hclip_mmseg.clip.quick_gelu import use_quick_gelu_mlps
 from hclip_mmseg.files.paths import locate, looked_in
+from hclip_mmseg.files.state_dicts import check_state_dict, compare, find_state_dict, without_shared_prefix
+from hclip_mmseg.files.tensors import read_tensors
 
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
@@ -67,39 +65,24 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
     Args:
         path: the file; a dict holding 'state_dict' (open_clip's training checkpoints) is looked into, and
-            a leading 'module.' is dropped from names.
+            prefixes that all names share, such as 'module.', are dropped.
 
     Returns:
         name -> tensor in the dtype of the file.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is truncated or holds no tensors.
+        ValueError: if the file is damaged, or holds anything but finite numbers under names.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no CLIP weights at {path.absolute()}")
-    try:
-        loaded = _read_any(path)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, SafetensorError, UnpicklingError) as error:
-        raise ValueError(
-            f"cannot read the CLIP weights {path.absolute()} ({path.stat().st_size:,} bytes): the file is "
-            f"truncated or of another kind; download it again ({type(error).__name__})"
-        ) from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else {}
-    state = {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
+    state = find_state_dict(read_tensors(path.absolute()), ("state_dict",))
+    check_state_dict(state, path.absolute())
+    state = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     if not state:
         raise ValueError(f"{path.absolute()} holds no tensors, so it is no CLIP checkpoint")
-    return state
-
-
-def _read_any(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    try:
-        return torch.jit.load(str(path), map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-    except RuntimeError:
-        return torch.load(path, map_location="cpu", weights_only=True)
+    return without_shared_prefix(state, path.absolute())
 
 
 def is_openai(state: Mapping[str, Tensor]) -> bool:
@@ -130,25 +113,11 @@ def _find_weights(model: str | Mapping[str, Any], pretrained: str) -> Path:
 
 
 def _check_shapes(clip: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    expected = clip.state_dict()
-    missing = [name for name in expected if name not in state]
-    unexpected = [name for name in state if name not in expected]
-    wrong = [
-        f"{name} is {list(state[name].shape)}, the model needs {list(value.shape)}"
-        for name, value in expected.items()
-        if name in state and state[name].shape != value.shape
-    ]
-    if missing or unexpected or wrong:
-        parts = []
-        if wrong:
-            parts.append(f"{len(wrong)} of another shape ({wrong[0]})")
-        if missing:
-            parts.append(f"{len(missing)} missing ({', '.join(missing[:3])} ...)")
-        if unexpected:
-            parts.append(f"{len(unexpected)} unexpected ({', '.join(unexpected[:3])} ...)")
+    differences = compare(clip.state_dict(), state)
+    if differences:
         raise ValueError(
-            f"the CLIP weights {source} do not fit the configured model: {'; '.join(parts)}. "
-            "Choose the model name that belongs to the weights"
+            f"the CLIP weights {source} do not fit the configured model: {differences}. Choose the model name that "
+            "belongs to the weights"
         )
 
 

@@ -3,7 +3,7 @@
 No other package here knows which distribution is installed, or whether it was compiled.
 """
 
-from hclip_mmseg.compat.checkpoints import trust_mmengine_checkpoints
+from hclip_mmseg.compat.checkpoints import read_checkpoints_with
 from hclip_mmseg.compat.config_packages import name_config_packages
 from hclip_mmseg.compat.imports import import_if_there, quiet_imports
 from hclip_mmseg.compat.meta_device import meta_device
@@ -20,5 +20,5 @@ __all__ = [
     "meta_device",
     "name_config_packages",
     "quiet_imports",
-    "trust_mmengine_checkpoints",
+    "read_checkpoints_with",
 ]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
-from mmengine.runner.checkpoint import CheckpointLoader
 from torch import nn
 
-from hclip_mmseg.clip import read_state_dict
 from hclip_mmseg.conversion.folding import clip_state_dict, folded_state_dict
 from hclip_mmseg.conversion.published import recognise, to_ours, to_published
 from hclip_mmseg.files import checkpoints
@@ -32,7 +29,9 @@ def convert_checkpoint(source: str | Path, target: str | Path, to: str = "ours")
         FileNotFoundError, ValueError: if there is no such file, or it is no checkpoint of a known form.
     """
     source, target = Path(source), Path(target)
-    checkpoint = read_checkpoint(checkpoints.find_checkpoint(source))
+    checkpoint = checkpoints.load(checkpoints.find_checkpoint(source))
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"{source} holds no state dict")
     if to == "ours":
         converted = to_ours(checkpoint)
         published = converted["meta"]["published"]
@@ -49,15 +48,6 @@ def convert_checkpoint(source: str | Path, target: str | Path, to: str = "ours")
     with whole(target) as part:
         torch.save(converted, part)
     return f"{source} ({kind}) -> {target}: {count} tensors, {target.stat().st_size / 2**20:.0f} MiB"
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint with its nesting, training's too; CLIP's archives and safetensors as bare state dicts."""
-    try:
-        loaded = CheckpointLoader.load_checkpoint(str(path), map_location="cpu", logger="silent")
-    except Exception:  # not a plain archive: whatever is wrong with it, read_state_dict says so
-        return read_state_dict(path)
-    return loaded if isinstance(loaded, dict) else read_state_dict(path)
 
 
 def write_folded(model: nn.Module, target: str | Path, clip: str | Path | None = None) -> list[str]:

@@ -7,11 +7,21 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.runner import Runner
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner, find_latest_checkpoint
 from mmseg.registry import HOOKS
+from numpy.typing import NDArray
+from torch import nn
+
+from hclip_mmseg.files.state_dicts import find_state_dict, not_finite, without_shared_prefix
+
+
+class DivergedTrainingError(ValueError):
+    """Raised where weights have become NaN or Inf, before they are saved."""
 
 
 @HOOKS.register_module()
@@ -23,10 +33,34 @@ class AtomicCheckpointHook(CheckpointHook):
     is always a whole one, also with ``max_keep_ckpts=1``, for which the disk must hold two for a moment. What a
     killed run leaves beside, ``*.partial``, is overwritten by the run that goes on.
 
+    Weights that are NaN or Inf are never saved: training ends instead, at the first loss that is no number, and the
+    last good checkpoint stays. A checkpoint whose names all begin with a wrapper's prefix is loaded without it.
+
     Arguments are those of MMEngine's hook. Folders that are not on a local disk are left to it.
     """
 
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Drop prefixes that all names share and the model does not have."""
+        state = find_state_dict(checkpoint, ("state_dict",))
+        own = {name for name, _ in unwrapped(runner.model).named_parameters()}
+        if not own.intersection(state):
+            checkpoint["state_dict"] = without_shared_prefix(state, "the checkpoint")
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        """Save where it is due; end the training where the loss, and the weights after it, are no numbers any more.
+
+        Raises:
+            DivergedTrainingError: which tensor, since when, and the last good checkpoint.
+        """
+        losses = _losses(runner)
+        if len(losses) and not np.isfinite(losses[-1]):
+            check_weights(runner)
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
+        check_weights(runner)
         if not isinstance(self.file_backend, LocalBackend):
             super()._save_checkpoint_with_step(runner, step, meta)
             return
@@ -70,6 +104,42 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _place(self, step: int) -> Path:
         return Path(self.out_dir) / self.filename_tmpl.format(step)
+
+
+def check_weights(runner: Runner) -> None:
+    """Check that all weights are finite numbers.
+
+    Raises:
+        DivergedTrainingError: which tensor is not, since when, and the last good checkpoint.
+    """
+    model = unwrapped(runner.model)
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        value = not_finite(name, tensor)
+        if value is None:
+            continue
+        losses = _losses(runner)
+        lost = np.flatnonzero(~np.isfinite(losses))
+        began = runner.iter + 2 - len(losses)
+        since = f"; the loss was no number first in iteration {began + lost[0]}" if len(lost) else ""
+        good = find_latest_checkpoint(str(runner.work_dir)) if Path(runner.work_dir).is_dir() else None
+        kept = f"the last good checkpoint is {good}" if good else "no checkpoint was written before"
+        raise DivergedTrainingError(
+            f"training stopped in iteration {runner.iter + 1}: {name} holds {value}{since}; {kept}. Lower the learning "
+            "rate or clip gradients, and go on from there"
+        )
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside a wrapper of several processes."""
+    inner: nn.Module = model.get_submodule("module") if is_model_wrapper(model) else model
+    return inner
+
+
+def _losses(runner: Runner) -> NDArray[np.floating]:
+    """The losses of all iterations so far, as the message hub keeps them."""
+    name = "train/loss"
+    hub = runner.message_hub
+    return hub.get_scalar(name).data[0] if name in hub.log_scalars else np.empty(0)
 
 
 def _beside(place: Path) -> Path:

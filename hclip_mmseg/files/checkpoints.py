@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import torch
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from hclip_mmseg.compat.checkpoints import message_hub_globals
 from hclip_mmseg.files.paths import locate, looked_in
+from hclip_mmseg.files.state_dicts import check_state_dict, compare, find_state_dict, first, without_shared_prefix
+from hclip_mmseg.files.tensors import read_tensors
+
+
+def load(file: str | Path | BinaryIO, map_location: Any = "cpu") -> Any:
+    """The content of a checkpoint in any form: MMEngine's and others' of torch, safetensors, CLIP's own archives.
+
+    Every reading of a checkpoint in this project and, once `hclip_mmseg` is imported, in MMEngine comes here.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, refers to anything but data, or its weights are no finite numbers under names.
+    """
+    source = "the checkpoint" if hasattr(file, "read") else file
+    content = read_tensors(file, source, message_hub_globals(), map_location)
+    check_state_dict(find_state_dict(content), source)
+    return content
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -29,11 +44,7 @@ def find_checkpoint(path: str | Path) -> Path:
             "Training writes checkpoints into its --work-dir"
         )
     if not zipfile.is_zipfile(found):  # torch has written zip archives since 1.6; a cut one has no directory
-        try:
-            torch.load(found, map_location="cpu", weights_only=True)
-        except Exception as error:  # noqa: BLE001 (what is no pickle fails in any way)
-            size = found.stat().st_size
-            raise ValueError(f"{found} ({size:,} bytes) is no checkpoint, or a truncated one") from error
+        read_tensors(found)
     return found
 
 
@@ -41,17 +52,13 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """The model's tensors in a checkpoint of MMEngine, or a bare state dict.
 
     Raises:
-        FileNotFoundError, ValueError: as `find_checkpoint`, or if there are no tensors in it.
+        FileNotFoundError, ValueError: as `find_checkpoint` and `load`, or if there are no tensors in it.
     """
     found = find_checkpoint(path)
-    try:
-        loaded = CheckpointLoader.load_checkpoint(str(found), map_location="cpu", logger="silent")
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(f"{found} cannot be read as a checkpoint: {error}") from error
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else {}
+    state = find_state_dict(load(found), ("state_dict",))
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{found} holds no model: it must have a 'state_dict' of tensors")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    return without_shared_prefix(state, found)
 
 
 def check_fits(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
@@ -60,28 +67,15 @@ def check_fits(model: nn.Module, state: Mapping[str, Tensor], source: str | Path
     Raises:
         ValueError: saying what lacks, what is left over and what has another shape.
     """
-    expected = model.state_dict()
-    wrong = [
-        f"{name} is {list(state[name].shape)} there and {list(tensor.shape)} in the model"
-        for name, tensor in expected.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    lacks = [name for name in expected if name not in state]
-    extra = [name for name in state if name not in expected]
-    problems = []
-    if wrong:
-        problems.append(f"{len(wrong)} tensors have another shape ({_first(wrong)}): is it of another CLIP?")
-    adapters = [name for name in lacks if ".adapter." in name]
-    if adapters:
-        which = _first(adapters)
-        problems.append(f"it lacks the adapters ({which}); for plain CLIP set model.backbone.adapter=None")
-    others = [name for name in lacks if name not in adapters]
-    if others:
-        problems.append(f"it lacks {len(others)} other tensors ({_first(others)})")
-    if extra:
-        problems.append(f"it has {len(extra)} tensors that the model does not ({_first(extra)})")
-    if problems:
-        raise ValueError(f"the checkpoint {source} does not fit the model: {'; '.join(problems)}")
+    differences = compare(model.state_dict(), state)
+    if not differences:
+        return
+    hint = ""
+    if differences.reshaped:
+        hint = "; is it of another CLIP?"
+    elif any(".adapter." in name for name in differences.lacking):
+        hint = "; where it lacks the adapters, folded or never there, set model.backbone.adapter=None"
+    raise ValueError(f"the checkpoint {source} does not fit the model: {differences}{hint}")
 
 
 def check_start(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
@@ -90,32 +84,26 @@ def check_start(model: nn.Module, state: Mapping[str, Tensor], source: str | Pat
     Raises:
         ValueError: if tensors of the same name have other shapes, or no name is the model's.
     """
-    expected = model.state_dict()
-    common = [name for name in expected if name in state]
-    wrong = [
-        f"{name} is {list(state[name].shape)} there and {list(expected[name].shape)} in the model"
-        for name in common
-        if state[name].shape != expected[name].shape
-    ]
+    own = model.state_dict()
+    common = {name: tensor for name, tensor in state.items() if name in own}
     if not common:
         raise ValueError(
-            f"load_from {source} has none of the model's tensors (it has {_first(list(state))}; the model has "
-            f"{_first(list(expected))})"
+            f"load_from {source} has none of the model's tensors (it has {first(list(state))}; the model has "
+            f"{first(list(own))})"
         )
-    if wrong:
-        raise ValueError(
-            f"load_from {source}: {len(wrong)} tensors have another shape ({_first(wrong)}): is it of another CLIP?"
-        )
+    differences = compare({name: own[name] for name in common}, common)
+    if differences:
+        raise ValueError(f"load_from {source}: {differences}; is it of another CLIP?")
 
 
 def check_resumable(path: str | Path) -> None:
     """Check that a checkpoint says where its training stood.
 
     Raises:
-        FileNotFoundError, ValueError: as `find_checkpoint`, or if it holds a model alone.
+        FileNotFoundError, ValueError: as `find_checkpoint` and `load`, or if it holds a model alone.
     """
     found = find_checkpoint(path)
-    loaded = CheckpointLoader.load_checkpoint(str(found), map_location="cpu", logger="silent")
+    loaded = load(found)
     lacks = [key for key in ("meta", "message_hub", "optimizer") if key not in loaded]
     if lacks:
         raise ValueError(
@@ -137,7 +125,3 @@ def no_generator(path: str) -> str:
         "model zoo has Mask2Former for COCO panoptic, configs/fisa/proposals_tiny_scenes.py trains that of the scenes; "
         "model.generator.init_cfg=None starts from random weights"
     )
-
-
-def _first(items: Sequence[str], count: int = 2) -> str:
-    return ", ".join(items[:count]) + (", ..." if len(items) > count else "")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sequence
-from typing import ClassVar, TypeGuard
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeGuard
 
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
 from hclip_mmseg.models.necks import TextEncoderNeck
@@ -42,6 +42,20 @@ class OpenVocabModel(ABC):
     def templates(self) -> tuple[str, ...]:
         """The prompt templates that every name is put into."""
         return self.text_encoder.templates
+
+    @property
+    def dataset_meta(self) -> Mapping[str, Any]:
+        """What MMSegmentation's and MMDetection's own APIs tell the model of a checkpoint's data set."""
+        found: Mapping[str, Any] = self.__dict__.get("_dataset_meta", {})
+        return found
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: Mapping[str, Any]) -> None:
+        """Look for the data set's class names if no others were asked for."""
+        self.__dict__["_dataset_meta"] = meta
+        names = (meta or {}).get("vocabulary") or (meta or {}).get("classes")
+        if names and not self.vocabulary:
+            self.set_vocabulary(names)
 
     @property
     def smallest_side(self) -> int:

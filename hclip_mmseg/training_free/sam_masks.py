@@ -16,6 +16,9 @@ from torch import Tensor
 
 from hclip_mmseg.files.paths import locate, looked_in
 
+MOST_PIXELS = 1 << 28
+"""Pixels of the largest image whose masks are read; 16,384 x 16,384."""
+
 
 def read_masks(path: Path) -> NDArray[np.bool_]:
     """Masks of one image.
@@ -32,16 +35,28 @@ def read_masks(path: Path) -> NDArray[np.bool_]:
     """
     try:
         if path.suffix == ".npy":
-            masks = np.load(path) != 0
+            loaded = np.load(path, allow_pickle=False)
+            if not isinstance(loaded, np.ndarray):
+                raise ValueError("it is an archive of several arrays")
+            masks = loaded != 0
         else:
             entries = json.loads(path.read_text())
-            masks = [coco_mask.decode(entry["segmentation"]) != 0 for entry in entries]
+            masks = [_decode(entry["segmentation"]) for entry in entries]
             masks = np.stack(masks) if masks else np.zeros((0, 0, 0), bool)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, EOFError, OSError, RecursionError) as error:
         raise ValueError(f"{path} holds no masks of one image with run lengths: {error}") from error
     if masks.ndim != 3:
         raise ValueError(f"{path} must hold masks of [masks, H, W], and holds {list(masks.shape)}")
     return masks
+
+
+def _decode(mask: Mapping[str, Any]) -> NDArray[np.bool_]:
+    """A mask from its run lengths [H, W]; pycocotools, which is C, trusts any size."""
+    size = mask["size"]
+    sides = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    if not sides or size[0] * size[1] > MOST_PIXELS:
+        raise ValueError(f"no image is of size {size}")
+    return coco_mask.decode(mask) != 0
 
 
 def relabel(labels: Tensor, masks: Tensor, classes: int) -> Tensor:

@@ -65,6 +65,8 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         score_memory: int = 1 << 26,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
+        train_cfg: None = None,  # these two are set by MMSegmentation's init_model, to None
+        pretrained: None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)

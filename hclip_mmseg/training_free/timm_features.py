@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from hclip_mmseg.files.checkpoints import load
 from hclip_mmseg.files.paths import locate, looked_in
+from hclip_mmseg.files.state_dicts import find_state_dict
 
 CLIP_MEAN, CLIP_STD = (122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6321579, 70.32316305)
 
@@ -28,7 +30,7 @@ class TimmPatchFeatures(nn.Module):
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if timm knows no such model, or the weights are another's.
+        ValueError: if timm knows no such model, or the file is damaged or holds another's weights.
     """
 
     def __init__(
@@ -40,16 +42,19 @@ class TimmPatchFeatures(nn.Module):
             raise FileNotFoundError(f"no weights of {model}: looked for at {looked_in(weights)}")
         if not timm.is_model(model):
             raise ValueError(f"timm knows no model {model!r}, such as 'vit_base_patch14_dinov2'")
+        # timm reads NumPy's archives itself, which hold arrays alone
+        source = dict(file=str(path)) if path.suffix == ".npz" else dict(state_dict=dict(find_state_dict(load(path))))
         try:
             self.vit = timm.create_model(
                 model,
                 pretrained=True,
-                pretrained_cfg_overlay=dict(file=str(path), num_classes=0),
+                pretrained_cfg_overlay=dict(source, num_classes=0),
                 num_classes=0,
                 dynamic_img_size=True,
             )
         except (RuntimeError, KeyError) as error:
             raise ValueError(f"{path} does not hold the weights of timm's {model}: {error}") from error
+        self.vit.pretrained_cfg.pop("state_dict", None)  # else held in memory as long as the model
         if getattr(self.vit, "cls_token", None) is None:
             raise ValueError(f"timm's {model} has no CLS token, which the regions are freed of; choose one that has")
         self.vit.eval().requires_grad_(False)

@@ -93,7 +93,7 @@ def test_a_generators_file_is_needed_for_training_unless_a_checkpoint_holds_the_
     assert config.model.generator.init_cfg == there
 
     (tmp_path / "absent.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"absent\.pth \(500 bytes\) is no checkpoint, or a truncated one"):
+    with pytest.raises(ValueError, match=r"absent\.pth \(500 bytes\) is no file of tensors, or a damaged one"):
         check_run(fisa(absent), ["train"])
 
 
@@ -111,7 +111,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path):
     torch.save({"state_dict": {"weight": torch.ones(1000)}}, path)
     assert set(read_state_dict(path)) == {"weight"}
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"iter_1\.pth \(2,000 bytes\) is no checkpoint, or a truncated one"):
+    with pytest.raises(ValueError, match=r"iter_1\.pth \(2,000 bytes\) is no file of tensors, or a damaged one"):
         find_checkpoint(path)
     with pytest.raises(FileNotFoundError, match=r"no checkpoint iter_2\.pth"):
         find_checkpoint(tmp_path / "iter_2.pth")
@@ -129,7 +129,7 @@ def test_a_checkpoint_of_another_model_is_refused():
     fitting = dict(model.state_dict())
     check_fits(model, fitting, "a.pth")
     without = {name: tensor for name, tensor in fitting.items() if ".adapter." not in name}
-    with pytest.raises(ValueError, match=r"a\.pth does not fit .* it lacks the adapters .*adapter=None"):
+    with pytest.raises(ValueError, match=r"a\.pth does not fit .* it lacks 2 tensors .*adapter=None"):
         check_fits(model, without, "a.pth")
     wide = fitting | {"backbone.tower.weight": torch.ones(2, 6)}
     with pytest.raises(ValueError, match=r"tower\.weight is \[2, 6\] there and \[2, 4\] in the model"):

@@ -7,8 +7,12 @@ import os
 import pytest
 import torch
 from mmengine.fileio import LocalBackend
+from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
+from mmseg.registry import HOOKS
 from test_hooks import run_config, weights
+
+from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
 
 SAVING = dict(type="AtomicCheckpointHook", by_epoch=False, interval=1)
 
@@ -25,6 +29,21 @@ def config(tmp_path, iterations, keep):
 
 def load(path):
     return torch.load(path, map_location="cpu", weights_only=False)
+
+
+@HOOKS.register_module(force=True)
+class Spoil(Hook):
+    """Makes a weight no number after an iteration, and the loss with the next."""
+
+    priority = "VERY_HIGH"
+
+    def __init__(self, after: int, value: float) -> None:
+        self.after, self.value = after, value
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if runner.iter + 1 == self.after:
+            with torch.no_grad():
+                dict(runner.model.named_parameters())["backbone.adapter.tensor"].view(-1)[0] = self.value
 
 
 def kill_at(monkeypatch, moment: str) -> None:
@@ -81,3 +100,31 @@ def test_the_oldest_go_and_the_newest_is_pointed_at(tmp_path):
     saved = load(find_latest_checkpoint(str(tmp_path / "run")))
     assert saved["meta"]["iter"] == 4
     assert all(torch.equal(saved["state_dict"][name], value) for name, value in weights(runner).items())
+
+
+@pytest.mark.parametrize("value, interval, stopped, kept", [
+    (float("nan"), 1, 3, "iter_2.pth"),  # before it is saved
+    (float("inf"), 1, 3, "iter_2.pth"),
+    (float("nan"), 100, 4, None),  # long before a checkpoint is due: at the first loss that shows it
+])  # fmt: skip
+def test_weights_that_are_no_numbers_end_the_run_unsaved(tmp_path, value, interval, stopped, kept):
+    made = config(tmp_path, 6, 2)
+    made.default_hooks.checkpoint.interval = interval
+    made.custom_hooks = [*made.get("custom_hooks", []), dict(type="Spoil", after=3, value=value)]
+    with pytest.raises(DivergedTrainingError, match="backbone.adapter.tensor holds|holds nan") as error:
+        Runner.from_cfg(made).train()
+    assert f"stopped in iteration {stopped}:" in str(error.value)
+    assert (f"good checkpoint is {tmp_path / 'run' / kept}" if kept else "no checkpoint was written") in str(
+        error.value
+    )
+    assert ("the loss was no number first in iteration 4" in str(error.value)) == (stopped == 4)
+    assert not (tmp_path / "run/iter_3.pth").exists() and not list((tmp_path / "run").glob("*.partial"))
+
+
+def test_a_wrapped_models_checkpoint_is_loaded_without_its_prefix(tmp_path):
+    runner = Runner.from_cfg(config(tmp_path, 1, 1))
+    expected = {name: torch.randn_like(value) if value.is_floating_point() else value
+                for name, value in weights(runner).items()}  # fmt: skip
+    torch.save({f"_orig_mod.{name}": value for name, value in expected.items()}, tmp_path / "bare.pth")
+    runner.load_checkpoint(str(tmp_path / "bare.pth"))
+    assert all(torch.equal(value, expected[name]) for name, value in weights(runner).items())

@@ -105,7 +105,7 @@ def test_checkpoints_that_training_cannot_start_or_go_on_from(
     def started_from(path):
         return ("train", tiny_config, "--work-dir", tmp_path / "train", "--cfg-options", f"load_from={path}")
 
-    assert "is no checkpoint, or a truncated one" in refused(*started_from("text.pth"))
+    assert "is no file of tensors, or a damaged one" in refused(*started_from("text.pth"))
     error = refused(*started_from(other_width))
     assert (
         "tensors have another shape (backbone.text_tower.positional_embedding is [77, 48] there and [77, 32]" in error

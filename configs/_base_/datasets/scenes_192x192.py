@@ -29,3 +29,9 @@ test_dataloader = val_dataloader
 
 val_evaluator = dict(type="OpenVocabIoUMetric", iou_metrics=["mIoU"])
 test_evaluator = val_evaluator
+
+# of one image outside any data set, for MMSegmentation's own inference_model
+test_pipeline = [
+    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
+    dict(type="mmseg.PackSegInputs"),
+]

@@ -47,6 +47,8 @@ class FISA(MaskClassifier):
         data_preprocessor: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
+        train_cfg: None = None,  # these two are set by MMSegmentation's init_model, to None
+        pretrained: None = None,
     ) -> None:
         super().__init__(text_encoder, data_preprocessor, test_cfg, init_cfg)
         if not hasattr(self.data_preprocessor, "mean"):
@@ -66,14 +68,18 @@ class FISA(MaskClassifier):
             FileNotFoundError: if it is a file that is not there: where it was looked for.
             ValueError: if it is not of this generator: what it lacks.
         """
+        start: dict[str, Tensor] = {}
         for one in checkpoints.generator_files(self.generator.init_cfg):
             found = locate(one["checkpoint"])
             if found is None:
                 raise FileNotFoundError(checkpoints.no_generator(one["checkpoint"]))
             own, state = self.generator.state_dict(), checkpoints.read_state_dict(found)
-            checkpoints.check_fits(self.generator, {name: state[name] for name in state if name in own}, found)
+            start.update({name: state[name] for name in state if name in own})
+            checkpoints.check_fits(self.generator, start, found)
             one["checkpoint"] = str(found)
         super().init_weights()
+        if start:  # whose names may have been freed of a prefix, which MMEngine does not do
+            self.generator.load_state_dict(start)
 
     def train(self, mode: bool = True) -> FISA:
         """Frozen proposals stay as in inference."""

@@ -88,6 +88,8 @@ class MAFTPlus(MaskClassifier):
         data_preprocessor: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
+        train_cfg: None = None,  # these two are set by MMSegmentation's init_model, to None
+        pretrained: None = None,
     ) -> None:
         super().__init__(text_encoder, data_preprocessor, test_cfg, init_cfg)
         self.backbone = MODELS.build({**backbone, "keep_frozen": rc is not None})

@@ -5,7 +5,9 @@ from __future__ import annotations
 from mmengine.logging import print_log
 from mmengine.model import BaseModule
 from mmengine.registry import WEIGHT_INITIALIZERS
-from mmengine.runner import CheckpointLoader
+
+from hclip_mmseg.files.checkpoints import read_state_dict
+from hclip_mmseg.files.state_dicts import compare
 
 PREFIX = "backbone."
 OWN = "guidance_upsamples."  # made for the head of the system that they were trained in
@@ -32,26 +34,19 @@ class PretrainedBackbone:
             FileNotFoundError: if there is no such file.
             ValueError: if towers or adapters differ: what lacks and what has another shape.
         """
-        loaded = CheckpointLoader.load_checkpoint(self.checkpoint, map_location="cpu", logger="silent")
         state = {
             name.removeprefix(PREFIX): tensor
-            for name, tensor in loaded.get("state_dict", loaded).items()
-            if name.startswith(PREFIX)
+            for name, tensor in read_state_dict(self.checkpoint).items()
+            if name.startswith(PREFIX) and not name.startswith(PREFIX + OWN)
         }
         expected = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith(OWN)}
-        problems = [f"it lacks {name}" for name in expected if name not in state]
-        problems += [f"it has {name} besides" for name in state if name not in expected and not name.startswith(OWN)]
-        problems += [
-            f"{name} is {list(state[name].shape)} there and {list(tensor.shape)} here"
-            for name, tensor in expected.items()
-            if name in state and state[name].shape != tensor.shape
-        ]
-        if problems:
+        differences = compare(expected, state)
+        if differences:
             raise ValueError(
-                f"the backbone in {self.checkpoint} is not this model's ({len(problems)} differences: "
-                f"{'; '.join(problems[:3])}); CLIP and adapter must be configured alike"
+                f"the backbone in {self.checkpoint} is not this model's: {differences}; CLIP and adapter must be "
+                "configured alike"
             )
-        module.load_state_dict({name: state[name] for name in expected}, strict=False)
+        module.load_state_dict(state, strict=False)
         print_log(f"backbone: {len(expected)} tensors from {self.checkpoint}", logger="current")
 
     def _get_init_info(self) -> str:

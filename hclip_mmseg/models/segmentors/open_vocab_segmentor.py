@@ -93,6 +93,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         train_cfg: dict[str, Any] | None = None,
         test_cfg: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
+        pretrained: None = None,  # MMSegmentation's init_model sets it, to None
     ) -> None:
         super().__init__(
             backbone=backbone,

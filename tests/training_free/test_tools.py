@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 
 import numpy as np
 import pytest
+from golden_numbers import read_json
 from miniature import REPOSITORY, run_script
 from mmengine.config import Config
 from PIL import Image
@@ -24,9 +24,9 @@ TINY = [
 
 @pytest.mark.parametrize("size", [224, 336])
 @pytest.mark.parametrize("benchmark", BENCHMARKS)
-def test_config(size, benchmark, shared):
+def test_config(size, benchmark):
     config = Config.fromfile(REPOSITORY / f"configs/cliptrase/cliptrase_vitb16_{size}_{benchmark}.py")
-    published = json.loads((shared / "facts" / "published.json").read_text())[f"cliptrase_vitb16_{size}"]
+    published = read_json("published")[f"cliptrase_vitb16_{size}"]
     assert list(config.paper.printed.values()) == published["CLIPtrase"][BENCHMARKS[benchmark]]
     assert list(config.paper.printed) == published["columns"]
     assert config.model.resolution == config.test_dataloader.dataset.pipeline[2]["size"] == size

@@ -2,7 +2,7 @@
 
 Every form runs in a process of its own, for its peak memory. On a GPU times are device events and memory is the
 device's. Beside ours stands its floor: the operations of its matrix products and convolutions, over the rate that a
-large matrix product reaches in the same process. docs/benchmark.md says what the rows are.
+large matrix product reaches in the same process. docs/results/speed.md says what the rows are.
 """
 
 from __future__ import annotations

@@ -34,6 +34,20 @@ def test_links_lead_somewhere(page):
             assert anchor in anchors(linked), f"{page.name} links to {target}#{anchor}"
 
 
+CODE = sorted(
+    path for folder in ("hclip_mmseg", "configs", "tools", "tests") for path in (REPOSITORY / folder).rglob("*.py")
+)
+CITED = re.compile(r"(docs/[\w/-]+\.md)(?:, ([A-Z][\w -]+))?")
+
+
+def test_pages_that_code_cites_have_the_headings():
+    cited = {found for path in CODE if path != Path(__file__) for found in CITED.findall(path.read_text("utf-8"))}
+    assert cited
+    for page, heading in cited:
+        headings = HEADING.findall((REPOSITORY / page).read_text(encoding="utf-8"))
+        assert not heading or any(found.startswith(heading) for found in headings), f"{page} has no {heading}"
+
+
 def test_readme_is_short_and_shows_its_image():
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 150

@@ -38,15 +38,6 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder beside the repository with the design's facts and reference numbers, where it is present."""
-    folder = REPOSITORY.parent / "shared"
-    if not folder.is_dir():
-        pytest.skip("no folder ../shared: it holds reference data that is not part of the project")
-    return folder
-
-
-@pytest.fixture(scope="session")
 def coco_stuff(tmp_path_factory) -> Path:
     """A miniature COCO-Stuff tree."""
     from miniature import write_coco_stuff

@@ -1,4 +1,9 @@
-"""Measure time and memory against other forms of the same work: python tools/benchmark.py [ROW ...] [--json F]."""
+"""Measure time and memory against other forms of the same work: python tools/benchmark.py [ROW ...] [--json F].
+
+Every form runs in a process of its own, for its peak memory. On a GPU times are device events and memory is the
+device's. Beside ours stands its floor: the operations of its matrix products and convolutions, over the rate that a
+large matrix product reaches in the same process. docs/results/speed.md says what the rows are.
+"""
 
 from __future__ import annotations
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 import torch
+from golden_numbers import draw_segmentor_value, draw_state
 from mmengine import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
@@ -19,20 +18,17 @@ ADAPTER = "attn_q_proj_oft_"
 
 
 @pytest.fixture(scope="module")
-def draw(shared):
-    """Tensors of the reference folder, those that a checkpoint lists again drawn once."""
-    spec = importlib.util.spec_from_file_location("golden_weights", shared / "golden/weights.py")
-    weights = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(weights)
+def draw():
+    """Published checkpoints of tests/golden; tensors that a checkpoint lists again are drawn once."""
     drawn: dict[str, torch.Tensor] = {}
 
     def value(name, shape):
         key = name.split(ADAPTER)[1] if ADAPTER in name else name
         if key not in drawn:
-            drawn[key] = weights.segmentor_value(name, shape)
+            drawn[key] = draw_segmentor_value(name, shape)
         return drawn[key]
 
-    return lambda file: weights.state_dict(file, value)
+    return lambda file: draw_state(file, value)
 
 
 def build(config):
@@ -52,8 +48,8 @@ def assert_equal_states(found, expected):
 @pytest.mark.parametrize(
     "file, config, kind",
     [
-        ("h-clip.json", "configs/hclip/hclip_vitb16_coco-stuff.py", "h-clip"),
-        ("cat-seg.json", "configs/cat_seg/cat-seg_vitb16_coco-stuff.py", "cat-seg"),
+        ("h-clip", "configs/hclip/hclip_vitb16_coco-stuff.py", "h-clip"),
+        ("cat-seg", "configs/cat_seg/cat-seg_vitb16_coco-stuff.py", "cat-seg"),
     ],
 )
 def test_there_and_back(draw, repository, file, config, kind):
@@ -68,7 +64,7 @@ def test_there_and_back(draw, repository, file, config, kind):
 
 def test_every_slice_is_where_the_adapters_read_it(draw):
     """The published loops: layer l, rows 4 l to 4 l + 3, its own matrix over the columns."""
-    published = draw("h-clip.json")
+    published = draw("h-clip")
     ours = to_ours(published)["state_dict"]
     prefix = PREDICTOR + "clip_model.transformer.resblocks.5." + ADAPTER
     assert torch.equal(ours["backbone.adapter.tensor"], published[prefix + "layer_R"])

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from golden_numbers import read_json
 from hclip_tools.count_parameters import main
 from miniature import REPOSITORY
 from mmengine.config import Config
@@ -83,8 +84,8 @@ def test_pops_printed_counts_follow(counts):
     assert counts["hclip/hclip_vitb16"]["paper"]["params"] == pytest.approx(mean, abs=0.01)
 
 
-def test_printed_figures_are_the_papers(counts, shared):
-    published = json.loads((shared / "facts/published.json").read_text())
+def test_printed_figures_are_the_papers(counts):
+    published = read_json("published")
     for name, counted in counts.items():
         paper = counted["paper"]
         table = published[TABLES[paper["table"]]]

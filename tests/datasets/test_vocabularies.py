@@ -1,10 +1,10 @@
 """Class lists and the names that people give."""
 
-import json
 from functools import partial
 
 import pytest
 import torch
+from golden_numbers import read_json
 from mmseg.datasets import COCOStuffDataset
 
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
@@ -40,8 +40,8 @@ def test_every_benchmark_is_there():
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_lists_are_the_published_ones(name, shared):
-    published = json.loads((shared / "facts/vocabularies.json").read_text())[name]
+def test_lists_are_the_published_ones(name):
+    published = read_json("vocabularies")[name]
     vocabulary = load_vocabulary(name)
     assert [list(names) for names in vocabulary.synonyms] == published["classes"]
     assert vocabulary.background_from == published.get("background_from")
@@ -55,8 +55,8 @@ def test_lists_are_the_published_ones(name, shared):
         ("pascal_context_60", "pascal_context_59", "pascal_context_60"),
     ],
 )
-def test_background_is_the_published_names(name, objects, prompts, shared):
-    published = json.loads((shared / "facts/cliptrase_background_prompts.json").read_text())[prompts]
+def test_background_is_the_published_names(name, objects, prompts):
+    published = read_json("cliptrase_background_prompts")[prompts]
     vocabulary, objects = load_vocabulary(name), load_vocabulary(objects).names
     assert vocabulary.asked[: len(objects)] == objects
     assert set(vocabulary.asked[len(objects) :]) == set(published)
@@ -81,8 +81,8 @@ def test_titles_tell_classes_of_one_name_apart():
     assert read_names("ade20k_847")[191] == "bag, traveling bag, travelling bag, grip, suitcase"
 
 
-def test_ov_coco_is_the_published_split(shared):
-    published = json.loads((shared / "facts/ov_coco_split.json").read_text())
+def test_ov_coco_is_the_published_split():
+    published = read_json("ov_coco_split")
     base, novel, both = (load_vocabulary(name).names for name in ("ov_coco_48", "ov_coco_17", "ov_coco_65"))
     assert list(base) == published["base"] and set(novel) == set(published["novel"])
     assert both == tuple(name for name in load_vocabulary("coco_object_80").names if name in base + novel)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 
 import pytest
+from golden_numbers import read_json
 from mmengine.config import Config
 from rich.console import Console
 
@@ -37,8 +37,8 @@ def cells(line) -> list[str]:
 
 
 @pytest.mark.parametrize(("file", "backbone"), [("hclip_vitb16", "ViT-B/16"), ("hclip_vitl14", "ViT-L/14")])
-def test_configs_hold_the_row_that_the_paper_prints(repository, shared, file, backbone):
-    published = json.loads((shared / "facts/published.json").read_text())["hclip_main"]
+def test_configs_hold_the_row_that_the_paper_prints(repository, file, backbone):
+    published = read_json("published")["hclip_main"]
     paper = Config.fromfile(repository / f"configs/hclip/{file}_coco-stuff.py").to_dict()["paper"]
     found = {name: printed.figure for (name, _), printed in printed_figures(paper).items()}
     assert found == dict(zip(published["columns"], published[backbone]["H-CLIP"], strict=True))

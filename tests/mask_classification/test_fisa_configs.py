@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
+from golden_numbers import read_json
 from mmengine.config import Config
 from tiny_mask_models import CONFIGS
 
@@ -34,8 +33,8 @@ def read(name: str) -> Config:
 
 
 @pytest.fixture(scope="module")
-def published(shared):
-    return json.loads((shared / "facts/published.json").read_text())
+def published():
+    return read_json("published")
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

@@ -1,18 +1,16 @@
 """The published CAT-Seg, number for number, through this project's own path.
 
-The reference folder holds what the published implementation computes with weights that are drawn from the
-parameters' names; its README gives the tolerances: 1e-4 on scores, relative 1e-3 on loss and gradients.
+tests/golden holds what the published implementation computes with weights that are drawn from the parameters'
+names; its README gives the tolerances: 1e-4 on scores, relative 1e-3 on loss and gradients.
 """
 
 from __future__ import annotations
-
-import importlib.util
-import json
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from golden_numbers import draw_state, read_arrays, read_json
 from mmengine import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
@@ -23,13 +21,8 @@ from hclip_mmseg.conversion import to_ours
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    folder = shared / "golden"
-    spec = importlib.util.spec_from_file_location("golden_weights", folder / "weights.py")
-    weights = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(weights)
-    facts = json.loads((folder / "cat-seg.json").read_text())
-    return facts, np.load(folder / "cat-seg.npz"), weights.state_dict("cat-seg.json")
+def golden():
+    return read_json("cat-seg"), read_arrays("cat-seg"), draw_state("cat-seg")
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from golden_numbers import draw_clip_value, draw_state, read_arrays, read_json
 
 from hclip_mmseg.models import TextEncoderNeck
 from hclip_mmseg.training_free import TrainingFreeBackbone
@@ -21,22 +19,19 @@ STD = torch.tensor([68.5005327, 66.6321579, 70.32316305]).view(3, 1, 1)
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "golden" / "cliptrase.npz")
+def golden():
+    return read_arrays("cliptrase")
 
 
 @pytest.fixture(scope="module")
-def recorded(shared) -> dict:
-    return json.loads((shared / "golden" / "cliptrase.json").read_text())
+def recorded() -> dict:
+    return read_json("cliptrase")
 
 
 @pytest.fixture(scope="module")
-def backbone(shared, tmp_path_factory) -> TrainingFreeBackbone:
-    sys.path.insert(0, str(shared / "golden"))
-    import weights
-
+def backbone(tmp_path_factory) -> TrainingFreeBackbone:
     path = tmp_path_factory.mktemp("golden") / "clip.pt"
-    torch.save(weights.state_dict("cliptrase.json", weights.clip_value), path)
+    torch.save(draw_state("cliptrase", draw_clip_value), path)
     return TrainingFreeBackbone(dict(model="ViT-B-16-quickgelu", pretrained=str(path)), "cliptrase").eval()
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import runpy
 
 import numpy as np
 import pytest
+from golden_numbers import read_json
 from miniature import REPOSITORY, run_script
 from mmengine.config import Config
 from PIL import Image
@@ -24,9 +24,9 @@ TINY = [
 
 @pytest.mark.parametrize("size", [224, 336])
 @pytest.mark.parametrize("heading", PUBLISHED)
-def test_config(size, heading, shared):
+def test_config(size, heading):
     config = Config.fromfile(REPOSITORY / f"configs/cliptrase/cliptrase_vitb16_{size}_{heading.lower()}.py")
-    published = json.loads((shared / "facts" / "published.json").read_text())[f"cliptrase_vitb16_{size}"]
+    published = read_json("published")[f"cliptrase_vitb16_{size}"]
     benchmark = find_benchmark(heading)
     assert benchmark_of(config.test_dataloader.dataset) is benchmark
     printed = {metric: entry.figure for (name, metric), entry in printed_figures(config.paper).items()

@@ -33,13 +33,13 @@ class Projections(Protocol):
         """[..., width] -> the attention's output projection."""
 
     def normed(self, norm: Norm, x: Tensor) -> Tensor:
-        """What stands for the output ``x`` of one of the block's norms (design: ``Adapter.normed``)."""
+        """What stands for the output ``x`` of one of the block's norms (see ``Adapter.normed``)."""
 
     def mlp(self, mlp: nn.Module, x: Tensor) -> Tensor:
-        """Output of the block's MLP (design: ``Adapter.mlp``)."""
+        """Output of the block's MLP (see ``Adapter.mlp``)."""
 
     def prompts(self) -> Tensor | None:
-        """Tokens [n, width] to attend to beside the block's own (design: ``Adapter.prompts``)."""
+        """Tokens [n, width] to attend to beside the block's own (see ``Adapter.prompts``)."""
 
 
 class PlainProjections:
@@ -107,7 +107,7 @@ class AdaptedProjections:
 
     Args:
         attention: holds the frozen weights.
-        adapter: computes each projection (design: ``Adapter.linear``).
+        adapter: computes each projection (see ``Adapter.linear``).
         tower: 'image' or 'text'.
         layer: index of the block in its tower.
     """
@@ -227,7 +227,7 @@ def finish_block(block: Block, x: Tensor, mixed: Tensor, projections: Projection
 
 
 def run_dense_block(block: Block, x: Tensor, projections: Projections, residual: str = "cls") -> Tensor:
-    """The last block without its attention (design: section 4): q and k are never computed.
+    """The last block without its attention (docs/hclip.md, CLIP for dense prediction): q and k are never computed.
 
     tokens = out(v(ln_1(x))) + residual, then + mlp(ln_2(tokens)); 'value' stops at out(v(ln_1(x))).
 

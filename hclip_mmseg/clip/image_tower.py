@@ -117,7 +117,7 @@ class ImageTower(nn.Module):
         residual: str = "cls",
         adapter: Adapter | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """Dense tokens and the outputs of inner blocks (design: section 4).
+        """Dense tokens and the outputs of inner blocks (docs/hclip.md, CLIP for dense prediction).
 
         Args:
             images: normalised images [B, 3, H, W], sides multiples of the patch.

@@ -21,7 +21,7 @@ class TextTower(nn.Module):
     """The text transformer of open_clip, cut at the longest text of the batch.
 
     The tower is causal and read at the end-of-text token, so no later position can reach the result:
-    cutting there gives the same numbers for less work (design: section 4). Takes over the modules of
+    cutting there gives the same numbers for less work (docs/hclip.md). Takes over the modules of
     ``clip``; parameter names stay open_clip's.
 
     Args:

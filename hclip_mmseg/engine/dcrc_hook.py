@@ -40,7 +40,7 @@ def whole_parameters(model: nn.Module) -> AbstractContextManager[None]:
 
 @HOOKS.register_module()
 class DCRCHook(Hook):
-    """Runs DCRC once a step and keeps folded weights fresh (design: section 3).
+    """Runs DCRC once a step and keeps folded weights fresh (docs/hclip.md, DCRC).
 
     Before each training iteration the relations are computed once, for both towers. Before validation and
     test the adapters are folded into the weights; the frozen weights are never overwritten, so training

@@ -60,7 +60,7 @@ def logits_of(model, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def literal_scores(model, image: torch.Tensor, mode: str, canvas_size: tuple[int, int]) -> torch.Tensor:
-    """MMSegmentation's sliding window, design section 5, pixel by pixel added up."""
+    """MMSegmentation's sliding window, docs/cat_seg.md, pixel by pixel added up."""
     if mode == "whole" or canvas_size != tuple(image.shape[-2:]):
         image = like_pillow(image, WINDOW if mode == "whole" else min(canvas_size))
     whole = logits_of(model, image)

@@ -23,7 +23,7 @@ def energy_drift_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
     Whatever the adapter; a rise and a fall do not cancel.
 
     Towers that POP leaves out are left out. Measured along the axis that an orthogonal turn leaves alone
-    (design: section 2): rows of q, k and v, columns of out; where POP turns a projection on another side,
+    (docs/hclip.md): rows of q, k and v, columns of out; where POP turns a projection on another side,
     that side's axis.
     """
     sides = getattr(backbone.adapter, "sides", SIDES)

@@ -21,7 +21,7 @@ TOWERS: tuple[Tower, ...] = ("image", "text")
 
 @MODELS.register_module()
 class HCLIPBackbone(CLIPBackbone):
-    """CLIP for dense prediction, frozen but for adapters and positional embeddings (design: sections 1-4).
+    """CLIP for dense prediction, frozen but for adapters and positional embeddings (docs/hclip.md).
 
     Owns both towers and the adapters, because the relations tie them. :meth:`forward` is the image's
     door, :meth:`encode_text` the text's.

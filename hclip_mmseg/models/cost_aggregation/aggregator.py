@@ -16,7 +16,7 @@ from hclip_mmseg.models.cost_aggregation.decoder import CostDecoder
 from hclip_mmseg.models.cost_aggregation.spatial_attention import SpatialAggregation
 
 LEFT_OUT = -100.0
-"""Logit of a class that was not among the most similar ones (design: section 5)."""
+"""Logit of a class that was not among the most similar ones (docs/cat_seg.md, Cost aggregation)."""
 
 
 def scores_of_all(logits: Tensor, kept: Tensor | None, classes: int) -> Tensor:
@@ -54,7 +54,7 @@ class AggregationLayer(nn.Module):
 
 
 class CostAggregator(nn.Module):
-    """The network of CAT-Seg over a cost volume (design: section 5).
+    """The network of CAT-Seg over a cost volume (CAT-Seg, section 3.2).
 
     Args:
         text_channels: width of dense tokens and text embeddings.

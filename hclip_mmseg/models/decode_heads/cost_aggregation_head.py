@@ -17,7 +17,7 @@ from hclip_mmseg.models.features import HeadInputs
 
 @MODELS.register_module()
 class CostAggregationHead(OpenVocabDecodeHead):
-    """Cost volume, aggregation and guided decoding (design: section 5). Defaults: the published shape.
+    """Cost volume, aggregation and guided decoding (CAT-Seg, section 3). Defaults: the published shape.
 
     Args:
         text_channels: width C of dense tokens and text embeddings (512 in ViT-B/16, 768 in ViT-L/14).

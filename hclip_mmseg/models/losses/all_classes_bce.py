@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class AllClassesBCELoss(nn.Module):
-    """Binary cross-entropy over every class of every pixel, the mean over all of them (design: section 5).
+    """Binary cross-entropy over every class of every pixel, the mean over all of them (docs/cat_seg.md, Loss).
 
     Ignored pixels stand with an all-zero target; they are not left out of the mean.
 

@@ -54,7 +54,7 @@ def sample_names(labels: Tensor, names: int, count: int, ignore_index: int) -> T
 
 @MODELS.register_module()
 class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
-    """Segments an image into the names it is asked for (design: sections 1 and 5).
+    """Segments an image into the names it is asked for (docs/cat_seg.md, Views of an image).
 
     Args:
         backbone: a ``CLIPBackbone`` that gives :class:`~hclip_mmseg.models.features.DenseFeatures`.

@@ -18,6 +18,7 @@ from torch import nn
 from hclip_mmseg.apis import checks
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.datasets.published_resize import published_resize_steps
 from hclip_mmseg.files import checkpoints
 from hclip_mmseg.models.frozen import frozen_clip_config
 from hclip_mmseg.visualization import class_shares, draw_overlay
@@ -91,12 +92,22 @@ class OpenVocabInferencer(ImageInferencer[Segmentation]):
         config: path of a config, or the config.
         checkpoint: its trained weights; None is plain CLIP, see `build_model`.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+        resize: 'published' resizes images by the config's ``PublishedResize`` before the model looks at them, as in
+            the evaluations of the papers; 'direct' gives the model the image itself, which resamples once less.
 
     Raises:
-        FileNotFoundError, ValueError: see `build_model`.
+        FileNotFoundError, ValueError: see `build_model`; also for another ``resize``.
     """
 
-    def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        config: str | Path | Config,
+        checkpoint: str | Path | None = None,
+        device: str = "auto",
+        resize: str = "published",
+    ) -> None:
+        config = config if isinstance(config, Config) else read_config(config, ["model"])
+        self.resize_steps = published_resize_steps(config, resize)
         super().__init__(build_model(config, checkpoint), device)
 
     def answer(self, source: str, image: NDArray[np.uint8], *, scores: bool = False) -> Segmentation:
@@ -110,9 +121,11 @@ class OpenVocabInferencer(ImageInferencer[Segmentation]):
         Raises:
             ValueError: if the scores take more memory than the model's configuration allows.
         """
-        height, width = image.shape[:2]
-        bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
-        shape = dict(ori_shape=(height, width), img_shape=(height, width))
+        resized = image
+        for step in self.resize_steps:
+            resized = step.transform(dict(img=resized, img_path=source))["img"]
+        bgr = torch.from_numpy(np.ascontiguousarray(resized[..., ::-1].transpose(2, 0, 1)))
+        shape = dict(ori_shape=image.shape[:2], img_shape=resized.shape[:2])
         sample = SegDataSample(metainfo=dict(img_path=source, keep_scores=scores, **shape))
         with torch.no_grad():
             result = self.model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0]

@@ -13,7 +13,8 @@ from hclip_mmseg.datasets.pascal import (
     PascalVOC20Dataset,
     PascalVOC21Dataset,
 )
-from hclip_mmseg.datasets.reduced_pictures import LoadReducedImageFromFile
+from hclip_mmseg.datasets.published_resize import PublishedResize
+from hclip_mmseg.datasets.reduced_images import LoadReducedImageFromFile
 from hclip_mmseg.datasets.replay import ReplayableSampler, SeedAugmentation
 from hclip_mmseg.datasets.scenes import RenderScene, SceneDataset
 from hclip_mmseg.datasets.street_scenes import Cityscapes19Dataset, Cityscapes27Dataset, Mapillary65Dataset
@@ -37,6 +38,7 @@ __all__ = [
     "PascalVOC20Dataset",
     "PascalVOC20bDataset",
     "PascalVOC21Dataset",
+    "PublishedResize",
     "RenderScene",
     "ReplayableSampler",
     "SceneDataset",

@@ -11,9 +11,9 @@ pictures = dict(
     data_root="data/ade/ADE20K_2021_17_01",
     data_prefix=dict(img_path="images/ADE", seg_map_path="labels_847"),
 )
-# the papers' figures are of copies reduced to a shorter side of 512; LoadImageFromFile evaluates at the own size
+# the papers' figures are of JPEG copies of a shorter side of 512; LoadImageFromFile evaluates the owners' images
 test_pipeline = [
-    dict(type="mmseg.LoadReducedImageFromFile", short_side=512, color_type="color_ignore_orientation"),
+    dict(type="mmseg.LoadReducedImageFromFile", short_side=512, imdecode_backend="pillow", color_type="color_ignore_orientation"),
     dict(type="mmseg.LoadLabelMap"),
     dict(type="mmseg.PackSegInputs"),
 ]

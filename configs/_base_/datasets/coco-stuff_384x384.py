@@ -6,18 +6,21 @@ crop_size = (384, 384)
 
 train_pipeline = [
     dict(type="SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
-    dict(type="LoadAnnotations"),
-    dict(type="ResizeShortestEdge", scale=384, max_size=2560),
+    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
+    dict(type="LoadLabelMap"),
+    dict(type="PublishedResize", short_side=384, max_size=1333),
     dict(type="RandomCrop", crop_size=crop_size, cat_max_ratio=1.0),
     dict(type="PhotoMetricDistortion"),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackSegInputs"),
 ]
-# the segmentor itself makes the sizes that it looks at
+# windows and whole view are made from a copy of this size; `--resize direct` makes them from the image itself
+published_resize = dict(type="mmseg.PublishedResize", short_side=640, max_size=2560)
+benchmark_transforms = [published_resize]  # of tools/test.py --benchmarks
 test_pipeline = [
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
-    dict(type="LoadAnnotations"),
+    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
+    published_resize,
+    dict(type="LoadLabelMap"),
     dict(type="PackSegInputs"),
 ]
 

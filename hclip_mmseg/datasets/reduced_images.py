@@ -25,8 +25,8 @@ def jpeg_copy(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 class LoadReducedImageFromFile(LoadImageFromFile):
     """Loads an image and reduces it to a shorter side of so many pixels, as if the file held that copy.
 
-    The published figures of A-847 are of such copies, which MaskFormer's preparation script makes: a shorter side of 512
-    pixels, images interpolated bilinearly by OpenCV and saved as JPEG, label maps by the nearest pixel. Smaller images
+    The published figures of A-847 are of such copies, which MaskFormer's preparation script makes: a shorter side of
+    512 pixels, images interpolated bilinearly by OpenCV and saved as JPEG, label maps by the nearest pixel. Smaller images
     keep their size.
 
     Sets ``img``, ``img_shape`` and ``ori_shape`` to those of the copy, and, for ``LoadLabelMap``, ``label_shape``.

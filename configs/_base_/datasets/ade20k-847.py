@@ -13,7 +13,12 @@ pictures = dict(
 )
 # the papers' figures are of JPEG copies of a shorter side of 512; LoadImageFromFile evaluates the owners' images
 test_pipeline = [
-    dict(type="mmseg.LoadReducedImageFromFile", short_side=512, imdecode_backend="pillow", color_type="color_ignore_orientation"),
+    dict(
+        type="mmseg.LoadReducedImageFromFile",
+        short_side=512,
+        imdecode_backend="pillow",
+        color_type="color_ignore_orientation",
+    ),
     dict(type="mmseg.LoadLabelMap"),
     dict(type="mmseg.PackSegInputs"),
 ]

@@ -7,7 +7,7 @@ test_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         pipeline=[
-            # read by Pillow, as published; label maps lie as the pixels are stored, whatever a camera noted on how it was held
+            # read by Pillow, as published; label maps lie as the pixels are stored, however the camera was held
             dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
             dict(type="mmseg.LoadLabelMap"),
             dict(type="mmseg.PackSegInputs"),

@@ -26,8 +26,8 @@ class LoadReducedImageFromFile(LoadImageFromFile):
     """Loads an image and reduces it to a shorter side of so many pixels, as if the file held that copy.
 
     The published figures of A-847 are of such copies, which MaskFormer's preparation script makes: a shorter side of
-    512 pixels, images interpolated bilinearly by OpenCV and saved as JPEG, label maps by the nearest pixel. Smaller images
-    keep their size.
+    512 pixels, images interpolated bilinearly by OpenCV and saved as JPEG, label maps by the nearest pixel. Smaller
+    images keep their size.
 
     Sets ``img``, ``img_shape`` and ``ori_shape`` to those of the copy, and, for ``LoadLabelMap``, ``label_shape``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -28,11 +28,20 @@ class Block(Protocol):
     """What is used of a block of CLIP: an ``open_clip`` ResidualAttentionBlock, or what looks like it."""
 
     ln_1: Callable[[Tensor], Tensor]
-    attn: nn.MultiheadAttention
-    ls_1: Callable[[Tensor], Tensor]
     ln_2: Callable[[Tensor], Tensor]
     mlp: nn.Module
-    ls_2: Callable[[Tensor], Tensor]
+
+    @property
+    def attn(self) -> Any:
+        """``nn.MultiheadAttention``, or what has its weights under its names."""
+
+    @property
+    def ls_1(self) -> Callable[[Tensor], Tensor]:
+        """Scales what the attention adds."""
+
+    @property
+    def ls_2(self) -> Callable[[Tensor], Tensor]:
+        """Scales what the MLP adds."""
 
 
 class BlockOperation(NamedTuple):

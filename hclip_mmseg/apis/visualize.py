@@ -80,6 +80,7 @@ class Figures:
         sections, failed = [], []
         for number, path in enumerate(tqdm(self.paths, unit="image", disable=None)):
             try:
+                assert self.inferencer is not None
                 shown = explain(self.inferencer.model, images.read_image(path), self.points)
             except (ValueError, FileNotFoundError) as error:
                 failed.append(error)

@@ -13,7 +13,6 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DefaultScope
 from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import LOOPS
-from torch.utils.data import DataLoader
 
 from hclip_mmseg.apis.record import versions
 from hclip_mmseg.benchmarks.report import Report, plain_metrics
@@ -66,11 +65,11 @@ class BenchmarkLoop(BaseLoop):
         self.training_names = training_names
         self.folders = folders
         self.loop = {"type": "TestLoop", **(loop or {})}
-        self.current: BaseLoop | None = None
+        self.current: Any = None
         self._label_map_folders = {hook: hook.folder for hook in runner.hooks if isinstance(hook, LabelMapHook)}
 
     @property
-    def dataloader(self) -> DataLoader:
+    def dataloader(self) -> Any:
         """Of the benchmark at hand."""
         return self.current.dataloader
 

@@ -75,15 +75,15 @@ class Results:
         Raises:
             ValueError: if there are results of another checkpoint, config or other settings: what differs.
         """
-        about = json.loads(json.dumps(about))
+        plain: dict[str, Any] = json.loads(json.dumps(about))
         if self.measured:
-            problems = list(self._differences(about, json.loads(json.dumps(benchmarks, default=str))))
+            problems = list(self._differences(plain, json.loads(json.dumps(benchmarks, default=str))))
             if problems:
                 raise ValueError(
                     f"{self.path} holds results that do not belong to this evaluation: {'; '.join(problems)}. "
                     "Remove it to begin anew, or give another --work-dir"
                 )
-        self.about = about
+        self.about = plain
 
     def _differences(self, about: Mapping[str, Any], benchmarks: Mapping[str, Any]) -> Iterator[str]:
         then, now = self.about.get("checkpoint_sha256"), about["checkpoint_sha256"]

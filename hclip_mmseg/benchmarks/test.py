@@ -70,7 +70,7 @@ def prepare_test(
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if benchmarks:
         check_takes_names(model)
-    if state is not None:
+    if state is not None and checkpoint is not None:
         checkpoints.check_fits(model, state, checkpoint)
     del state
     launch.read_data(runner, "test")

@@ -38,10 +38,9 @@ def ensure_panopticapi() -> bool:
         return isinstance(loaded, StandIn)
     if importlib.util.find_spec(PACKAGE) is not None:
         return False
-    package = StandIn(PACKAGE)
-    package.evaluation = StandIn(f"{PACKAGE}.evaluation", OFFSET=OFFSET, VOID=VOID, PQStat=PQStat)
-    package.utils = StandIn(f"{PACKAGE}.utils", rgb2id=rgb2id, id2rgb=id2rgb)
-    for module in (package, package.evaluation, package.utils):
+    evaluation = StandIn(f"{PACKAGE}.evaluation", OFFSET=OFFSET, VOID=VOID, PQStat=PQStat)
+    utils = StandIn(f"{PACKAGE}.utils", rgb2id=rgb2id, id2rgb=id2rgb)
+    for module in (StandIn(PACKAGE, evaluation=evaluation, utils=utils), evaluation, utils):
         sys.modules[module.__name__] = module
     return True
 

@@ -92,7 +92,7 @@ class BenchmarkClasses(BaseSegDataset):
         return name_colours(self._metainfo["classes"]).tolist()
 
     @classmethod
-    def _load_metainfo(cls, metainfo: dict | None = None) -> dict:
+    def _load_metainfo(cls, metainfo: dict[str, Any] | None = None) -> dict[str, Any]:
         """Folds follow the classes that were chosen; names of the others are not asked for."""
         loaded = super()._load_metainfo(metainfo)
         given = metainfo or {}

@@ -54,7 +54,7 @@ def label_table(
         ``uint8 [256]`` or ``uint16 [65536]``.
     """
     kind = np.uint8 if ignore_index < 256 else np.uint16
-    numbers = np.arange(np.iinfo(kind).max + 1)
+    numbers: NDArray[np.int64] = np.arange(np.iinfo(kind).max + 1)
     table = numbers.copy()
     if reduce_zero_label:
         table = np.where((numbers == 0) | (numbers == ignore_index), ignore_index, numbers - 1)
@@ -77,9 +77,9 @@ class LoadLabelMap(BaseTransform):
         backend_args: of mmengine's file backends.
     """
 
-    def __init__(self, backend_args: dict | None = None) -> None:
+    def __init__(self, backend_args: dict[str, Any] | None = None) -> None:
         self.backend_args = backend_args
-        self._key: tuple | None = None
+        self._key: tuple[Any, ...] | None = None
         self._table: NDArray[np.unsignedinteger] = np.empty(0, np.uint8)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -309,7 +309,7 @@ def _background_tile(name: str) -> NDArray[np.float32]:
 
     y, x = np.mgrid[:_TILE, :_TILE].astype(np.float32)
     if name == "grass":
-        return np.array([95, 125, 70], np.float32) + grain((2, 9), 26) * np.float32([0.8, 1, 0.6])
+        return np.array([95, 125, 70], np.float32) + grain((2, 9), 26) * np.array([0.8, 1, 0.6], np.float32)
     if name == "water":
         waves = 16 * np.sin(y / 3.2 + 2.5 * np.sin(x / 17) + grain((31, 15), 0.6)[..., 0])
         return np.array([95, 150, 175], np.float32) + waves[..., None] + grain((15, 3), 8)

@@ -14,7 +14,8 @@ from timm.models.convnext import ConvNeXt
 
 CONFIG_PATH = Path(__file__).with_name("tiny_convnext.json")
 CHECKPOINT_PATH = Path(__file__).with_name("tiny_convnext.pt")
-DEFAULTS = dict(url="", pool_size=(12, 12))  # open_clip reads from pool_size that the maps have two dimensions
+# open_clip reads from pool_size that the maps have two dimensions
+DEFAULTS: dict[str, Any] = dict(url="", pool_size=(12, 12))
 
 
 @register_model
@@ -25,7 +26,7 @@ def convnext_scenes(pretrained: bool = False, pretrained_cfg: Any = None, **kwar
         pretrained, pretrained_cfg: timm's, not used.
         kwargs: of timm's ``ConvNeXt``.
     """
-    shape = dict(depths=(2, 2, 4, 2), dims=(24, 48, 96, 192), output_stride=16, ls_init_value=1.0)
+    shape: dict[str, Any] = dict(depths=(2, 2, 4, 2), dims=(24, 48, 96, 192), output_stride=16, ls_init_value=1.0)
     model: ConvNeXt = build_model_with_cfg(
         ConvNeXt, "convnext_scenes", pretrained=False, pretrained_cfg=DEFAULTS, **shape, **kwargs
     )

@@ -34,7 +34,7 @@ def ap50_by_class(
     Returns:
         [classes] in percent, not a number for classes without a box in ``truth``.
     """
-    boxes = [
+    boxes: list[dict[str, Any]] = [
         dict(id=0, image_id=image, category_id=int(label), bbox=_xywh(box), area=_area(box), iscrowd=int(crowd))
         for image, one in enumerate(truth)
         for box, label, crowd in zip(one["bboxes"], one["labels"], one["crowd"], strict=True)

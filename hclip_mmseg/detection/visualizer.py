@@ -28,7 +28,7 @@ class OpenVocabDetVisualizer(DetLocalVisualizer):
         super().__init__(name, **kwargs)
         self.score_threshold = score_threshold
 
-    @master_only
+    @master_only  # type: ignore[untyped-decorator]
     def add_datasample(
         self,
         name: str,

@@ -19,8 +19,8 @@ from hclip_mmseg.models.backbones import HCLIPBackbone
 from hclip_mmseg.models.backbones.drift import energy_drift_by_tower, orthogonality_by_tower
 
 
-def adapted_backbones(model: nn.Module) -> Iterator[HCLIPBackbone]:
-    """Every backbone with adapters in a model, wrapped or not."""
+def adapted_backbones(model: nn.Module) -> Iterator[Any]:
+    """Every `HCLIPBackbone` with adapters in a model, wrapped or not."""
     for module in model.modules():
         if isinstance(module, HCLIPBackbone) and module.adapter is not None:
             yield module

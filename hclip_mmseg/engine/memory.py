@@ -42,6 +42,8 @@ def peak_memory(device: str) -> int:
         return torch.cuda.max_memory_allocated()
     status = Path("/proc/self/status")
     if status.is_file():  # what getrusage gives begins, on Linux, with the peak of the process that started this one
-        return 1024 * int(re.search(r"VmHWM:\s*([0-9]+) kB", status.read_text()).group(1))
+        kibibytes = re.search(r"VmHWM:\s*([0-9]+) kB", status.read_text())
+        assert kibibytes is not None
+        return 1024 * int(kibibytes[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak

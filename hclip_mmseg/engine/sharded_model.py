@@ -71,7 +71,7 @@ class ShardedModel(MMFullyShardedDataParallel):
         """Results of the gathered copy."""
         return self._gathered().test_step(data)
 
-    def _gathered(self) -> nn.Module:
+    def _gathered(self) -> Any:
         if not self._whole:
             with FullyShardedDataParallel.summon_full_params(self, writeback=False):
                 self._whole = [copy.deepcopy(self.module)]

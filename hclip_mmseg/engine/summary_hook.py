@@ -13,6 +13,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from numpy.typing import NDArray
 
 from hclip_mmseg.engine.dcrc_hook import adapted_backbones
 from hclip_mmseg.engine.memory import peak_memory
@@ -22,7 +23,7 @@ from hclip_mmseg.models.backbones.drift import energy_drift_by_tower
 CURVE_POINTS = 400
 
 
-def thinned(values: np.ndarray, points: int = CURVE_POINTS) -> dict[str, list[float]]:
+def thinned(values: NDArray[np.floating], points: int = CURVE_POINTS) -> dict[str, list[float]]:
     """A curve of at most ``points`` means of neighbours: ``iteration`` (of the last of them, from 1), ``value``."""
     parts = np.array_split(values, min(points, len(values)))
     ends = np.cumsum([len(part) for part in parts])

@@ -53,7 +53,7 @@ class OpenVocabIoUMetric(IoUMetric):
         self.seen_classes = None if seen_classes is None else tuple(seen_classes)
         self.class_results: list[dict[str, Any]] = []
 
-    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: dict[str, Any], data_samples: Sequence[dict[str, Any]]) -> None:
         """Adds the samples of one batch.
 
         Raises:
@@ -82,7 +82,7 @@ class OpenVocabIoUMetric(IoUMetric):
         table[: len(folds)] = torch.tensor(folds, device=labels.device)
         return {**sample, "pred_sem_seg": {"data": table[labels.long()]}}
 
-    def compute_metrics(self, results: list) -> dict[str, float]:
+    def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """MMSegmentation's metrics in percent, mIoU_labelled, fwIoU; mIoU_seen and mIoU_unseen if there is a split."""
         if self.format_only:
             return super().compute_metrics(results)
@@ -116,16 +116,16 @@ class OpenVocabIoUMetric(IoUMetric):
         """bool [classes], or None where it is not known which were seen."""
         classes = self.dataset_meta["classes"]
         if self.seen_classes is not None:
-            return self._seen_by_name()
+            return self._seen_by_name(self.seen_classes)
         held_out = list(self.dataset_meta.get("held_out", ()))
         return ~np.isin(classes, held_out) if held_out else None
 
-    def _seen_by_name(self) -> NDArray[np.bool_]:
+    def _seen_by_name(self, names: Sequence[str]) -> NDArray[np.bool_]:
         """bool [classes]: by a class's own name or one of those that are asked for it."""
         classes = self.dataset_meta["classes"]
         asked = self.dataset_meta.get("vocabulary", classes)
-        seen = seen_in_training(classes, self.seen_classes)
-        of_asked = seen_in_training(asked, self.seen_classes)
+        seen = seen_in_training(classes, names)
+        of_asked = seen_in_training(asked, names)
         seen[np.array(self.dataset_meta.get("folds", range(len(asked))))[of_asked]] = True
         return seen
 
@@ -135,7 +135,7 @@ class OpenVocabIoUMetric(IoUMetric):
         if any(result["seen"] is not None for result in self.class_results):
             table.add_column("Seen", ["yes" if result["seen"] else "no" for result in self.class_results])
         for name, of_classes in values.items():
-            table.add_column(name, np.round(100 * of_classes, 2))
+            table.add_column(name, list(np.round(100 * of_classes, 2)))
         print_log(f"per class results:\n{table.get_string()}", "current")
 
 

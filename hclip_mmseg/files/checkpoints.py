@@ -114,8 +114,8 @@ def check_resumable(path: str | Path) -> None:
 
 def generator_files(init_cfg: Any) -> list[dict[str, Any]]:
     """Those of a mask generator's settings of its start that name a checkpoint's file, and no place in the network."""
-    settings = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
-    return [one for one in settings if "://" not in (one.get("checkpoint") or "://")]
+    starts = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
+    return [dict(start) for start in starts if "://" not in (start.get("checkpoint") or "://")]
 
 
 def no_generator(path: str) -> str:

@@ -6,23 +6,27 @@ Slow on purpose: an independent statement of what `hclip_mmseg.training_free` co
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 from sklearn.cluster import DBSCAN
 from torch import Tensor
 
 
-def heads_of(block, x: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+def heads_of(block: Any, x: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
     """q, k and v [tokens, head_dim] of every head; x is [tokens, width]."""
     attention = block.attn
     q, k, v = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
     size = attention.head_dim
-    return [tuple(y[:, h * size : (h + 1) * size] for y in (q, k, v)) for h in range(attention.num_heads)]
+    heads = [slice(h * size, (h + 1) * size) for h in range(attention.num_heads)]
+    return [(q[:, head], k[:, head], v[:, head]) for head in heads]
 
 
-def attended(block, x: Tensor, form: str) -> Tensor:
+def attended(block: Any, x: Tensor, form: str) -> Tensor:
     """out(attention(ln_1(x))) of one image's tokens, without residual."""
     mixed = []
     for q, k, v in heads_of(block, x):
@@ -39,12 +43,12 @@ def attended(block, x: Tensor, form: str) -> Tensor:
     return F.linear(torch.cat(mixed, dim=-1), projection.weight, projection.bias)
 
 
-def block_of_clip(block, x: Tensor, form: str = "clip") -> Tensor:
+def block_of_clip(block: Any, x: Tensor, form: str = "clip") -> Tensor:
     x = x + attended(block, x, form)
     return x + block.mlp(block.ln_2(x))
 
 
-def self_correlation(block, x: Tensor) -> Tensor:
+def self_correlation(block: Any, x: Tensor) -> Tensor:
     """Mean over heads of the mean of the cosines of q with q, k with k and v with v."""
     total = torch.zeros(len(x), len(x))
     for of_head in heads_of(block, x):
@@ -53,7 +57,7 @@ def self_correlation(block, x: Tensor) -> Tensor:
     return total / block.attn.num_heads
 
 
-def look(tower, image: Tensor, form: str) -> tuple[Tensor, Tensor]:
+def look(tower: Any, image: Tensor, form: str) -> tuple[Tensor, Tensor]:
     """(projected tokens, self-correlation of the last block but one) of one image [3, H, W]."""
     x = tower.embed(image[None])[0]
     blocks = list(tower.blocks)
@@ -65,14 +69,14 @@ def look(tower, image: Tensor, form: str) -> tuple[Tensor, Tensor]:
     return tower.ln_post(x) @ tower.proj, correlation
 
 
-def denoised(correlation: Tensor) -> np.ndarray:
+def denoised(correlation: Tensor) -> NDArray[Any]:
     rows = []
     for row in correlation[1:]:
         rows.append(torch.clamp(row[1:] - correlation[0, 1:], min=0))
     return torch.stack(rows).numpy()
 
 
-def clusters_of(correlation: Tensor, epsilon: float, min_samples: int) -> np.ndarray:
+def clusters_of(correlation: Tensor, epsilon: float, min_samples: int) -> NDArray[Any]:
     return DBSCAN(eps=epsilon, min_samples=min_samples).fit(denoised(correlation)).labels_
 
 
@@ -80,7 +84,9 @@ def enlarged(one_map: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(one_map[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
 
 
-def regions_of(correlation: Tensor, clusters: np.ndarray, grid: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+def regions_of(
+    correlation: Tensor, clusters: NDArray[Any], grid: tuple[int, int], size: tuple[int, int]
+) -> NDArray[Any]:
     rows, maps = denoised(correlation), []
     for cluster in range(clusters.max() + 1):
         mean = torch.from_numpy(np.mean([rows[i] for i in range(len(rows)) if clusters[i] == cluster], axis=0))
@@ -98,7 +104,7 @@ def patch_logits(tokens: Tensor, text: Tensor, logit_scale: Tensor, times_cls: b
 
 
 def segment(
-    tower,
+    tower: Any,
     image: Tensor,
     text: Tensor,
     logit_scale: Tensor,
@@ -106,9 +112,9 @@ def segment(
     epsilon: float | None = None,
     min_samples: int = 1,
     times_cls: bool = False,
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Labels [H, W] of one normalised image; without regions where ``epsilon`` is None."""
-    size, grid = tuple(image.shape[1:]), tower.grid_of(*image.shape[1:])
+    size, grid = (image.shape[1], image.shape[2]), tower.grid_of(*image.shape[1:])
     tokens, correlation = look(tower, image, form)
     maps = patch_logits(tokens, text, logit_scale, times_cls).T.reshape(-1, *grid)
     labels = torch.stack([enlarged(one, size) for one in maps]).argmax(dim=0).numpy()

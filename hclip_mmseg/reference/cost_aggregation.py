@@ -8,11 +8,17 @@ attention by explicit softmax, every window an image of the batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
+from hclip_mmseg.adapters.base import Tower
 
 
-def related_rows(pop, layer):
+def related_rows(pop: Any, layer: int) -> Tensor:
     """Rows 4 l to 4 l + 3 of (T x_4 M_l) x_3 Lambda: [q, q, 4, c]."""
     tensor = pop.tensor
     if pop.relation is not None:
@@ -21,7 +27,7 @@ def related_rows(pop, layer):
     return tensor[:, :, 4 * layer : 4 * layer + 4]
 
 
-def block_diagonals(pop, tower, layer, width):
+def block_diagonals(pop: Any, tower: Tower, layer: int, width: int) -> list[Tensor]:
     """D of q, k, v and out, each [width, width]."""
     q = pop.block_size
     count = width // q
@@ -42,14 +48,14 @@ def block_diagonals(pop, tower, layer, width):
 class Pop:
     """What the transcription needs to know of an adapter."""
 
-    def __init__(self, adapter, text_width, image_layers, text_layers):
+    def __init__(self, adapter: Any, text_width: int, image_layers: int, text_layers: int) -> None:
         self.tensor, self.relation = adapter.tensor, adapter.relation
         self.block_size = adapter.block_size
         self.text_blocks = text_width // adapter.block_size
         self.layers_per_row = image_layers // text_layers
 
 
-def projections(attention, pop, adapter, tower, layer):
+def projections(attention: Any, pop: Any, adapter: Any, tower: Tower, layer: int) -> tuple[Tensor, Tensor]:
     """in_proj [3 w, w] and out_proj [w, w] of this step."""
     width = attention.embed_dim
     q, k, v = attention.in_proj_weight.chunk(3)
@@ -65,7 +71,7 @@ def projections(attention, pop, adapter, tower, layer):
     return torch.cat([q, k, v]), out
 
 
-def block(module, x, weights, mask=None, dense=False):
+def block(module: Any, x: Tensor, weights: Any, mask: Tensor | None = None, dense: bool = False) -> Tensor:
     in_weight, out_weight = weights
     batch, length, width = x.shape
     heads = module.attn.num_heads
@@ -81,7 +87,7 @@ def block(module, x, weights, mask=None, dense=False):
     return x + module.mlp(module.ln_2(x))
 
 
-def encode_image(backbone, pop, images):
+def encode_image(backbone: Any, pop: Any, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Guidance maps and dense tokens as the backbone gives them."""
     tower = backbone.image_tower
     x = tower.embed(images)
@@ -94,7 +100,7 @@ def encode_image(backbone, pop, images):
     tokens = tower.ln_post(x) @ tower.proj
     grid = (images.shape[-2] // tower.patch_size, images.shape[-1] // tower.patch_size)
 
-    def to_map(tensor):
+    def to_map(tensor: Tensor) -> Tensor:
         return tensor[:, 1:].transpose(1, 2).unflatten(2, grid)
 
     maps = [
@@ -104,7 +110,7 @@ def encode_image(backbone, pop, images):
     return to_map(tokens), tuple(maps)
 
 
-def encode_text(backbone, pop, tokens):
+def encode_text(backbone: Any, pop: Any, tokens: Tensor) -> Tensor:
     """All positions of the context, whatever the texts' lengths."""
     tower = backbone.text_tower
     length = tokens.shape[1]
@@ -116,7 +122,7 @@ def encode_text(backbone, pop, tokens):
     return F.normalize(x, dim=-1)
 
 
-def swin(module, x, guidance, height, width, window, shift):
+def swin(module: Any, x: Tensor, guidance: Tensor | None, height: int, width: int, window: int, shift: int) -> Tensor:
     """x [N, H W, C] with guidance [N, H W, G] concatenated to the input of q and k."""
     n, _, c = x.shape
     attention = module.attention
@@ -137,7 +143,7 @@ def swin(module, x, guidance, height, width, window, shift):
     windows = partition(grid, window)
     heads = attention.heads
 
-    def split(tensor):
+    def split(tensor: Tensor) -> Tensor:
         return tensor.view(*tensor.shape[:2], heads, c // heads).transpose(1, 2)
 
     q, k, v = split(attention.q(windows)), split(attention.k(windows)), split(attention.v(windows[..., :c]))
@@ -146,21 +152,21 @@ def swin(module, x, guidance, height, width, window, shift):
         scores = scores.view(n, len(mask), heads, *scores.shape[-2:]) + mask[None, :, None]
         scores = scores.flatten(0, 1)
     mixed = attention.proj((scores.softmax(dim=-1) @ v).transpose(1, 2).flatten(2))
-    rows, columns = height // window, width // window
-    mixed = mixed.view(n, rows, columns, window, window, c).transpose(2, 3).reshape(n, height, width, c)
+    grid_of_windows = (height // window, width // window)
+    mixed = mixed.view(n, *grid_of_windows, window, window, c).transpose(2, 3).reshape(n, height, width, c)
     if shift:
         mixed = torch.roll(mixed, (shift, shift), dims=(1, 2))
     x = shortcut + mixed.view(n, height * width, c)
     return x + module.mlp(module.norm2(x))
 
 
-def partition(grid, window):
+def partition(grid: Tensor, window: int) -> Tensor:
     n, height, width, c = grid.shape
     grid = grid.view(n, height // window, window, width // window, window, c)
     return grid.transpose(2, 3).reshape(-1, window * window, c)
 
 
-def spatial(module, x, appearance):
+def spatial(module: Any, x: Tensor, appearance: Tensor | None) -> Tensor:
     b, c, t, h, w = x.shape
     tokens = x.permute(0, 2, 3, 4, 1).reshape(b * t, h * w, c)
     guidance = None
@@ -173,7 +179,7 @@ def spatial(module, x, appearance):
     return tokens.view(b, t, h, w, c).permute(0, 4, 1, 2, 3)
 
 
-def classes(module, x, text):
+def classes(module: Any, x: Tensor, text: Tensor | None) -> Tensor:
     b, c, t, h, w = x.shape
     pooling = module.pooling if module.training else 1
     maps = x.transpose(1, 2).reshape(b * t, c, h, w)
@@ -190,7 +196,7 @@ def classes(module, x, text):
         joined = torch.cat([joined, guidance], dim=-1)
     attention = module.attention
 
-    def split(tensor):
+    def split(tensor: Tensor) -> Tensor:
         return tensor.view(*tensor.shape[:2], attention.heads, -1)
 
     q, k = split(F.elu(attention.q(joined)) + 1), split(F.elu(attention.k(joined)) + 1)
@@ -205,7 +211,7 @@ def classes(module, x, text):
     return x + maps.view(b, t, c, h, w).transpose(1, 2)
 
 
-def decode(module, x, guidance):
+def decode(module: Any, x: Tensor, guidance: Sequence[Tensor]) -> Tensor:
     """x [B, C, T, H, W]; every class's map with the image's guidance concatenated."""
     b, c, t, h, w = x.shape
     maps = x.transpose(1, 2).reshape(b * t, c, h, w)
@@ -219,7 +225,7 @@ def decode(module, x, guidance):
     return module.score(maps).view(b, t, 4 * h, 4 * w)
 
 
-def head(module, dense, guidance, text):
+def head(module: Any, dense: Tensor, guidance: Sequence[Tensor], text: Tensor) -> Tensor:
     """dense [B, C, H, W], guidance maps, unit text embeddings [T, P, C] -> logits [B, T, 4 H, 4 W]."""
     text = text.expand(len(dense), -1, -1, -1)
     cost = torch.einsum("bchw,btpc->bpthw", F.normalize(dense, dim=1), F.normalize(text, dim=-1))
@@ -250,7 +256,7 @@ def head(module, dense, guidance, text):
 class Direct:
     """The whole model of a built ``OpenVocabSegmentor`` in the direct form, on that model's weights."""
 
-    def __init__(self, model):
+    def __init__(self, model: Any) -> None:
         self.model = model
         backbone = model.backbone
         self.pop = None
@@ -259,16 +265,16 @@ class Direct:
                 backbone.adapter, backbone.text_tower.width, backbone.image_tower.layers, backbone.text_tower.layers
             )
 
-    def text(self, tokens):
+    def text(self, tokens: Tensor) -> Tensor:
         """Unit embeddings of tokens [T, context length]: [T, 1, C]."""
         return encode_text(self.model.backbone, self.pop, tokens)[:, None]
 
-    def logits(self, images, text):
+    def logits(self, images: Tensor, text: Tensor) -> Tensor:
         """Normalised images [B, 3, H, W] at CLIP's resolution -> [B, T, h, w]."""
         dense, guidance = encode_image(self.model.backbone, self.pop, images)
         return head(self.model.decode_head.aggregator, dense, guidance, text)
 
-    def loss(self, images, labels, tokens, ignore=255):
+    def loss(self, images: Tensor, labels: Tensor, tokens: Tensor, ignore: int = 255) -> Tensor:
         """Binary cross-entropy over every class of every pixel, with one-hot targets."""
         logits = self.logits(images, self.text(tokens))
         logits = F.interpolate(logits, size=labels.shape[-2:], mode="bilinear").permute(0, 2, 3, 1)
@@ -277,7 +283,9 @@ class Direct:
         target[valid] = F.one_hot(labels[valid], logits.shape[-1]).float()
         return F.binary_cross_entropy_with_logits(logits, target)
 
-    def slide(self, image, text, canvas=640, window=384, overlap=0.333):
+    def slide(
+        self, image: Tensor, text: Tensor, canvas: int = 640, window: int = 384, overlap: float = 0.333
+    ) -> Tensor:
         """Scores [T, canvas, canvas] of one normalised image [3, H, W]: windows by unfold, and the whole view."""
         stride = int(window * (1 - overlap))
         resized = F.interpolate(image[None], size=(canvas, canvas), mode="bilinear")

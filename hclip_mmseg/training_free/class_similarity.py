@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmseg.datasets import BaseSegDataset
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from hclip_mmseg.training_free.patch_labels import labels_of_patches
@@ -37,7 +37,7 @@ class ClassEmbeddings:
 
 
 @torch.no_grad()
-def class_embeddings(model: nn.Module, dataset: BaseSegDataset, images: int) -> ClassEmbeddings:
+def class_embeddings(model: Any, dataset: BaseSegDataset, images: int) -> ClassEmbeddings:
     """Embeddings of the classes in a part of a data set.
 
     Args:

@@ -91,15 +91,15 @@ def explain(
     view = model.backbone.look(pixels)
     features = finder.features_of(pixels, view)[0]
     maps = {"raw": raw_rows(features), "denoised": denoised_rows(features)}
-    regions = {}
+    regions: dict[str, NDArray[np.int64] | None] = {}
     for name, rows in maps.items():
         clusters = cluster_patches(rows, finder.epsilon, finder.min_samples)
         found = pixel_regions(rows, clusters, view.grid, (height, width))
         regions[name] = None if found is None else found.cpu().numpy()
     received, attention = attention_by_depth(model.backbone, pixels[0])
     if points is None:
-        found = regions["denoised"]
-        points = ((width // 2, height // 2),) if found is None else middles(found, count)
+        denoised = regions["denoised"]
+        points = ((width // 2, height // 2),) if denoised is None else middles(denoised, count)
     rows, columns = view.grid
     patches = [y * rows // height * columns + x * columns // width for x, y in points]
 

@@ -29,7 +29,7 @@ class HungarianIoUMetric(OpenVocabIoUMetric):
         super().__init__(**kwargs)
         self.clusters = clusters
 
-    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+    def process(self, data_batch: dict[str, Any], data_samples: Sequence[dict[str, Any]]) -> None:
         """Counts for every sample how many pixels of each cluster are of each class."""
         classes = len(self.dataset_meta["classes"])
         for sample in data_samples:

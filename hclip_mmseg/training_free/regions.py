@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -29,7 +31,7 @@ def neighbour_graph(rows: Tensor, epsilon: float, tile: int = 2048) -> csr_matri
     """
     count = len(rows)
     squares = torch.cat([part.double().square().sum(dim=1) for part in rows.split(tile)])
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
+    found: list[tuple[NDArray[Any], ...]] = []
     for start in range(0, count, tile):
         own = rows[start : start + tile].double()
         for other in range(0, count, tile):
@@ -37,8 +39,8 @@ def neighbour_graph(rows: Tensor, epsilon: float, tile: int = 2048) -> csr_matri
             products = own @ rows[other : other + tile].double().T
             squared = squares[start : start + tile, None] + squares[None, other : other + tile] - 2 * products
             near_row, near_column = (squared <= epsilon**2).nonzero(as_tuple=True)
-            distance = squared[near_row, near_column].clamp_(min=0).sqrt_()
-            parts = (near_row + start, near_column + other, distance)
+            near = squared[near_row, near_column].clamp_(min=0).sqrt_()
+            parts = (near_row + start, near_column + other, near)
             found.append(tuple(part.cpu().numpy() for part in parts))
     row, column, distance = (np.concatenate(parts) for parts in zip(*found, strict=True))
     own_distance = row == column

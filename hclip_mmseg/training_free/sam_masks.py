@@ -114,7 +114,7 @@ class SAMMaskFolder:
         found = torch.from_numpy(read_masks(path))
         if len(found) == 0:  # an even picture
             return labels
-        masks = _cropped(found, metainfo.get("clip_crop"), tuple(labels.shape))
+        masks = _cropped(found, metainfo.get("clip_crop"), (labels.shape[0], labels.shape[1]))
         if masks.shape[1:] != labels.shape:
             raise ValueError(
                 f"the masks in {path} are of {tuple(masks.shape[1:])} pixels, the labels of {tuple(labels.shape)}; "

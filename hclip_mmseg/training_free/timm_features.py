@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import timm
 import torch
@@ -45,13 +46,14 @@ class TimmPatchFeatures(nn.Module):
         # timm reads NumPy's archives itself, which hold arrays alone
         source = dict(file=str(path)) if path.suffix == ".npz" else dict(state_dict=dict(find_state_dict(load(path))))
         try:
-            self.vit = timm.create_model(
+            vit = timm.create_model(
                 model,
                 pretrained=True,
                 pretrained_cfg_overlay=dict(source, num_classes=0),
                 num_classes=0,
                 dynamic_img_size=True,
             )
+            self.vit = cast(Any, vit)
         except (RuntimeError, KeyError) as error:
             raise ValueError(f"{path} does not hold the weights of timm's {model}: {error}") from error
         self.vit.pretrained_cfg.pop("state_dict", None)  # else held in memory as long as the model
@@ -74,6 +76,7 @@ class TimmPatchFeatures(nn.Module):
         """
         patch = self.vit.patch_embed.patch_size
         size = (grid[0] * patch[0], grid[1] * patch[1])
-        images = F.interpolate(images * self.scale + self.shift, size=size, mode="bicubic", antialias=True)
+        images = images * self.get_buffer("scale") + self.get_buffer("shift")
+        images = F.interpolate(images, size=size, mode="bicubic", antialias=True)
         tokens = F.normalize(self.vit.forward_features(images), dim=-1)
         return torch.cat([tokens[:, :1], tokens[:, self.vit.num_prefix_tokens :]], dim=1)

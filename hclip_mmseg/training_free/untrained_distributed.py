@@ -17,7 +17,7 @@ class UntrainedDistributed(nn.Module):
         settings: of the wrapper that it stands for; nothing depends on them.
     """
 
-    def __init__(self, module: nn.Module, **settings: Any) -> None:
+    def __init__(self, module: Any, **settings: Any) -> None:
         super().__init__()
         self.module = module
 

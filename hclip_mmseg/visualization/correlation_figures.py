@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ MOST_NAMES = 60
 """Classes up to which a matrix names its rows."""
 
 
-def _lay_over(axis: Axes, image: NDArray[np.uint8], heat: NDArray[np.floating], title: str, **limits: float) -> None:
+def _lay_over(axis: Axes, image: NDArray[np.uint8], heat: NDArray[np.floating], title: str, **limits: Any) -> None:
     height, width = image.shape[:2]
     axis.imshow(image.mean(axis=-1), cmap="gray", extent=(0, width, height, 0))
     axis.imshow(heat, cmap="inferno", alpha=0.65, extent=(0, width, height, 0), interpolation="bilinear", **limits)
@@ -62,7 +63,8 @@ def depth_figure(image: NDArray[np.uint8], received: NDArray[np.floating], thres
     rows = -(-blocks // columns)
     height = _height(image, 2.2)
     figure = Figure(figsize=(2.2 * columns, height * rows + 2.6), layout="constrained")
-    maps, curve = figure.subfigures(2, 1, height_ratios=(height * rows, 2.6))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(height * rows, 2.6))
+    maps, curve = parts
     axes = maps.subplots(rows, columns, squeeze=False).ravel()
     for number, axis in enumerate(axes):
         axis.set_axis_off()

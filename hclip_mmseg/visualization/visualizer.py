@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dist import master_only
@@ -29,12 +30,12 @@ class OpenVocabVisualizer(SegLocalVisualizer):
         **others: those of `SegLocalVisualizer`.
     """
 
-    def __init__(self, name: str = "visualizer", *, alpha: float = 0.55, **others) -> None:
+    def __init__(self, name: str = "visualizer", *, alpha: float = 0.55, **others: Any) -> None:
         super().__init__(name, alpha=alpha, **others)
         if not {"classes", "dataset_name"} & set(others):
-            self.dataset_meta = {}  # MMSeg would assume Cityscapes
+            self.dataset_meta: dict[str, Any] = {}  # MMSeg would assume Cityscapes
 
-    @master_only
+    @master_only  # type: ignore[untyped-decorator]
     def add_datasample(
         self,
         name: str,

@@ -67,6 +67,9 @@ class _Refused(pickle.UnpicklingError):
 class _Kept:
     """Stands for an array or a part of one: keeps what it is made from, computes nothing."""
 
+    args: tuple[Any, ...]
+    state: Any
+
     def __new__(cls, *args: Any) -> _Kept:
         kept = super().__new__(cls)
         kept.args, kept.state = args, None

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from hclip_mmseg.datasets.preparation.files import Labels, is_whole, read_colours, read_label_map, save_whole
@@ -217,7 +216,7 @@ def _convert_some(maps: Sequence[LabelMap], conversion: Conversion, checked: boo
     return outcome
 
 
-def _as_colours(labels: Labels) -> NDArray[np.uint8]:
+def _as_colours(labels: Labels) -> Labels:
     return np.stack([labels % 256, labels // 256, np.zeros_like(labels)], axis=-1).astype(np.uint8)
 
 

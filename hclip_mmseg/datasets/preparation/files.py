@@ -14,7 +14,7 @@ from hclip_mmseg.files.writing import whole
 
 PNG_END = b"IEND\xaeB`\x82"
 
-Labels = NDArray[np.unsignedinteger]
+Labels = NDArray[np.integer]
 
 
 def read_label_map(path: Path) -> Labels:
@@ -45,7 +45,7 @@ def is_whole(path: Path) -> bool:
         return False
 
 
-def save_whole(path: Path, labels: NDArray[np.unsignedinteger]) -> None:
+def save_whole(path: Path, labels: Labels) -> None:
     """Writes a grey PNG of 8 or 16 bits, or a coloured one of 8, whole or not at all."""
     with whole(path) as part:
         Image.fromarray(labels).save(part, format="PNG")

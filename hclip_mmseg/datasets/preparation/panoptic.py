@@ -233,7 +233,8 @@ def _describe(maps: Sequence[LabelMap]) -> list[tuple[Path, tuple[int, int], lis
     described = []
     for one in maps:
         colours = read_colours(one.target).astype(np.int32)
-        described.append((one.picture, colours.shape[:2], segments(colours[..., 0] + 256 * colours[..., 1])))
+        size = (colours.shape[0], colours.shape[1])
+        described.append((one.picture, size, segments(colours[..., 0] + 256 * colours[..., 1])))
     return described
 
 

@@ -13,7 +13,8 @@ from typing import TypeVar
 CHUNK = 16
 
 Advance = Callable[[int], None]
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,8 @@ class DistributionAdapter(nn.Module):
             for before, after in zip(widths[:depth], widths[1 : depth + 1], strict=True)
         )
         if depth:
-            nn.init.zeros_(self.convolutions[-1].weight)
-            nn.init.zeros_(self.convolutions[-1].bias)
+            for parameter in self.convolutions[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, mask_logits: Tensor) -> Tensor:
         """Mask logits [B, Q, h, w] -> adapted mask logits of the same shape."""

@@ -129,7 +129,7 @@ class FISA(MaskClassifier):
         proposals = self.propose(batch_inputs, batch_data_samples)
         for image, masks, sample in zip(batch_inputs, proposals, batch_data_samples, strict=True):
             height, width = sample.metainfo["img_shape"][:2]
-            masks = without_padding(masks, tuple(batch_inputs.shape[-2:]), (height, width))
+            masks = without_padding(masks, (batch_inputs.shape[-2], batch_inputs.shape[-1]), (height, width))
             logits = self.classify(image[None, :, :height, :width], masks[None])[0]
             yield class_scores(logits), masks
 

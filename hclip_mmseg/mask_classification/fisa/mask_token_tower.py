@@ -101,9 +101,11 @@ class MaskTokenTower(nn.Module):
                 f"{len(images)} images need mask logits [{len(images)}, Q, h, w] with at least one proposal, "
                 f"got {list(mask_logits.shape)}"
             )
-        if self.seve is not None and class_tokens is None:
-            raise ValueError("SEVE attends to class tokens: set a vocabulary")
-        classes = [] if self.seve is None else self.seve.classes(class_tokens)
+        classes: list[ClassKeys] = []
+        if self.seve is not None:
+            if class_tokens is None:
+                raise ValueError("SEVE attends to class tokens: set a vocabulary")
+            classes = self.seve.classes(class_tokens)
         patch = self.tower.patch_size
         grid = (images.shape[-2] // patch, images.shape[-1] // patch)
         bias = mask_bias(mask_logits, grid, patch, self.bias_gradient)
@@ -163,5 +165,5 @@ class MaskTokenTower(nn.Module):
         return finish_block(block, tokens, mixed, projections)
 
     @property
-    def _adapted(self) -> AdaptedTower[ImageTower | EvaTower]:
+    def _adapted(self) -> AdaptedTower[Any]:
         return AdaptedTower(self.tower, self.adapter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -116,7 +116,7 @@ class SEVE(nn.Module):
             raise ValueError(f"class_norm must be 'rms' or 'layer', not {class_norm!r}")
         self.class_width = class_width
         self.set_of_layer = {layer: 0 if shared else index for index, layer in enumerate(carried)}
-        self.sets = nn.ModuleList(
+        self.sets: Any = nn.ModuleList(
             ClassAttention(width, class_width, inner_width, heads) for _ in range(1 if shared else len(carried))
         )
         self.class_norm = nn.LayerNorm(class_width) if class_norm == "layer" else None

@@ -77,9 +77,10 @@ class TextMLP(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels))
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
+        last = nn.Linear(channels, channels)
+        self.layers = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def forward(self, texts: Tensor, features: Tensor, positions: Tensor) -> Tensor:
         """``texts`` [B, N, C] -> [B, N, C]; the image is not read."""

@@ -117,11 +117,12 @@ class FrozenTrunk(nn.Module):
         super().__init__()
         trunk = copy.deepcopy(tower.trunk).requires_grad_(False).eval()
         trunk.set_grad_checkpointing(False)
-        self._unregistered = [trunk]  # in a list, where torch does not look for modules
+        self._unregistered: list[Any] = [trunk]  # in a list, where torch does not look for modules
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FrozenTrunk:
         self._unregistered[0]._apply(fn, recurse)
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:

@@ -173,7 +173,7 @@ class MAFTPlus(MaskClassifier):
             height, width = sample.metainfo["img_shape"][:2]
             picture, size = viewed(image[:, :height, :width], self.view, self.backbone.image_tower.strides[-1])
             proposals = self.propose(picture, [sample])
-            masks = without_padding(proposals.masks[-1][0], tuple(picture.shape[-2:]), size)
+            masks = without_padding(proposals.masks[-1][0], (picture.shape[-2], picture.shape[-1]), size)
             yield self._scores(proposals)[0], masks
 
     def _scores(self, proposals: Proposals) -> Tensor:

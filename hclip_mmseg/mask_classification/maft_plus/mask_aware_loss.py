@@ -25,7 +25,7 @@ def mask_ious(masks: Tensor, targets: Tensor, chunk: int = 16) -> Tensor:
         [n, Q], 0 where both are empty.
     """
     truth = targets.flatten(1).float()
-    size = tuple(targets.shape[-2:])
+    size = (targets.shape[-2], targets.shape[-1])
     ious = []
     for part in masks.float().split(chunk):
         inside = (resized(part, size) > 0).flatten(1).float()

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from statistics import fmean
+from typing import Any
 
 import torch
 
 from hclip_mmseg.adapters import PROJECTIONS, SIDES, hyperspherical_energy, kept_axis, orthogonality_error
-from hclip_mmseg.models.backbones.hclip_backbone import HCLIPBackbone
 
 
 @torch.no_grad()
-def orthogonality_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
+def orthogonality_by_tower(backbone: Any) -> dict[str, float]:
     """Largest |R^T R - I| of the turns of each tower that POP adapts."""
     return {tower: float(orthogonality_error(backbone.adapter.turns(tower))) for tower in backbone.adapter.towers}
 
 
 @torch.no_grad()
-def energy_drift_by_tower(backbone: HCLIPBackbone) -> dict[str, float]:
+def energy_drift_by_tower(backbone: Any) -> dict[str, float]:
     """Mean size of the relative change of the hyperspherical energy of the projections of each tower.
 
     Whatever the adapter; a rise and a fall do not cancel.

@@ -100,7 +100,7 @@ class CostAggregator(nn.Module):
         self.text_projection = (
             nn.Sequential(nn.Linear(text_channels, text_guidance_dim), nn.ReLU()) if text_guidance_dim else None
         )
-        self.layers = nn.ModuleList(
+        self.layers: Any = nn.ModuleList(
             AggregationLayer(
                 SpatialAggregation(dim, appearance_dim, heads, window),
                 ClassAggregation(dim, text_guidance_dim, heads, class_length, class_pooling),

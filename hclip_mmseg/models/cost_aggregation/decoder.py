@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -90,7 +91,7 @@ class CostDecoder(nn.Module):
             nn.Sequential(nn.Conv2d(given, wanted, 3, padding=1), nn.ReLU())
             for given, wanted in zip(guidance_channels, guidance_projections, strict=True)
         )
-        self.steps = nn.ModuleList(
+        self.steps: Any = nn.ModuleList(
             [
                 GuidedUpsample(dim, channels[0], projections[0]),
                 GuidedUpsample(channels[0], channels[1], projections[1]),

@@ -62,8 +62,8 @@ class WindowAttention(nn.Module):
             pairs = zip(*(split(tensor).transpose(2, 3).unbind(1) for tensor in (q, k, v)), strict=True)
             mixed = torch.stack(
                 [
-                    F.scaled_dot_product_attention(*qkv_of, attn_mask=mask).transpose(1, 2)
-                    for qkv_of, mask in zip(pairs, layout.masks, strict=True)
+                    F.scaled_dot_product_attention(q_of, k_of, v_of, attn_mask=mask).transpose(1, 2)
+                    for (q_of, k_of, v_of), mask in zip(pairs, layout.masks, strict=True)
                 ],
                 dim=1,
             )

@@ -183,7 +183,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             return images
         return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
-    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+    def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict[str, Any]]) -> Tensor:
         """Normalised images [B, 3, H, W] -> logits [B, T, H, W], in one view of any size."""
         logits = self._forward(inputs)
         return F.interpolate(logits, size=inputs.shape[-2:], mode="bilinear", align_corners=self.align_corners)
@@ -221,7 +221,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
     def _canvas_size(self, image: Tensor) -> tuple[int, int]:
         if self.mode == "whole":
             return self.window, self.window
-        return (self.canvas, self.canvas) if self.canvas else tuple(image.shape[-2:])
+        return (self.canvas, self.canvas) if self.canvas else (image.shape[-2], image.shape[-1])
 
     def _views_at_once(self, classes: int) -> int:
         return max(self.class_maps // min(classes, self.class_maps), 1)

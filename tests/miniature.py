@@ -101,9 +101,16 @@ def write_tiny_config(path: Path, data_root: Path, batch: int = 4) -> Path:
     return path
 
 
-def run_script(*arguments: object, cwd: Path, script: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run a script of the repository as a person would, from any folder; `script` goes before its path."""
+def run_script(
+    *arguments: object, cwd: Path, script: tuple[str, ...] = (), modules: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a script of the repository as a person would, from any folder.
+
+    `script` goes before its path; Python finds the modules of the folder `modules`.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    if modules is not None:
+        environment["PYTHONPATH"] = str(modules)
     command = [sys.executable, *script, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
 

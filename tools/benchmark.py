@@ -17,7 +17,7 @@ if not __package__:
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure time and peak memory, ours against another form.")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="such as whole-150 (all rows of docs/benchmark.md)")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="such as whole-150 (all rows of docs/results/speed.md)")
     parser.add_argument("--repeat", type=int, default=5, help="timed steps of a form, after one that is not (5)")
     parser.add_argument(
         "--seconds", type=float, default=20, help="end the steps of a form that is compared with a direct one then (20)"

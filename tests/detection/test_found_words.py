@@ -109,7 +109,7 @@ def test_the_script_writes_boxes_and_words(trained, picture, repository, tmp_pat
     with pytest.raises(SystemExit, match="1"):
         runpy.run_path(script, run_name="__main__")
     said = capsys.readouterr()
-    assert "1 of 2 pictures done" in said.out and "no picture at" in said.err
+    assert "1 of 2 images done" in said.out and "no picture at" in said.err
     found = json.loads((tmp_path / "predictions/street_boxes.json").read_text())
     scores = [one["score"] for one in found]
     assert scores == sorted(scores, reverse=True) and {one["word"] for one in found} <= set(WORDS.split(", "))

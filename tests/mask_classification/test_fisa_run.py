@@ -196,7 +196,7 @@ def test_pictures_are_parted_into_words(config, tmp_path):
     status, printed = script("predict.py", *common, *words, folder=tmp_path)
     assert status == 0 and (tmp_path / "out/picture_labels.png").is_file()
     status, printed = script("predict.py", *common, *words, "--panoptic", "--stuff", "sky", folder=tmp_path)
-    assert status == 2 and "error: 'sky' is given as stuff, but is none of the 3 words" in printed
+    assert status == 2 and "error: 'sky' is given as stuff, but is none of the 3 class names" in printed
 
 
 def test_label_maps_of_other_pictures_are_one_error_before_any_work(run, config, tmp_path):

@@ -40,5 +40,5 @@ def test_a_checkpoint_is_loaded_and_one_of_another_generator_is_named(tmp_path):
 
     cut = {name: tensor for name, tensor in state.items() if "query_embed" not in name}
     torch.save(dict(state_dict=cut), path)
-    with pytest.raises(ValueError, match=r"mask2former.pth does not fit the model: it lacks 1 other tensors"):
+    with pytest.raises(ValueError, match=r"mask2former.pth does not fit the model: it lacks 1 tensors"):
         model.init_weights()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -41,14 +42,13 @@ def test_commands_are_the_scripts_functions(repository):
 def test_help_comes_before_anything_heavy_is_imported(repository, tmp_path, script):
     code = (
         "import runpy, sys\n"
-        f"sys.path.insert(0, {str(repository / 'tools')!r})\n"
         "sys.argv = ['x', '--help']\n"
         "try:\n"
         f"    runpy.run_path({str(repository / 'tools' / script) + '.py'!r}, run_name='__main__')\n"
         "except SystemExit as ended:\n"
         "    print(ended.code, sorted({'torch', 'numpy', 'mmengine', 'rich', 'hclip_mmseg'} & set(sys.modules)))\n"
     )
-    ended = run("-c", code, cwd=tmp_path)
+    ended = run("-c", code, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(repository / "tools")})
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("usage: ") and ended.stdout.endswith("0 []\n")
 

@@ -42,7 +42,7 @@ def test_bad_pictures_are_reported_and_the_rest_is_done(tiny_config, repository,
     assert len(errors) == 3
     for name in ("broken.jpg", "empty.png", "absent.jpg"):
         assert any(name in error for error in errors)
-    assert "2 of 5 pictures done" in ended.stdout
+    assert "2 of 5 images done" in ended.stdout
     assert "Traceback" not in ended.stderr
 
 

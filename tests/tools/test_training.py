@@ -64,9 +64,7 @@ def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(coco_stu
         "train_cfg.max_iters=4",
         "default_hooks.checkpoint.max_keep_ckpts=1",
     )
-    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-    program += f"import runpy; runpy.run_path({str(script)!r}, run_name='__main__')"
-    ended = run_script(tmp_path / "killed.py", *options, cwd=tmp_path, script=("-c", program))
+    ended = run_script(script, tmp_path / "killed.py", *options, cwd=tmp_path, modules=tmp_path)
     assert ended.returncode == -9, ended.stderr[-2000:]
     assert not (work / "iter_3.pth").exists()
     weights_of(work / "iter_2.pth")

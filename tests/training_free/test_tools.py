@@ -81,5 +81,5 @@ def test_predict(monkeypatch, capsys, tmp_path):
     arguments = ["picture.png", "--vocab", "grass, a cat", "--config", config, "--device", "cpu"]
     monkeypatch.setattr("sys.argv", ["tools/predict.py", *arguments])
     runpy.run_path(str(REPOSITORY / "tools/predict.py"), run_name="__main__")
-    assert "1 of 1 pictures done" in capsys.readouterr().out
+    assert "1 of 1 images done" in capsys.readouterr().out
     assert np.asarray(Image.open(tmp_path / "predictions/picture_labels.png")).shape == (50, 90)

@@ -7,11 +7,14 @@ graph, all masks are resized at once, and the keys of the class tokens are compu
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 
-def sequence_mask(mask_logits, grid, patch):
+def sequence_mask(mask_logits: Tensor, grid: tuple[int, int], patch: int) -> Tensor:
     """[B, 1 + P + Q, 1 + P + Q]: image tokens see image tokens, mask tokens the patches that their mask covers."""
     batch, proposals = mask_logits.shape[:2]
     size = (grid[0] * patch, grid[1] * patch)
@@ -25,11 +28,11 @@ def sequence_mask(mask_logits, grid, patch):
     return torch.zeros(allowed.shape, device=mask_logits.device).masked_fill(~allowed, -torch.inf)
 
 
-def heads_of(x, heads):
+def heads_of(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(-2, -3)
 
 
-def attention(q, k, v, heads, bias=None):
+def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
     q, k, v = (heads_of(x, heads) for x in (q, k, v))
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
     if bias is not None:
@@ -37,7 +40,7 @@ def attention(q, k, v, heads, bias=None):
     return (scores.softmax(-1) @ v).transpose(-2, -3).flatten(-2)
 
 
-def enriched(seve, layer, tokens, class_tokens):
+def enriched(seve: Any, layer: int, tokens: Tensor, class_tokens: Tensor) -> Tensor:
     """Eqs. 1 and 2."""
     g = seve.sets[0 if len(seve.sets) == 1 else layer]
     classes = F.normalize(class_tokens, dim=-1) * class_tokens.shape[1] ** 0.5
@@ -45,7 +48,7 @@ def enriched(seve, layer, tokens, class_tokens):
     return tokens + g.g_o(attention(g.g_q(tokens), g.g_k(classes), g.g_v(classes), g.heads))
 
 
-def embeddings(clip, images, mask_logits, class_tokens):
+def embeddings(clip: Any, images: Tensor, mask_logits: Tensor, class_tokens: Tensor) -> Tensor:
     """What ``FISACLIP`` computes of square images: [B, Q, embed_dim]."""
     model = clip.mask_tokens
     tower = model.tower

@@ -8,12 +8,15 @@ each word's scores looked through by itself.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 
-def positions(height, width, channels, device):
+def positions(height: int, width: int, channels: int, device: torch.device) -> Tensor:
     """Sine positions of y, then of x, scaled to 0..2 pi, [height * width, channels]."""
     half = channels // 2
     frequencies = 10000 ** (2 * (torch.arange(half, device=device) // 2) / half)
@@ -26,7 +29,7 @@ def positions(height, width, channels, device):
     return torch.cat([rows, columns], dim=-1).flatten(0, 1)
 
 
-def attention(module, texts, keys, values):
+def attention(module: Any, texts: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     q, k, v = (
         F.linear(x, weight, bias)
         for x, weight, bias in zip(
@@ -38,23 +41,24 @@ def attention(module, texts, keys, values):
     return module.out_proj((shares @ v).transpose(-2, -3).flatten(-2))
 
 
-def transferred(cdt, words, projected):
+def transferred(cdt: Any, words: Tensor, projected: Tensor) -> Tensor:
     """The paper's form: [W, C] words and a projected map [B, C, H, W] -> [B, W, C]."""
     keys = projected.flatten(2).transpose(1, 2)
-    where = positions(*projected.shape[-2:], projected.shape[1], projected.device)
+    channels, height, width = projected.shape[1:]
+    where = positions(height, width, channels, projected.device)
     texts = words.repeat(len(projected), 1, 1)
     for layer in cdt.layers:
         texts = texts + attention(layer.attention, texts, keys + where, keys)
     return texts
 
 
-def project(tower, features):
+def project(tower: Any, features: Tensor) -> Tensor:
     """Features of the last stage [..., C] -> their embeddings."""
     norm = tower.trunk.head.norm
     return tower.head(F.layer_norm(features, features.shape[-1:], norm.weight, norm.bias, norm.eps))
 
 
-def clip_scores(model, dense, words, groups, masks):
+def clip_scores(model: Any, dense: Tensor, words: Tensor, groups: Sequence[Any], masks: Tensor) -> Tensor:
     """Probabilities of names [B, Q, T], ``groups`` being the places of each name's words."""
     projected = project(model.backbone.image_tower, dense.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
     texts = F.normalize(transferred(model.cdt, words, projected), dim=-1)
@@ -71,7 +75,7 @@ def clip_scores(model, dense, words, groups, masks):
     return torch.stack(found)
 
 
-def mask_aware_loss(scores, masks, targets):
+def mask_aware_loss(scores: Tensor, masks: Tensor, targets: Sequence[Any]) -> Tensor:
     """Eq. 1 with rescaled overlaps, pair by pair."""
     terms = []
     for own, proposals, target in zip(scores, masks, targets, strict=True):
@@ -84,15 +88,16 @@ def mask_aware_loss(scores, masks, targets):
             low, high = ious[n].min(), ious[n].max()
             rivals = [m for m, other in enumerate(target.labels.tolist()) if other == label]
             for q in range(len(inside)):
-                if max(rivals, key=lambda m, q=q, ious=ious: (float(ious[m][q]), -m)) == n:
+                overlaps = [float(ious[m][q]) for m in rivals]
+                if rivals[overlaps.index(max(overlaps))] == n:  # of equal ones the first
                     terms.append((own[q, label], (ious[n][q] - low) / (high - low).clamp(min=1e-6)))
     found, wanted = (torch.stack(each) for each in zip(*terms, strict=True))
     return F.smooth_l1_loss(found, wanted)
 
 
-def compensation(tuned, frozen, grids=(1, 2, 4), weight=0.1):
+def compensation(tuned: Tensor, frozen: Tensor, grids: Sequence[int] = (1, 2, 4), weight: float = 0.1) -> Tensor:
     """The paper's form, region by region, for maps that the grids divide."""
-    total = 0
+    total = tuned.new_zeros(())
     for grid in grids:
         height, width = tuned.shape[-2] // grid, tuned.shape[-1] // grid
         parts = []

@@ -24,7 +24,7 @@ def test_training_crops_and_whole_test_pictures(coco_stuff, repository):
         labels = item["data_samples"].gt_sem_seg.data
         assert set(np.unique(labels)) <= {*LABELS, 255}
     test = dataset(config, coco_stuff, "test")
-    assert test[0]["inputs"].shape == (3, 80, 120)
+    assert test[0]["inputs"].shape == (3, 640, 960) and test[0]["data_samples"].ori_shape == (80, 120)
 
 
 def test_a_part_of_the_classes_can_be_chosen(coco_stuff, repository):

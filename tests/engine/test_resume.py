@@ -40,7 +40,7 @@ def run(work_dir, data_root, **changes) -> Runner:
     loader.update(batch_size=2, num_workers=1, persistent_workers=True)
     loader.dataset.data_root = str(data_root)
     kinds = [step.type for step in loader.dataset.pipeline]
-    loader.dataset.pipeline[kinds.index("ResizeShortestEdge")].scale = 64
+    loader.dataset.pipeline[kinds.index("PublishedResize")].short_side = 64
     loader.dataset.pipeline[kinds.index("RandomCrop")].crop_size = (64, 64)
     for part in ("val_dataloader", "val_cfg", "val_evaluator", "test_dataloader", "test_cfg", "test_evaluator"):
         config[part] = None

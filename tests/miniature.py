@@ -63,17 +63,17 @@ randomness = dict(seed=0)
 
 
 def write_coco_stuff(root: Path, train: int = 8, val: int = 2, size: tuple[int, int] = (80, 120)) -> Path:
-    """A COCO-Stuff of random pictures with blocks of labels, in the layout that MMSeg's converter makes."""
+    """A COCO-Stuff of random images with blocks of labels, in the layout that MMSeg's converter makes."""
     random = np.random.default_rng(0)
     for split, count in (("train2017", train), ("val2017", val)):
-        pictures, maps = root / "images" / split, root / "annotations" / split
-        pictures.mkdir(parents=True)
+        images, maps = root / "images" / split, root / "annotations" / split
+        images.mkdir(parents=True)
         maps.mkdir(parents=True)
         for number in range(count):
             blocks = random.choice([*LABELS, 255], size=(2, 3))
             labels = blocks.repeat(size[0] // 2, 0).repeat(size[1] // 3, 1)
-            picture = random.integers(0, 256, (*size, 3), dtype=np.uint8)
-            Image.fromarray(picture).save(pictures / f"{number:012d}.jpg")
+            image = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+            Image.fromarray(image).save(images / f"{number:012d}.jpg")
             Image.fromarray(labels.astype(np.uint8)).save(maps / f"{number:012d}_labelTrainIds.png")
     return root
 

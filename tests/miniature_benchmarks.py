@@ -16,7 +16,7 @@ from scipy.io import savemat
 from hclip_mmseg.vocabularies import load_vocabulary
 
 SIZES = {"first": (12, 20), "second": (16, 10)}
-"""Name of a picture for validation -> height, width; one for training has the size of the first."""
+"""Name of an image for validation -> height, width; one for training has the size of the first."""
 
 ADE_TITLES = load_vocabulary("ade20k_847").titles
 # another order than the classes', with objects that are none of them in between, one of them nearly
@@ -34,8 +34,8 @@ class Owners:
     Attributes:
         meaning: number in their files -> class, or "" where it is none.
         asked: word that a model is asked for -> the class that it counts as; only some words.
-        write: (folder, split, name of a picture, numbers) -> writes picture and annotation.
-        finish: (folder, split -> names) -> writes what lists the pictures.
+        write: (folder, split, name of an image, numbers) -> writes image and annotation.
+        finish: (folder, split -> names) -> writes what lists the images.
         splits: their names for training and validation.
     """
 
@@ -47,10 +47,10 @@ class Owners:
 
 
 def write_owners(owners: Owners, root: Path) -> dict[str, NDArray[np.str_]]:
-    """Writes one picture for training and two for validation.
+    """Writes one image for training and two for validation.
 
     Returns:
-        Name of a picture for validation -> class of every pixel, "" where it has none.
+        Name of an image for validation -> class of every pixel, "" where it has none.
     """
     random = np.random.default_rng(0)
     names = {owners.splits[0]: ["zeroth"], owners.splits[1]: list(SIZES)}
@@ -72,44 +72,44 @@ def same(*names: str) -> dict[str, str]:
 
 def save(path: Path, pixels: NDArray, palette: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(pixels)
+    image = Image.fromarray(pixels)
     if palette:
-        picture = picture.convert("P") if picture.mode != "L" else picture
-        picture.putpalette(bytes(range(256)) * 3)
-    picture.save(path)
+        image = image.convert("P") if image.mode != "L" else image
+        image.putpalette(bytes(range(256)) * 3)
+    image.save(path)
 
 
-def save_picture(path: Path, numbers: Numbers) -> None:
+def save_image(path: Path, numbers: Numbers) -> None:
     save(path, np.random.default_rng(1).integers(0, 256, (*numbers.shape, 3), dtype=np.uint8))
 
 
 def write_ade_full(root: Path, split: str, name: str, numbers: Numbers) -> None:
     folder = root / "images/ADE" / split / "cultural/cave"
-    save_picture(folder / f"{name}.jpg", numbers)
+    save_image(folder / f"{name}.jpg", numbers)
     instance = np.arange(numbers.size).reshape(numbers.shape) % 200
     save(folder / f"{name}_seg.png", np.stack([numbers // 256 * 10, numbers % 256, instance], -1).astype(np.uint8))
 
 
 def finish_ade_full(root: Path, names: Mapping[str, list[str]]) -> None:
-    pictures = [(split, name) for split, of_split in names.items() for name in of_split]
+    images = [(split, name) for split, of_split in names.items() for name in of_split]
     index = dict(
-        filename=[f"{name}.jpg" for _, name in pictures],
-        folder=[f"ADE20K_2021_17_01/images/ADE/{split}/cultural/cave" for split, _ in pictures],
+        filename=[f"{name}.jpg" for _, name in images],
+        folder=[f"ADE20K_2021_17_01/images/ADE/{split}/cultural/cave" for split, _ in images],
         objectnames=ADE_OBJECTS,
-        objectPresence=np.zeros((len(ADE_OBJECTS), len(pictures)), np.uint8),
+        objectPresence=np.zeros((len(ADE_OBJECTS), len(images)), np.uint8),
         objectcounts=np.ones(len(ADE_OBJECTS)),
-        scene=np.array(["/cultural/cave"] * len(pictures), dtype=object),
+        scene=np.array(["/cultural/cave"] * len(images), dtype=object),
     )
     (root / "index_ade20k.pkl").write_bytes(pickle.dumps(index, protocol=4))
 
 
 def write_ade(root: Path, split: str, name: str, numbers: Numbers) -> None:
-    save_picture(root / f"images/{split}/{name}.jpg", numbers)
+    save_image(root / f"images/{split}/{name}.jpg", numbers)
     save(root / f"annotations/{split}/{name}.png", numbers.astype(np.uint8))
 
 
 def write_context(root: Path, split: str, name: str, numbers: Numbers) -> None:
-    save_picture(root / f"JPEGImages/{name}.jpg", numbers)
+    save_image(root / f"JPEGImages/{name}.jpg", numbers)
     (root / "trainval").mkdir(exist_ok=True)
     savemat(root / f"trainval/{name}.mat", {"LabelMap": numbers.astype(np.uint16)})
 
@@ -124,7 +124,7 @@ def finish_context(root: Path, names: Mapping[str, list[str]]) -> None:
 
 
 def write_voc(root: Path, split: str, name: str, numbers: Numbers) -> None:
-    save_picture(root / f"JPEGImages/{name}.jpg", numbers)
+    save_image(root / f"JPEGImages/{name}.jpg", numbers)
     save(root / f"SegmentationClass/{name}.png", numbers.astype(np.uint8), palette=True)
 
 
@@ -136,8 +136,8 @@ def finish_voc(root: Path, names: Mapping[str, list[str]]) -> None:
 
 
 def write_sbd(root: Path, name: str, numbers: Numbers) -> None:
-    """SBD beside VOC 2012, and the picture in the latter."""
-    save_picture(root / f"JPEGImages/{name}.jpg", numbers)
+    """SBD beside VOC 2012, and the image in the latter."""
+    save_image(root / f"JPEGImages/{name}.jpg", numbers)
     folder = root.parent / "benchmark_RELEASE/dataset/cls"
     folder.mkdir(parents=True, exist_ok=True)
     content = dict(
@@ -147,18 +147,18 @@ def write_sbd(root: Path, name: str, numbers: Numbers) -> None:
 
 
 def write_coco(root: Path, split: str, name: str, numbers: Numbers) -> None:
-    save_picture(root / f"images/{split}/{name}.jpg", numbers)
+    save_image(root / f"images/{split}/{name}.jpg", numbers)
     save(root / f"annotations/{split}/{name}.png", numbers.astype(np.uint8))
 
 
 def write_cityscapes(root: Path, split: str, name: str, numbers: Numbers) -> None:
     start = f"{split}/ulm/ulm_{name}_000019"
-    save_picture(root / f"leftImg8bit/{start}_leftImg8bit.png", numbers)
+    save_image(root / f"leftImg8bit/{start}_leftImg8bit.png", numbers)
     save(root / f"gtFine/{start}_gtFine_labelIds.png", numbers.astype(np.uint8))
 
 
 def write_mapillary(root: Path, split: str, name: str, numbers: Numbers) -> None:
-    save_picture(root / f"{split}/images/{name}.jpg", numbers)
+    save_image(root / f"{split}/images/{name}.jpg", numbers)
     save(root / f"{split}/v1.2/labels/{name}.png", numbers.astype(np.uint8), palette=True)
 
 

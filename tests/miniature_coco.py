@@ -18,7 +18,7 @@ SHOWN = ("person", "cat", "dog", "bottle", "tie", "wine glass")  # base, novel, 
 
 
 def write_coco(root: Path, train: int = 6, val: int = 4) -> Path:
-    """Pictures of random sizes, each with boxes of ``SHOWN``; one of them a crowd, one thinner than a pixel."""
+    """Images of random sizes, each with boxes of ``SHOWN``; one of them a crowd, one thinner than a pixel."""
     random = np.random.default_rng(0)
     (root / "annotations").mkdir(parents=True)
     categories = [dict(id=number, name=name) for number, name in zip(IDS, COCO, strict=True)]
@@ -27,16 +27,16 @@ def write_coco(root: Path, train: int = 6, val: int = 4) -> Path:
         images, annotations = [], []
         for index in range(count):
             height, width = (int(side) for side in random.integers(60, 110, 2))
-            picture = random.integers(100, 156, (height, width, 3), dtype=np.uint8)
+            image = random.integers(100, 156, (height, width, 3), dtype=np.uint8)
             names = SHOWN if index % 2 else SHOWN[::2]
             for name in names:
                 x, y = (float(random.uniform(0, side - 35)) for side in (width, height))
                 w, h = (float(side) for side in random.uniform(15, 34, 2))
                 colour = np.random.default_rng(COCO.index(name)).integers(0, 256, 3)
-                picture[int(y) : int(y + h), int(x) : int(x + w)] = colour
+                image[int(y) : int(y + h), int(x) : int(x + w)] = colour
                 annotations.append(box(len(annotations), index, name, [x, y, w, h]))
             images.append(dict(id=100 + index, file_name=f"{index:012d}.jpg", height=height, width=width))
-            Image.fromarray(picture).save(root / split / f"{index:012d}.jpg")
+            Image.fromarray(image).save(root / split / f"{index:012d}.jpg")
         annotations[0]["iscrowd"] = 1
         annotations.append(box(len(annotations), 1, "person", [5.0, 5.0, 0.5, 20.0]))
         content = dict(info={}, licenses=[], images=images, annotations=annotations, categories=categories)

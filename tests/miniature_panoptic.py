@@ -18,7 +18,7 @@ CATEGORIES = (
 
 
 def scene(kind: int, size: tuple[int, int] = (64, 80)) -> tuple[np.ndarray, list[dict]]:
-    """Ids [H, W] and segments of a picture: two cats and a star, or a cat in a crowd, before grass and sky."""
+    """Ids [H, W] and segments of an image: two cats and a star, or a cat in a crowd, before grass and sky."""
     height, width = size
     ids = np.full(size, 40, np.int32)
     ids[height // 2 :] = 70_000
@@ -39,7 +39,7 @@ def as_colours(ids: np.ndarray) -> np.ndarray:
 
 
 def write_panoptic(root: Path, images: int = 3) -> Path:
-    """Pictures, label maps, and ``panoptic.json`` of train and val."""
+    """Images, label maps, and ``panoptic.json`` of train and val."""
     generator = np.random.default_rng(0)
     for split in ("train", "val"):
         listed, annotations = [], []
@@ -48,8 +48,8 @@ def write_panoptic(root: Path, images: int = 3) -> Path:
         for index in range(images):
             ids, segments = scene(index % 3)
             noise = generator.integers(0, 60, (*ids.shape, 3))
-            picture = (as_colours(ids * 7919 % 256**3) // 2 + noise).astype(np.uint8)
-            Image.fromarray(picture).save(root / split / f"{index:06}.jpg")
+            image = (as_colours(ids * 7919 % 256**3) // 2 + noise).astype(np.uint8)
+            Image.fromarray(image).save(root / split / f"{index:06}.jpg")
             Image.fromarray(as_colours(ids)).save(root / f"panoptic_{split}/{index:06}.png")
             listed.append(dict(id=100 + index, file_name=f"{index:06}.jpg", height=ids.shape[0], width=ids.shape[1]))
             annotations.append(dict(image_id=100 + index, file_name=f"{index:06}.png", segments_info=segments))

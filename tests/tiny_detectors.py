@@ -58,7 +58,7 @@ def tiny_detector(names: Sequence[str] = BASE, seed: int = 0, **backbone: Any) -
     return model.eval()
 
 
-def pictures(height: int = 64, width: int = 64, batch: int = 2, seed: int = 1) -> torch.Tensor:
+def random_images(height: int = 64, width: int = 64, batch: int = 2, seed: int = 1) -> torch.Tensor:
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
@@ -68,7 +68,7 @@ def samples(images: torch.Tensor, boxes: Sequence[Sequence[float]] = (), labels:
     for _ in images:
         shape = tuple(images.shape[-2:])
         sizes = dict(img_shape=shape, pad_shape=shape, batch_input_shape=shape, ori_shape=shape)
-        sample = DetDataSample(metainfo=dict(sizes, scale_factor=(1.0, 1.0), img_path="picture.png"))
+        sample = DetDataSample(metainfo=dict(sizes, scale_factor=(1.0, 1.0), img_path="image.png"))
         sample.gt_instances = InstanceData(
             bboxes=torch.tensor(boxes).float().reshape(-1, 4), labels=torch.tensor(labels, dtype=torch.long)
         )

@@ -1,4 +1,4 @@
-"""Find words in pictures: python tools/predict.py IMAGE... --vocab "cat, grass, traffic light" [--config CONFIG].
+"""Find words in images: python tools/predict.py IMAGE... --vocab "cat, grass, traffic light" [--config CONFIG].
 
 A segmentor's config gives overlays with a legend and label maps, a detector's gives drawn boxes and a list of them.
 """
@@ -16,8 +16,8 @@ TINY = "configs/hclip/hclip_tiny_scenes.py"
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Write pictures in colours and label maps, or with boxes.")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="pictures, or folders of pictures")
+    parser = argparse.ArgumentParser(description="Write images in colours and label maps, or with boxes.")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="images, or folders of images")
     parser.add_argument(
         "--vocab",
         required=True,

@@ -24,8 +24,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--data-root", metavar="DIR", help="folder of the benchmarks' data (data)")
     parser.add_argument("--out", metavar="DIR", help="write label maps (16-bit above 255 classes) or boxes there")
-    parser.add_argument("--show-dir", metavar="DIR", help="write pictures with the words there")
-    parser.add_argument("--show", action="store_true", help="show the pictures in a window")
+    parser.add_argument("--show-dir", metavar="DIR", help="write images with the words there")
+    parser.add_argument("--show", action="store_true", help="show the images in a window")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds that a window stays (2)")
     return parser.parse_intermixed_args(argv)
 

@@ -1,9 +1,9 @@
-"""Show how CLIP segments without training, and how words and pictures lie to each other.
+"""Show how CLIP segments without training, and how words and images lie to each other.
 
 python tools/visualize.py IMAGE... --vocab "cat, grass" [--config CONFIG] [--points 120,80 30,40]
 python tools/visualize.py --similarity CONFIG [--checkpoint FILE]
 
-Of every picture: correlation heat maps of points before and after recovery, global patches by depth, regions before
+Of every image: correlation heat maps of points before and after recovery, global patches by depth, regions before
 and after denoising, the final masks. Of a data set: similarities of its classes, frozen and fine-tuned. All are PNG
 files in one folder, gathered by its index.html.
 """
@@ -27,7 +27,7 @@ def point_of(text: str) -> tuple[int, int]:
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write figures of correlations and one page that gathers them.")
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="pictures, or folders of pictures")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, or folders of images")
     parser.add_argument("--vocab", help="words with commas between, a text file, or a benchmark's name")
     parser.add_argument("--config", default=TINY, help=f"config of CLIPtrase ({TINY})")
     parser.add_argument(
@@ -35,12 +35,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--similarity", metavar="CONFIG", help="compare the classes of this config's test data")
     parser.add_argument("--checkpoint", help="fine-tuned weights for --similarity, beside the frozen CLIP")
-    parser.add_argument("--samples", type=int, default=50, help="pictures that --similarity looks at (50)")
+    parser.add_argument("--samples", type=int, default=50, help="images that --similarity looks at (50)")
     parser.add_argument("--out-dir", default="visualizations", help="folder for the figures (visualizations)")
     arguments.add_device(parser)
     args = parser.parse_args(argv)
     if not args.images and not args.similarity:
-        parser.error("nothing to show: give pictures with --vocab, or --similarity CONFIG")
+        parser.error("nothing to show: give images with --vocab, or --similarity CONFIG")
     if args.images and not args.vocab:
         parser.error("give the words to look for with --vocab")
     return args

@@ -8,7 +8,7 @@ _base_ = [
 ]
 
 model = dict(
-    # crops are padded once they are normalised, so with the mean colour, as pictures are in testing
+    # crops are padded once they are normalised, so with the mean colour, as images are in testing
     data_preprocessor=dict(batch_augments=[dict(type="BatchFixedSizePad", size=(640, 640))]),
     roi_head=dict(base_names="ov_coco_48"),
 )

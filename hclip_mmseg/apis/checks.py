@@ -143,8 +143,8 @@ def _missing_data(dataset: dict[str, Any]) -> Iterator[str]:
     for key, folder in (dataset.get("data_prefix") or {}).items():
         path = found / (folder or "")
         if not path.is_dir() or not any(path.iterdir()):
-            what = "pictures" if key in ("img_path", "img") else "label maps" if key == "seg_map_path" else key
+            what = "images" if key in ("img_path", "img") else "label maps" if key == "seg_map_path" else key
             state = "is empty" if path.is_dir() else "is missing"
             yield f"the {what} of {kind}: the folder {path} {state}. {how}".rstrip()
     if dataset.get("ann_file") and not (found / dataset["ann_file"]).is_file():
-        yield f"the list of pictures of {kind}: {found / dataset['ann_file']} is missing. {how}".rstrip()
+        yield f"the list of images of {kind}: {found / dataset['ann_file']} is missing. {how}".rstrip()

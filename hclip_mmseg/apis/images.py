@@ -1,4 +1,4 @@
-"""Reading pictures, and refusing what is none."""
+"""Reading images, and refusing what is none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# pictures of a folder; of a format that Pillow lacks here (HEIC without its plugin), each is reported
+# images of a folder; of a format that Pillow lacks here (HEIC without its plugin), each is reported
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic",
     ".heif", ".ppm", ".pgm",
@@ -18,12 +18,12 @@ CONVERTED = ("RGB", "1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 def list_images(sources: Iterable[str | Path]) -> list[Path]:
-    """The files meant by a list of files and folders; of a folder its pictures, by name, not deeper.
+    """The files meant by a list of files and folders; of a folder its images, by name, not deeper.
 
     A file that does not exist stays in the list, so that it is reported where it is read.
 
     Raises:
-        ValueError: if a folder holds no picture.
+        ValueError: if a folder holds no image.
     """
     found: list[Path] = []
     for source in map(Path, sources):
@@ -32,15 +32,15 @@ def list_images(sources: Iterable[str | Path]) -> list[Path]:
             continue
         inside = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
         if not inside:
-            raise ValueError(f"the folder {source} holds no pictures ({', '.join(SUFFIXES)})")
+            raise ValueError(f"the folder {source} holds no images ({', '.join(SUFFIXES)})")
         found += inside
     return found
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read a picture, upright as its EXIF entry says.
+    """Read an image, upright as its EXIF entry says.
 
-    Grey, palette and CMYK pictures become RGB, and an alpha channel is left out. Pictures of other depth or
+    Grey, palette and CMYK images become RGB, and an alpha channel is left out. Images of other depth or
     meaning (16 bit, floating point, Lab) are refused: how to show them is the caller's choice.
 
     Returns:
@@ -48,11 +48,11 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is empty, broken, no picture, or of another kind.
+        ValueError: if it is empty, broken, no image, or of another kind.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no picture at {path.absolute()}")
+        raise FileNotFoundError(f"no image at {path.absolute()}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     try:
@@ -60,20 +60,20 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
             image.load()
             upright = ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is no picture, or of a format that cannot be read") from error
+        raise ValueError(f"{path} is no image, or of a format that cannot be read") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path} is too large to be read at once; make it smaller or cut it: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"{path} is broken: {error}") from error
     if upright.mode not in CONVERTED:
         raise ValueError(
-            f"{path} is of mode '{upright.mode}'; pictures of 8 bits in RGB, grey, palette or CMYK are read"
+            f"{path} is of mode '{upright.mode}'; images of 8 bits in RGB, grey, palette or CMYK are read"
         )
     return np.array(upright.convert("RGB"))
 
 
 def check_array(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-    """Check that an array is a picture in mmcv's form, BGR uint8 [H, W, 3], and return it as RGB.
+    """Check that an array is an image in mmcv's form, BGR uint8 [H, W, 3], and return it as RGB.
 
     Raises:
         ValueError: if it is not; `name` says which.

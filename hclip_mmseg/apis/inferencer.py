@@ -1,4 +1,4 @@
-"""Segmenting pictures into given words, from Python."""
+"""Segmenting images into given words, from Python."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from hclip_mmseg.visualization import class_shares, draw_overlay
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """A picture in the words it was asked for.
+    """An image in the words it was asked for.
 
     Attributes:
-        source: the picture's path, or its place in the list for an array.
+        source: the image's path, or its place in the list for an array.
         image: RGB uint8, [H, W, 3].
         labels: [H, W], indices of `vocabulary`; 255, or 65535 of more than 255 words, where the model leaves a
             pixel out (`score_threshold`).
@@ -44,11 +44,11 @@ class Segmentation:
     scores: NDArray[np.float32] | None = None
 
     def overlay(self, *, alpha: float = 0.55, legend: bool = True) -> NDArray[np.uint8]:
-        """The picture with its regions coloured, and a legend of the words; RGB uint8."""
+        """The image with its regions coloured, and a legend of the words; RGB uint8."""
         return draw_overlay(self.image, self.labels, self.vocabulary, alpha=alpha, legend=legend)
 
     def shares(self) -> dict[str, float]:
-        """The words found and the share of the picture each takes, 0..1, the largest first."""
+        """The words found and the share of the image each takes, 0..1, the largest first."""
         return {self.vocabulary[index]: share for index, share in class_shares(self.labels, self.vocabulary)}
 
 
@@ -82,7 +82,7 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
 
 
 class OpenVocabInferencer(ImageInferencer[Segmentation]):
-    """Segments pictures into any words; ``scores=True`` in a call gives the scores of all words too.
+    """Segments images into any words; ``scores=True`` in a call gives the scores of all words too.
 
         inferencer = OpenVocabInferencer("configs/hclip/hclip_vitb16_coco-stuff.py", "iter_80000.pth")
         for result in inferencer(["park.jpg"], "cat, grass, traffic light"):
@@ -111,11 +111,11 @@ class OpenVocabInferencer(ImageInferencer[Segmentation]):
         super().__init__(build_model(config, checkpoint), device)
 
     def answer(self, source: str, image: NDArray[np.uint8], *, scores: bool = False) -> Segmentation:
-        """Segment one picture, RGB uint8 [H, W, 3].
+        """Segment one image, RGB uint8 [H, W, 3].
 
         Args:
-            source: the picture's path or place.
-            image: the picture.
+            source: the image's path or place.
+            image: the image.
             scores: whether to give the scores of all words too.
 
         Raises:

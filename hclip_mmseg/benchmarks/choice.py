@@ -33,7 +33,7 @@ class ReadyBenchmark:
         benchmark: its entry.
         dataloader, evaluator: settings for MMEngine, with the data's real place.
         settings: what its result depends on, whatever the place: dataset and evaluator as the config has them, and
-            which pictures and label maps there are (``data``).
+            which images and label maps there are (``data``).
     """
 
     benchmark: Benchmark
@@ -131,7 +131,7 @@ def ready(
     options: Mapping[str, Any] | None = None,
     wishes: Mapping[str, Any] | None = None,
 ) -> tuple[ReadyBenchmark, ...]:
-    """Benchmarks with their settings; every picture's label map is known to be there.
+    """Benchmarks with their settings; every image's label map is known to be there.
 
     Args:
         benchmarks: which.
@@ -140,7 +140,7 @@ def ready(
             of others than ``test_dataloader`` and ``test_evaluator`` no notice is taken.
         wishes: a model's config. Its ``test_dataloader`` and ``test_evaluator`` hold for the benchmark that has the
             same data. Its ``benchmark_pipeline`` takes the place of other benchmarks' pipelines. Its
-            ``benchmark_transforms``, such as a ``Resize``, are done to a picture once it is loaded, before its labels
+            ``benchmark_transforms``, such as a ``Resize``, are done to an image once it is loaded, before its labels
             are, unless the pipeline has a transform of the same type.
 
     Raises:
@@ -158,7 +158,7 @@ def ready(
         cfg = Config.fromfile(benchmark.config_path)
         cfg.merge_from_dict(options)
         one = _read(benchmark, cfg, root_of(benchmark, data_root)[0], wishes or {})
-        chosen.append(replace(one, settings={**one.settings, "data": _read_pictures(one)}))
+        chosen.append(replace(one, settings={**one.settings, "data": _read_images(one)}))
     return tuple(chosen)
 
 
@@ -208,8 +208,8 @@ def _moved(settings: Any, old: str, new: str) -> Any:
     return settings
 
 
-def _read_pictures(chosen: ReadyBenchmark) -> dict[str, Any]:
-    """How many pictures there are, and a digest of their names and of the sizes of their label maps' files."""
+def _read_images(chosen: ReadyBenchmark) -> dict[str, Any]:
+    """How many images there are, and a digest of their names and of the sizes of their label maps' files."""
     names = []
     for settings in innermost_datasets(chosen.dataloader["dataset"]):
         try:
@@ -218,7 +218,7 @@ def _read_pictures(chosen: ReadyBenchmark) -> dict[str, Any]:
         except (AssertionError, OSError, ValueError, KeyError) as error:
             raise ValueError(f"the data of {chosen.name} cannot be read: {error or type(error).__name__}") from error
         if len(dataset) == 0:
-            raise ValueError(f"{chosen.name}: no pictures in {settings.get('data_root')}")
+            raise ValueError(f"{chosen.name}: no images in {settings.get('data_root')}")
         for index in range(len(dataset)):
             entry = dataset.get_data_info(index)
             path = entry.get("seg_map_path")
@@ -229,4 +229,4 @@ def _read_pictures(chosen: ReadyBenchmark) -> dict[str, Any]:
                 )
             size = "" if path is None else Path(path).stat().st_size
             names.append(f"{Path(entry.get('img_path', '')).name} {size}")
-    return dict(pictures=len(names), digest=hashlib.sha256("\n".join(names).encode()).hexdigest()[:16])
+    return dict(images=len(names), digest=hashlib.sha256("\n".join(names).encode()).hexdigest()[:16])

@@ -38,7 +38,7 @@ def use_benchmarks(
         words: names of benchmarks, or 'all', or 'found'.
         data_root: the folder of all data.
         options: settings of the command line; those of ``test_dataloader`` and ``test_evaluator`` hold for each.
-        folders: where label maps and pictures are to be written; what has a result but is not in them is evaluated
+        folders: where label maps and images are to be written; what has a result but is not in them is evaluated
             again.
 
     Returns:

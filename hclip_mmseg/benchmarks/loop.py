@@ -27,7 +27,7 @@ class BenchmarkLoop(BaseLoop):
 
     Each has its own data loader, evaluator and class metadata, as if it were the only test set of the run, and a
     ``VocabularyHook`` gives the model its names. After each the results are written; those that the file holds already
-    are not measured again, unless label maps or pictures are wanted that were not written. In the end the table of all
+    are not measured again, unless label maps or images are wanted that were not written. In the end the table of all
     is printed.
 
     Args:
@@ -38,7 +38,7 @@ class BenchmarkLoop(BaseLoop):
         results: the JSON file of the results.
         about: what they belong to; see :class:`~hclip_mmseg.benchmarks.results.Results`.
         training_names: classes that the model met in training; None where that is not known.
-        folders: where the run's hooks write label maps and pictures.
+        folders: where the run's hooks write label maps and images.
         loop: settings of the loop that evaluates one of them, MMEngine's ``TestLoop`` by default.
 
     Raises:
@@ -112,7 +112,7 @@ class BenchmarkLoop(BaseLoop):
                 name,
                 metrics=plain_metrics(metrics),
                 classes=classes[0] if classes else [],
-                pictures=len(self.dataloader.dataset),
+                images=len(self.dataloader.dataset),
                 seconds=round(time.monotonic() - started, 1),
                 settings=settings["settings"],
                 folders=self.folders,

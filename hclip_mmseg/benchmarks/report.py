@@ -74,7 +74,7 @@ class Report:
         for metric, title in SPLIT.items():
             rows[title] = [self._measured(name, metric) for name in self.names]
         rows["seen classes"] = [self._seen(name) for name in self.names]
-        rows["pictures"] = [f"{self._of(name).get('pictures') or ''}" for name in self.names]
+        rows["images"] = [f"{self._of(name).get('images') or ''}" for name in self.names]
         return {title: texts for title, texts in rows.items() if any(texts)}
 
     @property

@@ -42,8 +42,8 @@ class Results:
         about: ``config``, ``checkpoint``, ``checkpoint_sha256``, ``settings`` (see :func:`settings_of`) and ``paper``
             (the config's entry on the paper's row).
         runs: every start of the evaluation that gave a result: command, seed, versions, processes, device.
-        measured: benchmark -> ``metrics``, ``classes``, ``pictures``, ``seconds``, ``settings`` and ``run``, its place
-            in ``runs``, and ``folders`` that label maps or pictures were written to.
+        measured: benchmark -> ``metrics``, ``classes``, ``images``, ``seconds``, ``settings`` and ``run``, its place
+            in ``runs``, and ``folders`` that label maps or images were written to.
 
     Raises:
         ValueError: if there is a file of another kind.
@@ -104,7 +104,7 @@ class Results:
 
         Args:
             names: of the benchmarks.
-            folders: where label maps and pictures are wanted; a benchmark remains if its are not there.
+            folders: where label maps and images are wanted; a benchmark remains if its are not there.
         """
         lacking = {folder for folder in folders if not Path(folder).exists()}
 

@@ -24,9 +24,9 @@ class ADE20K150Dataset(BenchmarkClasses, ADE20KDataset):
 
 @DATASETS.register_module()
 class ADE20K847Dataset(BenchmarkClasses):
-    """ADE20K's full annotation, the 847 classes that both its training and its validation pictures hold.
+    """ADE20K's full annotation, the 847 classes that both its training and its validation images hold.
 
-    Pictures are read where the owners put them, `images/ADE/{training,validation}/<scene>/.../*.jpg`; label maps are
+    Images are read where the owners put them, `images/ADE/{training,validation}/<scene>/.../*.jpg`; label maps are
     `labels_847/{training,validation}/<scene>/.../*.png`, of 16 bits, 0..846 with 65535 for ignored pixels. Nine first
     names belong to two or three classes, which their synonyms tell apart; see :class:`Vocabulary.titles`.
     """

@@ -31,7 +31,7 @@ class BenchmarkClasses(BaseSegDataset):
 
     Label maps that several benchmarks read in different ways need no copies: ``VIEW`` says what a number in the file
     counts as. A part of the classes can be chosen with ``metainfo=dict(classes=...)``, as in MMSeg; pixels of the
-    others are ignored then. That a label map is there for every picture is checked before the first is read. Colours
+    others are ignored then. That a label map is there for every image is checked before the first is read. Colours
     follow from the names.
     """
 
@@ -64,16 +64,16 @@ class BenchmarkClasses(BaseSegDataset):
         return {number: place.get(index, cls.IGNORE) for number, index in view.items()}
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One entry a picture.
+        """One entry an image.
 
         Raises:
-            FileNotFoundError: if pictures or label maps are missing: how many, which, and how to get them.
+            FileNotFoundError: if images or label maps are missing: how many, which, and how to get them.
         """
         entries = super().load_data_list()
         for entry in entries:
             entry["ignore_index"] = self.ignore_index
         if not self.backend_args:
-            for key, kind in (("img_path", "pictures"), ("seg_map_path", "label maps")):
+            for key, kind in (("img_path", "images"), ("seg_map_path", "label maps")):
                 self._check_there([entry[key] for entry in entries if key in entry], kind)
         return entries
 

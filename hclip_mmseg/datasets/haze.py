@@ -1,4 +1,4 @@
-"""Pictures seen through haze: a known gap between what CLIP was pretrained on and what it is fine-tuned on."""
+"""Images seen through haze: a known gap between what CLIP was pretrained on and what it is fine-tuned on."""
 
 from __future__ import annotations
 

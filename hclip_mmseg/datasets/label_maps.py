@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 
 def decode_label_map(content: bytes, source: str) -> NDArray[np.integer]:
-    """The numbers in a grey or palette picture of 8 or 16 bits.
+    """The numbers in a grey or palette image of 8 or 16 bits.
 
     Args:
         content: of a PNG or TIFF file.
@@ -25,14 +25,14 @@ def decode_label_map(content: bytes, source: str) -> NDArray[np.integer]:
         ``uint8`` or ``uint16`` ``[H, W]``.
 
     Raises:
-        ValueError: if it is no such picture, or a truncated one.
+        ValueError: if it is no such image, or a truncated one.
     """
     try:
         labels = np.asarray(Image.open(BytesIO(content)))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{source} is no picture, or a truncated one: {error}") from error
+        raise ValueError(f"{source} is no image, or a truncated one: {error}") from error
     if labels.ndim != 2:
-        raise ValueError(f"{source} is a picture of {labels.shape[2]} colour channels, not a label map")
+        raise ValueError(f"{source} is an image of {labels.shape[2]} colour channels, not a label map")
     if labels.dtype in (np.uint8, np.uint16):
         return labels
     if labels.dtype == bool or (0 <= labels.min() and labels.max() < 2**16):  # Pillow may read 16 bits as 32

@@ -96,7 +96,7 @@ class SceneDetectionDataset(BaseDetDataset):
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One entry a scene; ``img_path`` names it in results and pictures, there is no such file."""
+        """One entry a scene; ``img_path`` names it in results and images, there is no such file."""
         size = self.scenes.scene_arguments["size"]
         return [
             dict(entry, img_id=index, height=size, width=size, label_map=LABEL_MAP, instances=[])

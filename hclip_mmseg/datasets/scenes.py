@@ -100,7 +100,7 @@ class SceneDataset(BaseSegDataset):
         super().__init__(**kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """One entry a scene; ``img_path`` names it in results and pictures, there is no such file."""
+        """One entry a scene; ``img_path`` names it in results and images, there is no such file."""
         return [
             dict(
                 img_path=f"scene_{self.split}_{index:05d}.png",

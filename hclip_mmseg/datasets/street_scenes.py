@@ -43,7 +43,7 @@ class Cityscapes27Dataset(BenchmarkClasses, CityscapesDataset):
 class Mapillary65Dataset(BenchmarkClasses, MapillaryDataset_v1):
     """Mapillary Vistas with the 65 classes of version 1.2; 'unlabeled' is ignored.
 
-    The layout is the owners', of version 2.0: `<split>/images/*.jpg` and `<split>/v1.2/labels/*.png`, palette pictures
+    The layout is the owners', of version 2.0: `<split>/images/*.jpg` and `<split>/v1.2/labels/*.png`, palette images
     of 0..65.
     """
 

@@ -19,7 +19,7 @@ def write_boxes(path: str | Path, instances: InstanceData, names: Sequence[str])
 
     Args:
         path: the file; its folder is made if absent.
-        instances: ``bboxes`` [n, 4] in pixels of the picture, ``scores`` [n], ``labels`` [n].
+        instances: ``bboxes`` [n, 4] in pixels of the image, ``scores`` [n], ``labels`` [n].
         names: what labels stand for.
     """
     order = instances.scores.argsort(descending=True)
@@ -38,7 +38,7 @@ def write_boxes(path: str | Path, instances: InstanceData, names: Sequence[str])
 
 @HOOKS.register_module()
 class BoxFileHook(Hook):
-    """Writes the detections of every tested picture to ``<folder>/<picture's name>.json``.
+    """Writes the detections of every tested image to ``<folder>/<image's name>.json``.
 
     Args:
         folder: where to; made if absent.

@@ -25,7 +25,7 @@ class Segment:
         word: what it is.
         thing: whether it is counted.
         title: its word, with a number where there are several of it.
-        share: of the picture, 0..1.
+        share: of the image, 0..1.
     """
 
     id: int
@@ -37,10 +37,10 @@ class Segment:
 
 @dataclass(frozen=True, eq=False)
 class PanopticSegmentation:
-    """A picture parted into segments, each with one of the words that it was asked for.
+    """An image parted into segments, each with one of the words that it was asked for.
 
     Attributes:
-        source: the picture's path, or its place in the list for an array.
+        source: the image's path, or its place in the list for an array.
         image: RGB uint8, [H, W, 3].
         ids: int32 [H, W], the segments' ids; 0 where there is none.
         segments: the largest first; none where panoptic results were not asked for.
@@ -56,7 +56,7 @@ class PanopticSegmentation:
     vocabulary: tuple[str, ...]
 
     def overlay(self, *, alpha: float = 0.55, legend: bool = True) -> NDArray[np.uint8]:
-        """The picture with each segment coloured and named, and a legend; RGB uint8."""
+        """The image with each segment coloured and named, and a legend; RGB uint8."""
         places = np.full(self.ids.shape, len(self.segments))
         for place, segment in enumerate(self.segments):
             places[self.ids == segment.id] = place
@@ -64,11 +64,11 @@ class PanopticSegmentation:
         return draw_overlay(self.image, places, titles, alpha=alpha, legend=legend, written=True)
 
     def semantic_overlay(self, *, alpha: float = 0.55, legend: bool = True) -> NDArray[np.uint8]:
-        """The picture with the semantic result."""
+        """The image with the semantic result."""
         return draw_overlay(self.image, self.labels, self.vocabulary, alpha=alpha, legend=legend)
 
     def shares(self) -> dict[str, float]:
-        """The words of the semantic result and the share of the picture each takes, 0..1, the largest first."""
+        """The words of the semantic result and the share of the image each takes, 0..1, the largest first."""
         return {self.vocabulary[index]: share for index, share in class_shares(self.labels, self.vocabulary)}
 
     def write(self, ids: str | Path, listed: str | Path) -> None:

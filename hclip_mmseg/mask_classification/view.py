@@ -1,4 +1,4 @@
-"""The size at which a segmentor looks at a picture, whatever size the picture comes in."""
+"""The size at which a segmentor looks at an image, whatever size the image comes in."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def view_size(size: Sequence[int], view: Sequence[int] | None) -> tuple[int, int]:
-    """Height and width of the view of a picture.
+    """Height and width of the view of an image.
 
     Args:
-        size: height and width of the picture.
+        size: height and width of the image.
         view: length of the shorter side and greatest length of the longer one, in pixels; None keeps the size.
     """
     if view is None:
@@ -23,7 +23,7 @@ def view_size(size: Sequence[int], view: Sequence[int] | None) -> tuple[int, int
 
 
 def viewed(image: Tensor, view: Sequence[int] | None, divisor: int) -> tuple[Tensor, tuple[int, int]]:
-    """A picture resized to its view and filled up with zeros.
+    """An image resized to its view and filled up with zeros.
 
     Args:
         image: normalised [3, H, W], without padding.

@@ -1,4 +1,4 @@
-"""How a model's words and the pictures of what they mean lie to each other."""
+"""How a model's words and the images of what they mean lie to each other."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def class_embeddings(model: Any, dataset: BaseSegDataset, images: int) -> ClassE
     sums = torch.zeros(len(classes), 0)
     counts = torch.zeros(len(classes), device=device)
     chosen = np.linspace(0, len(dataset) - 1, min(images, len(dataset))).round().astype(int)
-    for index in tqdm(chosen, desc="similarity", unit="picture", disable=None):
+    for index in tqdm(chosen, desc="similarity", unit="image", disable=None):
         sample: dict[str, Any] = dataset[int(index)]
         batch = dict(inputs=[sample["inputs"]], data_samples=[sample["data_samples"]])
         dense, *_, text = model.extract_feat(model.data_preprocessor(batch, False)["inputs"])

@@ -1,4 +1,4 @@
-"""What happens to one picture on the way to its label map."""
+"""What happens to one image on the way to its label map."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Point = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """One picture, step by step; h x w are patches, H x W pixels.
+    """One image, step by step; h x w are patches, H x W pixels.
 
     Attributes:
         image: RGB uint8 [H, W, 3].
@@ -65,7 +65,7 @@ def middles(regions: NDArray[np.int64], count: int) -> tuple[Point, ...]:
 def explain(
     model: TrainingFreeSegmentor, image: NDArray[np.uint8], points: Sequence[Point] | None = None, count: int = 3
 ) -> Explanation:
-    """Goes through a picture with everything kept.
+    """Goes through an image with everything kept.
 
     Args:
         model: with regions.
@@ -74,7 +74,7 @@ def explain(
         count: of how many regions then.
 
     Raises:
-        ValueError: if the model finds no regions, or a point is outside of the picture.
+        ValueError: if the model finds no regions, or a point is outside of the image.
     """
     finder = model.region_finder
     if finder is None:
@@ -82,7 +82,7 @@ def explain(
     height, width = image.shape[:2]
     outside = [point for point in points or () if not (0 <= point[0] < width and 0 <= point[1] < height)]
     if outside:
-        raise ValueError(f"the point {outside[0]} (x, y) is outside of the picture of {width} x {height} pixels")
+        raise ValueError(f"the point {outside[0]} (x, y) is outside of the image of {width} x {height} pixels")
     bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
     sample = SegDataSample(metainfo=dict(ori_shape=(height, width)))
     labels = model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0].pred_sem_seg.data[0]

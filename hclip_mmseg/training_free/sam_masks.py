@@ -112,7 +112,7 @@ class SAMMaskFolder:
         if path is None:
             raise FileNotFoundError(f"no masks of {metainfo['img_path']}: neither {paths[0]} nor {paths[1].name}")
         found = torch.from_numpy(read_masks(path))
-        if len(found) == 0:  # an even picture
+        if len(found) == 0:  # an even image
             return labels
         masks = _cropped(found, metainfo.get("clip_crop"), (labels.shape[0], labels.shape[1]))
         if masks.shape[1:] != labels.shape:

@@ -1,4 +1,4 @@
-"""Pictures of label maps with the words they were asked for."""
+"""Images of label maps with the words they were asked for."""
 
 from hclip_mmseg.visualization.colours import name_colours
 from hclip_mmseg.visualization.label_maps import LabelMapHook, write_label_map

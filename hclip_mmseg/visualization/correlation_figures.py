@@ -30,7 +30,7 @@ def _height(image: NDArray[np.uint8], width: float) -> float:
 def point_figure(
     image: NDArray[np.uint8], points: Sequence[tuple[int, int]], maps: Mapping[str, NDArray[np.floating]]
 ) -> Figure:
-    """A row for every point: the picture with it, then its heat maps, each on a scale of its own.
+    """A row for every point: the image with it, then its heat maps, each on a scale of its own.
 
     Args:
         image: RGB [H, W, 3].

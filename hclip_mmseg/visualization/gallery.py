@@ -1,4 +1,4 @@
-"""One page for many pictures."""
+"""One page for many images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Section(NamedTuple):
 
     Attributes:
         heading: what it is about.
-        figures: (caption, file name beside the page) of its pictures.
+        figures: (caption, file name beside the page) of its images.
     """
 
     heading: str
@@ -32,7 +32,7 @@ class Section(NamedTuple):
 
 
 def write_gallery(path: Path, title: str, sections: Sequence[Section]) -> None:
-    """Writes a page that shows pictures by section; it needs no other file but those.
+    """Writes a page that shows images by section; it needs no other file but those.
 
     Args:
         path: of the page; it appears whole or not at all.
@@ -45,8 +45,8 @@ def write_gallery(path: Path, title: str, sections: Sequence[Section]) -> None:
         parts.append(f'<h2 id="s{number}">{escape(section.heading)}</h2>')
         for caption, file in section.figures:
             source, alt = quote(file), escape(caption, quote=True)
-            picture = f'<a href="{source}"><img src="{source}" alt="{alt}" loading="lazy"></a>'
-            parts.append(f"<figure><figcaption>{escape(caption)}</figcaption>{picture}</figure>")
+            image = f'<a href="{source}"><img src="{source}" alt="{alt}" loading="lazy"></a>'
+            parts.append(f"<figure><figcaption>{escape(caption)}</figcaption>{image}</figure>")
     body = "\n".join(parts)
     page = (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'

@@ -24,7 +24,7 @@ def write_label_map(path: str | Path, labels: NDArray[np.integer], classes: int)
 
 @HOOKS.register_module()
 class LabelMapHook(Hook):
-    """Writes the label map of every tested picture to `<folder>/<picture's name>.png`.
+    """Writes the label map of every tested image to `<folder>/<image's name>.png`.
 
     Args:
         folder: where to; made if absent.

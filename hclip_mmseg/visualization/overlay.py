@@ -1,4 +1,4 @@
-"""A label map over its picture, with a legend of the words in it."""
+"""A label map over its image, with a legend of the words in it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def draw_overlay(
     title: str = "",
     written: bool = False,
 ) -> NDArray[np.uint8]:
-    """Blend a label map into a picture, outline its regions, and put the words beside it.
+    """Blend a label map into an image, outline its regions, and put the words beside it.
 
     Args:
         image: RGB, [H, W, 3].
@@ -51,38 +51,38 @@ def draw_overlay(
         written: whether each class's word also stands on its region, where that is deepest.
 
     Returns:
-        RGB uint8; [H, W, 3] without the legend. With it larger, and small pictures are enlarged by a whole
-        factor, so that picture and legend fit together.
+        RGB uint8; [H, W, 3] without the legend. With it larger, and small images are enlarged by a whole
+        factor, so that image and legend fit together.
 
     Raises:
         ValueError: if image and labels differ in size, or the image is not RGB uint8.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise ValueError(f"the picture must be RGB uint8 [H, W, 3], not {image.dtype} {list(image.shape)}")
+        raise ValueError(f"the image must be RGB uint8 [H, W, 3], not {image.dtype} {list(image.shape)}")
     if labels.shape != image.shape[:2]:
-        raise ValueError(f"label map {list(labels.shape)} and picture {list(image.shape[:2])} differ in size")
+        raise ValueError(f"label map {list(labels.shape)} and image {list(image.shape[:2])} differ in size")
     colours = name_colours(names)
     known = (labels >= 0) & (labels < len(names))
     blended = image.astype(np.float32)
     blended[known] = (1 - alpha) * blended[known] + alpha * colours[labels[known]]
     blended[_outlines(labels)] = 255
-    picture = blended.round().astype(np.uint8)
-    enlarged = -(-LEAST_HEIGHT // picture.shape[0]) if legend else 1
-    picture = picture.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
+    drawn = blended.round().astype(np.uint8)
+    enlarged = -(-LEAST_HEIGHT // drawn.shape[0]) if legend else 1
+    drawn = drawn.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
     if written:
-        picture = _write_words(picture, labels, names, enlarged)
+        drawn = _write_words(drawn, labels, names, enlarged)
     if not legend:
-        return picture
+        return drawn
     shares = class_shares(labels, names)
     rows = [(names[index], tuple(colours[index].tolist()), share) for index, share in shares]
-    return beside(picture, _draw_legend(rows, title, height=picture.shape[0]))
+    return beside(drawn, _draw_legend(rows, title, height=drawn.shape[0]))
 
 
-def beside(*pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Pictures [h, w, 3] in one row on white, tops aligned."""
-    height = max(picture.shape[0] for picture in pictures)
-    room = [((0, height - picture.shape[0]), (0, 0), (0, 0)) for picture in pictures]
-    padded = [np.pad(*pair, constant_values=255) for pair in zip(pictures, room, strict=True)]
+def beside(*images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images [h, w, 3] in one row on white, tops aligned."""
+    height = max(image.shape[0] for image in images)
+    room = [((0, height - image.shape[0]), (0, 0), (0, 0)) for image in images]
+    padded = [np.pad(*pair, constant_values=255) for pair in zip(images, room, strict=True)]
     return np.concatenate(padded, axis=1)
 
 
@@ -95,12 +95,12 @@ def _outlines(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
 
 
 def _write_words(
-    picture: NDArray[np.uint8], labels: NDArray[np.integer], names: Sequence[str], enlarged: int
+    image: NDArray[np.uint8], labels: NDArray[np.integer], names: Sequence[str], enlarged: int
 ) -> NDArray[np.uint8]:
-    """The picture, ``enlarged`` times the label map, with each word on its region, the largest last and on top."""
-    drawn = Image.fromarray(picture)
+    """The image, ``enlarged`` times the label map, with each word on its region, the largest last and on top."""
+    drawn = Image.fromarray(image)
     draw = ImageDraw.Draw(drawn)
-    font = _font(int(np.clip(picture.shape[0] / 36, 9, 24)))
+    font = _font(int(np.clip(image.shape[0] / 36, 9, 24)))
     for index, _ in reversed(class_shares(labels, names)):
         depth = distance_transform_edt(np.pad(labels == index, 1))[1:-1, 1:-1]
         deepest = np.argwhere(depth == depth.max())

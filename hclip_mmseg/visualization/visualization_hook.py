@@ -18,18 +18,18 @@ from torch import Tensor
 
 @HOOKS.register_module()
 class OpenVocabVisualizationHook(Hook):
-    """Gives results to the run's visualizer, over the picture that the model was given.
+    """Gives results to the run's visualizer, over the image that the model was given.
 
-    MMSeg's `SegVisualizationHook` reads the picture's file again; this one works for rendered data sets too.
+    MMSeg's `SegVisualizationHook` reads the image's file again; this one works for rendered data sets too.
 
     Args:
         draw: whether to draw at all.
-        interval: every how many-th picture is drawn, the first one included.
+        interval: every how many-th image is drawn, the first one included.
         show: whether to open windows too.
         wait_time: seconds for which a window stays.
 
     Attributes:
-        prefix: what the names of pictures begin with, to tell data sets apart.
+        prefix: what the names of images begin with, to tell data sets apart.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class OpenVocabVisualizationHook(Hook):
             return
         loader = runner.val_dataloader if mode == "val" else runner.test_dataloader
         first = batch_idx * (loader.batch_size or 1)
-        for position, (picture, sample) in enumerate(zip(data_batch["inputs"], outputs or (), strict=True)):
+        for position, (image, sample) in enumerate(zip(data_batch["inputs"], outputs or (), strict=True)):
             if (first + position) % self.interval == 0:
                 runner.visualizer.add_datasample(
                     f"{mode}_{self.prefix}{Path(sample.img_path).stem}",
-                    as_rgb(picture, tuple(sample.ori_shape[:2])),
+                    as_rgb(image, tuple(sample.ori_shape[:2])),
                     data_sample=sample,
                     show=self.show,
                     wait_time=self.wait_time,
@@ -65,9 +65,9 @@ class OpenVocabVisualizationHook(Hook):
                 )
 
 
-def as_rgb(picture: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture of a pipeline, BGR uint8 [3, h, w], as RGB [H, W, 3] in the size (H, W) of the result."""
-    rgb = np.ascontiguousarray(picture.flip(0).permute(1, 2, 0).cpu().numpy())
+def as_rgb(image: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """An image of a pipeline, BGR uint8 [3, h, w], as RGB [H, W, 3] in the size (H, W) of the result."""
+    rgb = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).cpu().numpy())
     if rgb.shape[:2] == size:
         return rgb
     return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.BILINEAR))

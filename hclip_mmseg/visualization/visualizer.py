@@ -26,7 +26,7 @@ class OpenVocabVisualizer(SegLocalVisualizer):
 
     Args:
         name: of the instance, by which MMEngine finds it again.
-        alpha: weight of the class colours over the picture, 0..1.
+        alpha: weight of the class colours over the image, 0..1.
         **others: those of `SegLocalVisualizer`.
     """
 
@@ -53,22 +53,22 @@ class OpenVocabVisualizer(SegLocalVisualizer):
         """Draw one result; see `SegLocalVisualizer.add_datasample`.
 
         Args:
-            name: what the visualizer's backends store the picture under.
+            name: what the visualizer's backends store the image under.
             image: RGB, [H, W, 3].
             data_sample: holds `gt_sem_seg` and `pred_sem_seg` of [1, H, W], either may be absent.
             draw_gt: whether to draw the ground truth.
             draw_pred: whether to draw the prediction.
             show: whether to open a window.
             wait_time: seconds for which the window stays.
-            out_file: where to write the picture; None gives it to the backends.
+            out_file: where to write the image; None gives it to the backends.
             step: the iteration that the backends note.
             with_labels: whether to add the legends.
-            with_image: whether to put the plain picture first.
+            with_image: whether to put the plain image first.
         """
-        pictures = [image] if with_image or data_sample is None else []
+        images = [image] if with_image or data_sample is None else []
         if data_sample is not None:
-            pictures += self.drawings(image, data_sample, draw_gt, draw_pred, with_labels)
-        drawn = beside(*(pictures or [image]))
+            images += self.drawings(image, data_sample, draw_gt, draw_pred, with_labels)
+        drawn = beside(*(images or [image]))
         if show:
             self.show(drawn, win_name=name, wait_time=wait_time)
         if out_file is None:
@@ -80,7 +80,7 @@ class OpenVocabVisualizer(SegLocalVisualizer):
     def drawings(
         self, image: NDArray[np.uint8], sample: SegDataSample, draw_gt: bool, draw_pred: bool, legend: bool
     ) -> list[NDArray[np.uint8]]:
-        """Ground truth and prediction, what is there of them, over the picture."""
+        """Ground truth and prediction, what is there of them, over the image."""
         classes = self.dataset_meta.get("classes") or ()
         words = sample.metainfo.get("vocabulary") or classes
         found = []

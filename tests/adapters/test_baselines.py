@@ -261,10 +261,10 @@ def test_computes_what_its_paper_says(kind):
         assert (one - other).abs().max() > 1e-3, "the adapter had no effect, so nothing was compared"
 
 
-def dense_literal(clip: CLIP, pictures: Tensor) -> Tensor:
+def dense_literal(clip: CLIP, images: Tensor) -> Tensor:
     """The dense form written out on open_clip's modules, whose hooks do the adapter's work."""
     visual = clip.visual
-    x = visual._embeds(pictures)
+    x = visual._embeds(images)
     *first, block = visual.transformer.resblocks
     for module in first:
         x = module(x)

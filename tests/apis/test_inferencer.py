@@ -1,4 +1,4 @@
-"""Pictures and words in, label maps out."""
+"""Images and words in, label maps out."""
 
 import numpy as np
 import pytest
@@ -27,53 +27,53 @@ def inferencer(tiny_config, checkpoint):
 
 
 @pytest.fixture
-def picture(tmp_path):
-    path = tmp_path / "picture.png"
+def image(tmp_path):
+    path = tmp_path / "image.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (50, 70, 3), dtype=np.uint8)).save(path)
     return path
 
 
-def test_a_result_is_in_the_words_asked_for(inferencer, picture):
-    (result,) = inferencer(picture, "cat, grass, traffic light", scores=True)
+def test_a_result_is_in_the_words_asked_for(inferencer, image):
+    (result,) = inferencer(image, "cat, grass, traffic light", scores=True)
     assert result.vocabulary == ("cat", "grass", "traffic light")
     assert result.labels.shape == (50, 70)
     assert result.scores.shape == (3, 50, 70)
     assert (result.scores.argmax(0) == result.labels).mean() > 0.999
     assert sum(result.shares().values()) == pytest.approx(1)
     assert result.overlay(legend=False).shape == (50, 70, 3)
-    (again,) = inferencer(picture, ["sea"])
+    (again,) = inferencer(image, ["sea"])
     assert again.vocabulary == ("sea",) and (again.labels == 0).all()
 
 
-def test_a_path_and_the_array_that_mmcv_reads_give_the_same(inferencer, picture):
+def test_a_path_and_the_array_that_mmcv_reads_give_the_same(inferencer, image):
     import mmcv
 
-    from_path, from_array = inferencer([picture, mmcv.imread(str(picture))], "cat, dog", scores=True)
+    from_path, from_array = inferencer([image, mmcv.imread(str(image))], "cat, dog", scores=True)
     assert np.array_equal(from_path.image, from_array.image)
     assert np.array_equal(from_path.scores, from_array.scores)
     assert from_array.source == "image 1"
 
 
-def test_the_segmentor_gives_the_same_scores(inferencer, picture):
+def test_the_segmentor_gives_the_same_scores(inferencer, image):
     import mmcv
 
-    (result,) = inferencer(picture, "cat, dog, tree", scores=True)
-    bgr = torch.from_numpy(mmcv.imread(str(picture)).transpose(2, 0, 1).copy())
+    (result,) = inferencer(image, "cat, dog, tree", scores=True)
+    bgr = torch.from_numpy(mmcv.imread(str(image)).transpose(2, 0, 1).copy())
     with torch.no_grad():
         (sample,) = inferencer.model.test_step(dict(inputs=[bgr]))
     assert np.array_equal(sample.seg_logits.data.numpy(), result.scores)
 
 
-def test_results_of_other_words_than_asked_for_are_never_given(inferencer, picture):
-    cats, dogs = inferencer([picture] * 2, "cat, grass"), inferencer([picture] * 2, "dog, sky")
+def test_results_of_other_words_than_asked_for_are_never_given(inferencer, image):
+    cats, dogs = inferencer([image] * 2, "cat, grass"), inferencer([image] * 2, "dog, sky")
     assert next(dogs).vocabulary == ("dog", "sky")
     assert next(cats).vocabulary == ("cat", "grass")
     assert next(dogs).vocabulary == ("dog", "sky")
-    first, second = inferencer([picture], "cat"), inferencer([picture], "cat")
+    first, second = inferencer([image], "cat"), inferencer([image], "cat")
     assert next(first).vocabulary == next(second).vocabulary == ("cat",)
 
 
-def test_scores_that_nobody_asks_for_are_not_made(inferencer, picture, monkeypatch):
+def test_scores_that_nobody_asks_for_are_not_made(inferencer, image, monkeypatch):
     original, made = inferencer.model.test_step, []
 
     def watched(batch):
@@ -81,22 +81,22 @@ def test_scores_that_nobody_asks_for_are_not_made(inferencer, picture, monkeypat
         return original(batch)
 
     monkeypatch.setattr(inferencer.model, "test_step", watched)
-    assert [next(inferencer(picture, "cat", scores=wanted)).scores is None for wanted in (False, True)] == [True, False]
+    assert [next(inferencer(image, "cat", scores=wanted)).scores is None for wanted in (False, True)] == [True, False]
     assert made == [False, True]
 
 
-def test_a_picture_too_large_for_the_memory_does_not_end_the_rest(inferencer, picture, monkeypatch):
+def test_a_image_too_large_for_the_memory_does_not_end_the_rest(inferencer, image, monkeypatch):
     def full(batch):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
     told = []
     with monkeypatch.context() as patch:
         patch.setattr(inferencer.model, "test_step", full)
-        assert list(inferencer(picture, "cat", on_error=lambda source, error: told.append(str(error)))) == []
+        assert list(inferencer(image, "cat", on_error=lambda source, error: told.append(str(error)))) == []
         patch.setattr(inferencer.model, "test_step", lambda batch: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            list(inferencer(picture, "cat"))
-    assert told == [f"{picture} of 50 x 70 pixels and 1 class names take more memory than there is; make it smaller, "
+            list(inferencer(image, "cat"))
+    assert told == [f"{image} of 50 x 70 pixels and 1 class names take more memory than there is; make it smaller, "
                     "or ask for fewer names"]  # fmt: skip
 
 
@@ -110,33 +110,33 @@ def test_the_callers_config_stays_as_it_is(tiny_config, checkpoint):
         OpenVocabInferencer(config, device="cpu")
 
 
-def test_without_a_checkpoint_it_is_plain_clip(tiny_config, picture):
+def test_without_a_checkpoint_it_is_plain_clip(tiny_config, image):
     inferencer = OpenVocabInferencer(tiny_config, device="cpu")
     assert inferencer.model.backbone.adapter is None
     assert type(inferencer.model.decode_head).__name__ == "CosineHead"
-    (result,) = inferencer(picture, "cat, dog")
+    (result,) = inferencer(image, "cat, dog")
     assert result.labels.max() <= 1
 
 
-def test_words_are_needed_and_checked(tiny_config, checkpoint, picture):
+def test_words_are_needed_and_checked(tiny_config, checkpoint, image):
     inferencer = OpenVocabInferencer(tiny_config, checkpoint, device="cpu")
     with pytest.raises(ValueError, match="no class names"):
-        inferencer(picture)
+        inferencer(image)
     with pytest.raises(ValueError, match="'cat' is given 2 times"):
-        inferencer(picture, "cat, cat")
+        inferencer(image, "cat, cat")
     with pytest.raises(ValueError, match="tokens"):
-        inferencer(picture, ["very " * 90 + "long cat"])
+        inferencer(image, ["very " * 90 + "long cat"])
 
 
-def test_errors_are_handed_over_and_the_rest_is_done(inferencer, picture, tmp_path):
-    (tmp_path / "broken.png").write_bytes(picture.read_bytes()[:300])
+def test_errors_are_handed_over_and_the_rest_is_done(inferencer, image, tmp_path):
+    (tmp_path / "broken.png").write_bytes(image.read_bytes()[:300])
     failed = []
-    sources = [tmp_path / "absent.png", picture, tmp_path / "broken.png", np.zeros((4, 70, 3), np.uint8)]
+    sources = [tmp_path / "absent.png", image, tmp_path / "broken.png", np.zeros((4, 70, 3), np.uint8)]
     note = lambda source, error: failed.append((source, str(error)))  # noqa: E731
     results = list(inferencer(sources, "cat", on_error=note))
-    assert [result.source for result in results] == [str(picture)]
+    assert [result.source for result in results] == [str(image)]
     assert [source for source, _ in failed] == [str(sources[0]), str(sources[2]), "image 3"]
-    assert "no picture at" in failed[0][1]
+    assert "no image at" in failed[0][1]
     assert "broken" in failed[1][1]
     assert "4 x 70 pixels, smaller than one patch of 8 x 8" in failed[2][1]
     with pytest.raises(FileNotFoundError):
@@ -150,7 +150,7 @@ def test_arrays_of_another_kind_are_refused(inferencer, array):
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1"])
-def test_other_kinds_of_pictures_become_rgb(mode, tmp_path):
+def test_other_kinds_of_images_become_rgb(mode, tmp_path):
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     Image.new("RGB", (12, 10), (255, 255, 255)).convert(mode).save(path)
     image = read_image(path)
@@ -161,21 +161,21 @@ def test_other_kinds_of_pictures_become_rgb(mode, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [("empty.jpg", b"", "is empty"), ("text.png", b"this is no picture", "is no picture, or of a format")],
+    [("empty.jpg", b"", "is empty"), ("text.png", b"this is no image", "is no image, or of a format")],
 )
-def test_what_is_no_picture_is_refused(name, content, message, tmp_path):
+def test_what_is_no_image_is_refused(name, content, message, tmp_path):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_image(tmp_path / name)
 
 
-def test_sixteen_bit_pictures_are_refused(tmp_path):
+def test_sixteen_bit_images_are_refused(tmp_path):
     Image.fromarray(np.full((9, 9), 40000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(ValueError, match="mode 'I;16'"):
         read_image(tmp_path / "deep.png")
 
 
-def test_a_picture_of_too_many_pixels_is_not_called_broken(tmp_path, monkeypatch):
+def test_a_image_of_too_many_pixels_is_not_called_broken(tmp_path, monkeypatch):
     Image.new("RGB", (40, 40)).save(tmp_path / "large.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(ValueError, match="large.png is too large to be read at once"):
@@ -189,10 +189,10 @@ def test_a_rotated_photograph_is_set_upright(tmp_path):
     assert read_image(tmp_path / "turned.jpg").shape == (20, 10, 3)
 
 
-def test_a_folder_stands_for_its_pictures(tmp_path):
+def test_a_folder_stands_for_its_images(tmp_path):
     for name in ("b.jpg", "a.PNG", "notes.txt"):
         (tmp_path / name).touch()
     assert [path.name for path in list_images([tmp_path, "c.jpg"])] == ["a.PNG", "b.jpg", "c.jpg"]
     (tmp_path / "sub").mkdir()
-    with pytest.raises(ValueError, match="holds no pictures"):
+    with pytest.raises(ValueError, match="holds no images"):
         list_images([tmp_path / "sub"])

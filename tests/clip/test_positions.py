@@ -24,12 +24,12 @@ def held(holder, parameter, to):
 
 
 @pytest.mark.parametrize("to", [(2, 7), (9, 3), (4, 4)])
-def test_each_channel_is_resized_as_a_picture_and_the_cls_token_left_alone(parameter, to):
+def test_each_channel_is_resized_as_a_image_and_the_cls_token_left_alone(parameter, to):
     found = resized_positions(parameter, GRID, to)
     assert torch.equal(found[0], parameter[0])
     for channel in range(6):
-        picture = parameter[1:, channel].view(1, 1, *GRID)
-        expected = F.interpolate(picture, size=to, mode="bicubic").flatten()
+        image = parameter[1:, channel].view(1, 1, *GRID)
+        expected = F.interpolate(image, size=to, mode="bicubic").flatten()
         torch.testing.assert_close(found[1:, channel], expected)
 
 

@@ -80,7 +80,7 @@ class ToyDataset(BenchmarkClasses):
             ("__all__ =", "from hclip_mmseg.datasets.toy import ToyDataset  # noqa: F401\n\n__all__ ="),
         ),
         "configs/_base_/datasets/toy.py": """
-_base_ = ["whole_pictures.py"]
+_base_ = ["whole_images.py"]
 
 test_dataloader = dict(
     dataset=dict(
@@ -169,7 +169,7 @@ for folder, array in (("images", np.zeros((8, 8, 3), np.uint8)), ("labels", labe
     Image.fromarray(array).save(f"data/toy/{folder}/one.png")
 assert find_preparation("TOY").run(Path("data/toy"), Options(check=True))
 (prepared,) = ready(choose(["toy"]))
-assert prepared.name == "TOY" and prepared.settings["data"]["pictures"] == 1
+assert prepared.name == "TOY" and prepared.settings["data"]["images"] == 1
 assert choose(["found"])[0].name == "TOY"
 dataset = DATASETS.build(prepared.dataloader["dataset"])
 assert dataset.metainfo["classes"] == load_vocabulary("toy").titles == ("ball, sphere", "cube", "floor")

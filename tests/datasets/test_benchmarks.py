@@ -33,7 +33,7 @@ def prepare(name, root, **options):
 
 
 def build(config, root, **changes):
-    settings = dict(data_root=str(root), _scope_="mmseg", serialize_data=False)  # which takes long for two pictures
+    settings = dict(data_root=str(root), _scope_="mmseg", serialize_data=False)  # which takes long for two images
     return DATASETS.build({**config.to_dict(), **settings, **changes})
 
 
@@ -185,7 +185,7 @@ def test_unknown_classes_are_refused(tmp_path):
             "gtFine/val/ulm/ulm_second_000019_gtFine_labelTrainIds.png",
             "1 of 2 label maps of Cityscapes19Dataset.*ulm_second.*tools/prep",
         ),
-        ("PAS-20", "JPEGImages/second.jpg", "1 of 2 pictures of .*second.jpg"),
+        ("PAS-20", "JPEGImages/second.jpg", "1 of 2 images of .*second.jpg"),
     ],
 )
 def test_missing_files_are_named_before_the_first_is_read(name, file, message, tmp_path):
@@ -197,13 +197,13 @@ def test_missing_files_are_named_before_the_first_is_read(name, file, message, t
 
 
 @pytest.mark.parametrize("name", ["A-847", "A-150"])
-def test_pictures_are_read_as_their_pixels_are_stored(name, tmp_path):
+def test_images_are_read_as_their_pixels_are_stored(name, tmp_path):
     prepare(name, tmp_path)
     path = next(tmp_path.rglob("validation/**/first.jpg"))
-    picture = Image.open(path)
-    exif = picture.getexif()
+    image = Image.open(path)
+    exif = image.getexif()
     exif[0x0112] = 6  # taken with the camera on its side
-    picture.save(path, exif=exif)
+    image.save(path, exif=exif)
     dataset = build(Config.fromfile(BENCHMARKS[name].config_path).test_dataloader.dataset, tmp_path)
     assert dataset[0]["inputs"].shape[1:] == dataset[0]["data_samples"].gt_sem_seg.data.shape[1:] == (12, 20)
 
@@ -231,7 +231,7 @@ def test_the_full_ade20k_is_evaluated_on_copies_of_512(tmp_path):
         LoadReducedImageFromFile(short_side=0)
 
 
-def test_every_config_reads_pictures_as_their_pixels_are_stored(repository):
+def test_every_config_reads_images_as_their_pixels_are_stored(repository):
     def steps(part):
         if isinstance(part, dict):
             yield part

@@ -13,7 +13,7 @@ def dataset(config, coco_stuff, split, **changes):
     return DATASETS.build({**settings, "data_root": str(coco_stuff), "_scope_": "mmseg", **changes})
 
 
-def test_training_crops_and_whole_test_pictures(coco_stuff, repository):
+def test_training_crops_and_whole_test_images(coco_stuff, repository):
     config = Config.fromfile(repository / "configs/hclip/hclip_vitb16_coco-stuff.py")
     train = dataset(config, coco_stuff, "train")
     assert len(train) == 8

@@ -43,9 +43,9 @@ def test_numbers_come_back_as_they_were(kind, format, tmp_path):
 
 def test_palettes_are_no_colours(tmp_path):
     numbers = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    picture = Image.fromarray(numbers)
-    picture.putpalette(bytes(range(255, -1, -1)) * 3)
-    picture.save(tmp_path / "map.png")
+    image = Image.fromarray(numbers)
+    image.putpalette(bytes(range(255, -1, -1)) * 3)
+    image.save(tmp_path / "map.png")
     assert (load(tmp_path / "map.png") == numbers).all()
 
 
@@ -85,9 +85,9 @@ def test_more_bits_than_the_labels_have_are_refused(tmp_path):
     ("content", "message"),
     [
         (png(np.zeros((2, 2, 3), np.uint8)), "colour channels, not a label map"),
-        (png(np.zeros((50, 50), np.uint16))[:-40], "no picture, or a truncated one"),
-        (b"text", "no picture, or a truncated one"),
-        (b"", "no picture, or a truncated one"),
+        (png(np.zeros((50, 50), np.uint16))[:-40], "no image, or a truncated one"),
+        (b"text", "no image, or a truncated one"),
+        (b"", "no image, or a truncated one"),
     ],
 )
 def test_what_is_no_label_map_is_refused(content, message):

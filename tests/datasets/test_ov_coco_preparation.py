@@ -43,7 +43,7 @@ def test_training_knows_nothing_of_novel_names(root):
     assert all(f'"{name}"' not in text for name in load_vocabulary("ov_coco_17").names)
 
 
-def test_pictures_without_such_a_box_are_left_out():
+def test_images_without_such_a_box_are_left_out():
     content = dict(
         images=[dict(id=1), dict(id=2)],
         categories=[dict(id=7, name="cat"), dict(id=8, name="dog")],

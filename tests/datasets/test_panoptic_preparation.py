@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from miniature_benchmarks import save, save_picture
+from miniature_benchmarks import save, save_image
 from miniature_panoptic import write_panoptic
 from mmengine.config import Config
 from mmseg.registry import DATASETS
@@ -40,7 +40,7 @@ def ade(tmp_path):
     semantic[0, 0] = 13  # a person
     semantic[7, 11] = 0
     for split, name in (("training", "ADE_train_00000001"), ("validation", "ADE_val_00000001")):
-        save_picture(tmp_path / f"images/{split}/{name}.jpg", semantic)
+        save_image(tmp_path / f"images/{split}/{name}.jpg", semantic)
         save(tmp_path / f"annotations/{split}/{name}.png", semantic)
         save(tmp_path / f"annotations_instance/{split}/{name}.png", instances)
     return tmp_path
@@ -98,7 +98,7 @@ def test_it_goes_on_and_is_checked(ade):
     assert run(ade) == ["ADE20K panoptic: 1 in training, 1 in validation; 0 made now, 2 were there"]
     lines = run(ade, check=True)
     assert lines[1:] == [
-        f"ade20k_panoptic_{split}.json: 1 pictures; all label maps match it" for split in ("train", "val")
+        f"ade20k_panoptic_{split}.json: 1 images; all label maps match it" for split in ("train", "val")
     ]
     path = ade / "ade20k_panoptic_val/ADE_val_00000001.png"
     colours = np.asarray(Image.open(path)).copy()
@@ -145,16 +145,16 @@ def test_coco_and_mapillary_are_checked(tmp_path):
     (made / "panoptic_val.json").rename(annotations / "panoptic_val2017.json")
     preparation = find_preparation("COCO-panoptic")
     assert preparation.run(tmp_path / "coco", Options(partial=True)) == [
-        "panoptic_val2017.json: 3 pictures; all label maps match it"
+        "panoptic_val2017.json: 3 images; all label maps match it"
     ]
-    with pytest.raises(ValueError, match="has 3 pictures, not 5,000"):
+    with pytest.raises(ValueError, match="has 3 images, not 5,000"):
         preparation.run(tmp_path / "coco", Options())
     folder = tmp_path / "mapillary/validation/v1.2/panoptic"
     folder.parent.mkdir(parents=True)
     (made / "panoptic_train").rename(folder)
     (made / "panoptic_train.json").rename(folder / "panoptic_2018.json")
     assert find_preparation("Mapillary-panoptic").run(tmp_path / "mapillary", Options(partial=True)) == [
-        "panoptic_2018.json: 3 pictures; all label maps match it"
+        "panoptic_2018.json: 3 images; all label maps match it"
     ]
     next(folder.glob("*.png")).unlink()
     with pytest.raises(FileNotFoundError, match="1 label maps of .*panoptic_2018.json are missing"):

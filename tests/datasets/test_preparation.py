@@ -12,7 +12,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from miniature_benchmarks import ADE_OBJECTS, OWNERS, SIZES, save, save_picture, write_owners, write_sbd
+from miniature_benchmarks import ADE_OBJECTS, OWNERS, SIZES, save, save_image, write_owners, write_sbd
 from PIL import Image
 from scipy.io import savemat
 
@@ -21,14 +21,14 @@ from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Sp
 from hclip_mmseg.datasets.preparation.files import is_whole
 from hclip_mmseg.datasets.preparation.processes import Options
 from hclip_mmseg.datasets.preparation.registry import PREPARATIONS, find_preparation
-from hclip_mmseg.datasets.preparation.tables import FromPicture, number_table
+from hclip_mmseg.datasets.preparation.tables import FromImage, number_table
 
 
 def run(name, root, **options):
     return find_preparation(name).run(root, Options(partial=True, **options))
 
 
-def picture_of(path):
+def image_of(path):
     return np.asarray(Image.open(path))
 
 
@@ -45,17 +45,17 @@ def context(tmp_path):
 
 
 def doubling(folder, count):
-    """A conversion of ``count`` grey pictures of 2 x 3, k -> 2 k below 10."""
+    """A conversion of ``count`` grey images of 2 x 3, k -> 2 k below 10."""
     maps = []
     for number in range(count):
-        picture, source = folder / f"{number:03d}.jpg", folder / f"{number:03d}.png"
+        image, source = folder / f"{number:03d}.jpg", folder / f"{number:03d}.png"
         numbers = np.full((2, 3), number % 5, np.uint8)
-        save_picture(picture, numbers)
+        save_image(image, numbers)
         save(source, numbers)
-        maps.append(LabelMap(picture, source, folder / f"made/{number:03d}.png"))
+        maps.append(LabelMap(image, source, folder / f"made/{number:03d}.png"))
     table = number_table({number: 2 * number for number in range(5)})
     splits = [Split("all", count, maps, lists={folder / "all.txt": ["x"]})]
-    return Conversion("doubles", splits, FromPicture(table), 10)
+    return Conversion("doubles", splits, FromImage(table), 10)
 
 
 def test_coco_stuff_numbers_skip_what_was_never_used(tmp_path):
@@ -64,7 +64,7 @@ def test_coco_stuff_numbers_skip_what_was_never_used(tmp_path):
     numbers = np.array([*ids, 256], np.int64).reshape(4, 43) - 1
     OWNERS["COCO-Stuff"].write(tmp_path, "val2017", "all", numbers)
     assert run("coco-stuff", tmp_path) == ["COCO-Stuff: 1 in val2017; 1 made now, 0 were there"]
-    made = picture_of(tmp_path / "annotations/val2017/all_labelTrainIds.png")
+    made = image_of(tmp_path / "annotations/val2017/all_labelTrainIds.png")
     assert made.dtype == np.uint8 and made.ravel().tolist() == [*range(171), 255]
 
 
@@ -77,9 +77,9 @@ def test_a_number_that_was_never_used_is_refused(tmp_path):
 
 def test_label_maps_of_16_bits(context):
     run("pascal-context", context)
-    made = picture_of(context / "SegmentationClassContext459/first.png")
+    made = image_of(context / "SegmentationClassContext459/first.png")
     assert made.dtype == np.uint16 and made.max() == 65535
-    assert picture_of(context / "SegmentationClassContext/first.png").dtype == np.uint8
+    assert image_of(context / "SegmentationClassContext/first.png").dtype == np.uint8
     lists = context / "ImageSets/SegmentationContext"
     assert (lists / "val.txt").read_text().split() == list(SIZES)
     assert (lists / "train.txt").read_text().split() == ["zeroth"]
@@ -97,14 +97,14 @@ def test_sbd_beside_voc(tmp_path):
     lines = run("pascal-voc", root)
     assert lines[-1] == "SBD: 1 in SBD; 1 made now, 0 were there"
     assert (root / "ImageSets/Segmentation/trainaug.txt").read_text().split() == ["extra", "zeroth"]
-    assert (picture_of(root / "SegmentationClassAug/extra.png") == numbers).all()
-    voc = picture_of(root / "SegmentationClass/zeroth.png")
-    assert (picture_of(root / "SegmentationClassAug/zeroth.png") == voc).all()
+    assert (image_of(root / "SegmentationClassAug/extra.png") == numbers).all()
+    voc = image_of(root / "SegmentationClass/zeroth.png")
+    assert (image_of(root / "SegmentationClassAug/zeroth.png") == voc).all()
     assert not (root / "SegmentationClassAug/first.png").exists()
 
 
-def test_official_numbers_of_pictures_are_expected(coco):
-    with pytest.raises(ValueError, match="1 of 118,287 in train2017, 2 of 5,000 in val2017 pictures.*--partial"):
+def test_official_numbers_of_images_are_expected(coco):
+    with pytest.raises(ValueError, match="1 of 118,287 in train2017, 2 of 5,000 in val2017 images.*--partial"):
         find_preparation("coco-stuff").run(coco, Options())
     assert not list(coco.rglob("*_labelTrainIds.png"))
 
@@ -112,9 +112,9 @@ def test_official_numbers_of_pictures_are_expected(coco):
 def test_a_split_that_is_not_there_is_left_out(coco):
     (coco / "images/train2017/zeroth.jpg").unlink()
     assert run("coco-stuff", coco) == ["COCO-Stuff: 2 in val2017; 2 made now, 0 were there"]
-    for picture in (coco / "images/val2017").iterdir():
-        picture.unlink()
-    with pytest.raises(FileNotFoundError, match="no pictures below .*images.*stuffthingmaps_trainval2017.zip"):
+    for image in (coco / "images/val2017").iterdir():
+        image.unlink()
+    with pytest.raises(FileNotFoundError, match="no images below .*images.*stuffthingmaps_trainval2017.zip"):
         run("coco-stuff", coco)
 
 
@@ -131,7 +131,7 @@ def test_what_is_there_stays_and_what_is_torn_is_made_anew(coco):
     whole = second.read_bytes()
     second.write_bytes(whole[: len(whole) // 2])
     before = first.stat().st_mtime_ns
-    with pytest.raises(ValueError, match="second_labelTrainIds.png is no picture, or a truncated one"):
+    with pytest.raises(ValueError, match="second_labelTrainIds.png is no image, or a truncated one"):
         run("coco-stuff", coco, check=True)
     assert run("coco-stuff", coco) == ["COCO-Stuff: 1 in train2017, 2 in val2017; 1 made now, 2 were there"]
     assert second.read_bytes() == whole and first.stat().st_mtime_ns == before
@@ -161,7 +161,7 @@ def test_an_interrupted_preparation_goes_on(tmp_path, jobs):
         f"doubles: 64 in all; {64 - len(made)} made now, {len(made)} were there"
     ]
     for number in range(64):
-        assert (picture_of(tmp_path / f"made/{number:03d}.png") == 2 * (number % 5)).all()
+        assert (image_of(tmp_path / f"made/{number:03d}.png") == 2 * (number % 5)).all()
     assert (tmp_path / "all.txt").read_text() == "x\n"
     assert not list(tmp_path.rglob("*.part"))
 
@@ -190,9 +190,9 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path):
     save(tmp_path / "006.png", np.zeros((2, 3, 3), np.uint8))
     with pytest.raises(ValueError, match="4 of 20 label maps of doubles are not as they should be") as raised:
         carry_out(conversion, Options())
-    assert "003.png holds 7" in str(raised.value) and "005.png is no picture, or a truncated one" in str(raised.value)
-    assert "004.png would be 3 x 5, but its picture is 3 x 2" in str(raised.value)
-    assert "006.png is a picture of 3 colour channels" in str(raised.value)
+    assert "003.png holds 7" in str(raised.value) and "005.png is no image, or a truncated one" in str(raised.value)
+    assert "004.png would be 3 x 5, but its image is 3 x 2" in str(raised.value)
+    assert "006.png is an image of 3 colour channels" in str(raised.value)
     made = {path.stem for path in (tmp_path / "made").iterdir()}
     assert made == {f"{number:03d}" for number in range(20)} - {"003", "004", "005", "006"}
     assert not (tmp_path / "all.txt").exists()
@@ -213,12 +213,12 @@ def test_a_part_that_is_whole_can_be_used_whatever_the_others_hold(context):
     assert [path.name for path in lists.iterdir()] == ["val.txt"]
 
 
-def test_pascal_without_pictures_leaves_the_lists_alone(context, tmp_path):
+def test_pascal_without_images_leaves_the_lists_alone(context, tmp_path):
     run("pascal-context", context)
     kept = (context / "ImageSets/SegmentationContext/val.txt").read_text()
-    for picture in (context / "JPEGImages").iterdir():
-        picture.unlink()
-    with pytest.raises(FileNotFoundError, match="no pictures below .*JPEGImages"):
+    for image in (context / "JPEGImages").iterdir():
+        image.unlink()
+    with pytest.raises(FileNotFoundError, match="no images below .*JPEGImages"):
         run("pascal-context", context)
     assert (context / "ImageSets/SegmentationContext/val.txt").read_text() == kept
 
@@ -242,18 +242,18 @@ def test_a_check_reads_everything_and_writes_nothing(context):
     assert lines[0] == "PASCAL-Context-59: 1 in train, 2 in val; all checked, 3 of 60 labels occur"
     assert lines[1] == "PASCAL-Context-459: 1 in train, 2 in val; all checked, 5 of 459 labels occur"
     path = context / "SegmentationClassContext459/second.png"
-    good = picture_of(path)
+    good = image_of(path)
     bad = good.copy()
     bad[0, 0] = 459
     Image.fromarray(bad).save(path)
     with pytest.raises(ValueError, match="second.png has the label 459; 0 to 458 and 65535 are the data set's"):
         run("pascal-context", context, check=True)
     Image.fromarray(good[:-1]).save(path)
-    with pytest.raises(ValueError, match="second.png would be 10 x 15, but its picture is 10 x 16"):
+    with pytest.raises(ValueError, match="second.png would be 10 x 15, but its image is 10 x 16"):
         run("pascal-context", context, check=True)
     Image.fromarray(good).save(path)
     (context / "ImageSets/SegmentationContext/val.txt").write_text("first\n")
-    with pytest.raises(ValueError, match="val.txt lists other pictures"):
+    with pytest.raises(ValueError, match="val.txt lists other images"):
         run("pascal-context", context, check=True)
 
 
@@ -290,19 +290,19 @@ def test_damaged_compressed_matlab_files_are_named_and_do_not_stop_the_others(co
 
 
 @pytest.mark.parametrize("share", [0.02, 0.2, 0.5, 0.8])
-def test_truncated_pictures_are_named_and_do_not_stop_the_others(tmp_path, share):
+def test_truncated_images_are_named_and_do_not_stop_the_others(tmp_path, share):
     conversion = doubling(tmp_path, 3)
-    picture = conversion.splits[0].maps[1].picture
-    whole = picture.read_bytes()
-    picture.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(ValueError, match=r"001\.jpg is no picture, or a truncated one"):
+    image = conversion.splits[0].maps[1].image
+    whole = image.read_bytes()
+    image.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(ValueError, match=r"001\.jpg is no image, or a truncated one"):
         carry_out(conversion, Options())
     assert all(conversion.splits[0].maps[number].target.is_file() for number in (0, 2))
 
 
-def test_a_bad_list_of_pictures_is_named(context):
+def test_a_bad_list_of_images_is_named(context):
     (context / "trainval_merged.json").write_text(json.dumps(dict(annotations=[])))
-    with pytest.raises(ValueError, match="trainval_merged.json is not PASCAL-Context's list of pictures"):
+    with pytest.raises(ValueError, match="trainval_merged.json is not PASCAL-Context's list of images"):
         run("pascal-context", context)
     (context / "trainval_merged.json").unlink()
     with pytest.raises(FileNotFoundError, match="lacks trainval_merged.json"):
@@ -336,7 +336,7 @@ def test_the_index_is_read_without_its_arrays(tmp_path):
         path.write_bytes(pickle.dumps({**pickle.loads(index_with()), **arrays}, protocol=protocol))
         index = read_index(path)
         assert index.objects == tuple(ADE_OBJECTS)
-        assert [str(picture) for picture in index.pictures] == ["validation/x/a.jpg", "training/y/longer_é.jpg"]
+        assert [str(image) for image in index.images] == ["validation/x/a.jpg", "training/y/longer_é.jpg"]
 
 
 @pytest.mark.parametrize("place", ["scene", "filename", "objectnames"])
@@ -359,12 +359,12 @@ def test_nothing_in_the_index_is_executed(tmp_path, place):
         (b"hello", "no pickled index"),
         (pickle.dumps([1, 2]), "holds a list, not ADE20K's index"),
         (index_with(objectnames=[1, 2]), "no list of strings under 'objectnames'"),
-        (index_with(folder=["a", "b"]), "1 pictures and 2 folders"),
+        (index_with(folder=["a", "b"]), "1 images and 2 folders"),
         (index_with(folder=["ADE/training/../../../../etc"]), "not below images/ADE"),
         (index_with(folder=["/etc/ADE/training"]), "not below images/ADE"),
         (index_with(filename=["/etc/passwd.jpg"]), "not below images/ADE"),
-        (index_with(folder=["ADE/elsewhere"]), "no picture for training or validation"),
-        (index_with(filename=["a.png"]), "no picture for training or validation"),
+        (index_with(folder=["ADE/elsewhere"]), "no image for training or validation"),
+        (index_with(filename=["a.png"]), "no image for training or validation"),
     ],
 )
 def test_bad_indices_are_refused(tmp_path, content, message):

@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("mmdet", reason="MMDetection is not installed")
 
-from tiny_detectors import pictures, samples, tiny_detector
+from tiny_detectors import random_images, samples, tiny_detector
 from tiny_models import randomise
 
 from hclip_mmseg.benchmarks.command import check_takes_names
@@ -38,13 +38,13 @@ def found(detector, images: torch.Tensor):
 
 @pytest.mark.parametrize("height, width", [(64, 64), (32, 112), (128, 48), (40, 72)])
 def test_strides_are_the_patchs_quarter_half_itself_and_twice_whatever_the_shape(detector, height, width):
-    features = detector.extract_feat(pictures(height, width))
+    features = detector.extract_feat(random_images(height, width))
     for level, stride in zip(features, (2, 4, 8, 16), strict=False):
         assert level.shape == (2, 16, -(-height // stride), -(-width // stride))
     assert len(features) == 5
     assert features.dense.shape == (2, 32, height // 8, width // 8)
     torch.testing.assert_close(features.text.norm(dim=-1), torch.ones(3))
-    for result in found(detector, pictures(height, width)):
+    for result in found(detector, random_images(height, width)):
         x1, y1, x2, y2 = result.bboxes.T
         assert (x1 >= 0).all() and (y1 >= 0).all() and (x2 <= width).all() and (y2 <= height).all()
 
@@ -68,7 +68,7 @@ def test_another_number_of_maps_is_refused():
 
 
 def test_gradients_reach_both_towers_and_all_that_is_trained(detector):
-    images = pictures()
+    images = random_images()
     detector.train()
     total(detector.loss(images, samples(images, BOXES, LABELS))).backward()
     adapter = detector.backbone.adapter
@@ -85,7 +85,7 @@ def test_gradients_reach_both_towers_and_all_that_is_trained(detector):
 
 def test_frozen_clip_is_not_trained_and_its_names_are_encoded_once(monkeypatch):
     detector = tiny_detector(adapter=None, train_positions=False)
-    images = pictures()
+    images = random_images()
     calls = []
     encode = detector.backbone.encode_text
     monkeypatch.setattr(detector.backbone, "encode_text", lambda tokens: calls.append(1) or encode(tokens))
@@ -98,7 +98,7 @@ def test_frozen_clip_is_not_trained_and_its_names_are_encoded_once(monkeypatch):
 
 
 def test_folded_and_unfolded_detections_agree(detector):
-    images = pictures(64, 96)
+    images = random_images(64, 96)
     unfolded = found(detector, images)
     with torch.no_grad():
         folded = found(detector, images)
@@ -110,7 +110,7 @@ def test_folded_and_unfolded_detections_agree(detector):
 
 
 def test_folded_for_good_a_detector_needs_no_adapters(detector):
-    plain, images = tiny_detector(adapter=None), pictures(64, 96)
+    plain, images = tiny_detector(adapter=None), random_images(64, 96)
     plain.load_state_dict(folded_state_dict(detector))
     with torch.no_grad():
         for one, other in zip(found(plain, images), found(detector, images), strict=True):
@@ -118,7 +118,7 @@ def test_folded_for_good_a_detector_needs_no_adapters(detector):
 
 
 def test_folded_detections_follow_the_adapters(detector):
-    images = pictures()
+    images = random_images()
     with torch.no_grad():
         before = found(detector, images)[0].scores
         randomise(detector.backbone.adapter, 0.3)
@@ -127,7 +127,7 @@ def test_folded_detections_follow_the_adapters(detector):
 
 
 def test_the_words_can_be_replaced(detector):
-    images = pictures()
+    images = random_images()
     words = ("a bus", "cat", "snow", "tie", "umbrella")
     detector.set_vocabulary(words)
     with torch.no_grad():
@@ -144,17 +144,17 @@ def test_without_words_the_error_says_what_to_do():
     detector = tiny_detector()
     detector.text_encoder._tokens = None
     with pytest.raises(ValueError, match="set_vocabulary"):
-        detector.extract_feat(pictures())
+        detector.extract_feat(random_images())
 
 
 def test_labels_of_other_names_are_refused(detector):
-    images = pictures()
+    images = random_images()
     with pytest.raises(ValueError, match="label 3 in .* is outside the vocabulary of 3 names"):
         detector.loss(images, samples(images, BOXES, [0, 3]))
 
 
-def test_a_picture_without_boxes_trains_too(detector):
-    images = pictures()
+def test_a_image_without_boxes_trains_too(detector):
+    images = random_images()
     detector.train()
     loss = total(detector.loss(images, samples(images)))
     loss.backward()
@@ -163,7 +163,7 @@ def test_a_picture_without_boxes_trains_too(detector):
 
 
 def test_bf16_gives_nearly_the_same_losses(detector):
-    images = pictures()
+    images = random_images()
     exact = detector.loss(images, samples(images, BOXES, LABELS))
     with torch.autocast("cpu", torch.bfloat16):
         mixed = detector.loss(images, samples(images, BOXES, LABELS))

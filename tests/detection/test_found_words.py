@@ -1,4 +1,4 @@
-"""Pictures and words in, boxes out."""
+"""Images and words in, boxes out."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def inferencer(trained):
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory):
+def image(tmp_path_factory):
     """Twice as wide as the detector takes it."""
-    path = tmp_path_factory.mktemp("pictures") / "street.png"
+    path = tmp_path_factory.mktemp("images") / "street.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (80, 192, 3), dtype=np.uint8)).save(path)
     return path
 
 
-def test_boxes_are_the_models_in_pixels_of_the_picture(inferencer, picture):
-    (result,) = inferencer(picture, WORDS)
+def test_boxes_are_the_models_in_pixels_of_the_image(inferencer, image):
+    (result,) = inferencer(image, WORDS)
     assert result.vocabulary == ("cat", "red star", "traffic light")
-    halved = mmcv.imresize(mmcv.imread(str(picture)), (96, 40))
-    assert np.array_equal(result.image, np.asarray(Image.open(picture))), "the picture itself is kept"
+    halved = mmcv.imresize(mmcv.imread(str(image)), (96, 40))
+    assert np.array_equal(result.image, np.asarray(Image.open(image))), "the image itself is kept"
     sample = DetDataSample(metainfo=dict(ori_shape=(80, 192), img_shape=(40, 96), scale_factor=(0.5, 0.5)))
     bgr = torch.from_numpy(np.ascontiguousarray(halved.transpose(2, 0, 1)))
     with torch.no_grad():
@@ -66,23 +66,23 @@ def test_boxes_are_the_models_in_pixels_of_the_picture(inferencer, picture):
     assert x2.max() > 96 and x2.max() <= 192 and y2.max() > 40 and y2.max() <= 80
 
 
-def test_a_path_and_the_array_that_mmcv_reads_give_the_same(inferencer, picture):
-    one, other = inferencer([picture, mmcv.imread(str(picture))], WORDS)
+def test_a_path_and_the_array_that_mmcv_reads_give_the_same(inferencer, image):
+    one, other = inferencer([image, mmcv.imread(str(image))], WORDS)
     assert torch.equal(one.instances.bboxes, other.instances.bboxes) and other.source == "image 1"
 
 
-def test_a_word_alone_is_not_found_everywhere(inferencer, picture):
+def test_a_word_alone_is_not_found_everywhere(inferencer, image):
     """Among one name its share of all would be the whole."""
-    (alone,) = inferencer(picture, "kite")
-    (beside,) = inferencer(picture, "kite, cat, grass, red star")
+    (alone,) = inferencer(image, "kite")
+    (beside,) = inferencer(image, "kite, cat, grass, red star")
     assert alone.vocabulary == ("kite",) and set(alone.best()) <= {"kite"}
     kites = beside.instances[beside.instances.labels == 0]
     torch.testing.assert_close(alone.instances.scores, kites.scores)
     assert inferencer.model.vocabulary == ("kite", "cat", "grass", "red star")
 
 
-def test_what_was_found_and_what_is_drawn(inferencer, picture):
-    (result,) = inferencer(picture, WORDS)
+def test_what_was_found_and_what_is_drawn(inferencer, image):
+    (result,) = inferencer(image, WORDS)
     best = result.best()
     for word, score in best.items():
         labels = result.instances.labels == result.vocabulary.index(word)
@@ -100,16 +100,16 @@ def test_without_a_checkpoint_there_is_nothing_to_find(trained):
         DetectionInferencer(trained[0], device="cpu")
 
 
-def test_the_script_writes_boxes_and_words(trained, picture, repository, tmp_path, monkeypatch, capsys):
+def test_the_script_writes_boxes_and_words(trained, image, repository, tmp_path, monkeypatch, capsys):
     config, checkpoint = map(str, trained)
     monkeypatch.chdir(tmp_path)
     script = str(repository / "tools/predict.py")
-    command = [script, str(picture), "absent.png", "--vocab", WORDS, "--config", config, "--device", "cpu"]
+    command = [script, str(image), "absent.png", "--vocab", WORDS, "--config", config, "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", [*command, "--checkpoint", checkpoint, "--min-score", "0"])
     with pytest.raises(SystemExit, match="1"):
         runpy.run_path(script, run_name="__main__")
     said = capsys.readouterr()
-    assert "1 of 2 images done" in said.out and "no picture at" in said.err
+    assert "1 of 2 images done" in said.out and "no image at" in said.err
     found = json.loads((tmp_path / "predictions/street_boxes.json").read_text())
     scores = [one["score"] for one in found]
     assert scores == sorted(scores, reverse=True) and {one["word"] for one in found} <= set(WORDS.split(", "))

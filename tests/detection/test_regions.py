@@ -11,7 +11,7 @@ import torch.nn.functional as F
 pytest.importorskip("mmdet", reason="MMDetection is not installed")
 
 from mmengine.structures import InstanceData
-from tiny_detectors import BASE, pictures, samples, tiny_detector
+from tiny_detectors import BASE, random_images, samples, tiny_detector
 
 from hclip_mmseg.detection.features import PyramidFeatures
 from hclip_mmseg.detection.score_fusion import clip_scores, fuse_scores
@@ -83,7 +83,7 @@ def test_scores_of_regions_follow_their_definition(detector):
     torch.manual_seed(0)
     head = detector.roi_head
     with torch.no_grad():
-        features = detector.extract_feat(pictures(48, 64))
+        features = detector.extract_feat(random_images(48, 64))
     rois = torch.tensor([[0.0, 4, 8, 30, 40], [1.0, 10, 2, 60, 44]])
     logits = torch.randn(2, 6)
     found = head.region_scores(features, rois, logits)
@@ -106,7 +106,7 @@ def test_clips_word_comes_from_the_adapted_tower(detector):
     plain.load_state_dict({name: state[name] for name in plain.state_dict()})
     with torch.no_grad():
         adapted, frozen = (
-            model.roi_head.pool_regions(model.extract_feat(pictures()).dense, rois) for model in (detector, plain)
+            model.roi_head.pool_regions(model.extract_feat(random_images()).dense, rois) for model in (detector, plain)
         )
     assert (adapted - frozen).abs().max() > 1e-3
 
@@ -138,8 +138,8 @@ def test_background_weighs_less_in_the_loss(detector):
 
 
 def test_detections_are_kept_as_configured(detector):
-    """NMS at 0.4, scores above 0.01, at most 100 a picture; boxes in the original picture."""
-    head, images = detector.roi_head, pictures(64, 64, batch=1)
+    """NMS at 0.4, scores above 0.01, at most 100 an image; boxes in the original image."""
+    head, images = detector.roi_head, random_images(64, 64, batch=1)
     generator = torch.Generator().manual_seed(3)
     corner = torch.rand(200, 2, generator=generator) * 40
     proposals = torch.cat([corner, corner + 6 + 16 * torch.rand(200, 2, generator=generator)], dim=1)
@@ -160,8 +160,8 @@ def overlap(a: list[float], b: list[float]) -> float:
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-def test_a_picture_without_proposals_has_no_detections(detector):
-    head, images = detector.roi_head, pictures(64, 64, batch=1)
+def test_a_image_without_proposals_has_no_detections(detector):
+    head, images = detector.roi_head, random_images(64, 64, batch=1)
     with torch.no_grad():
         features = detector.extract_feat(images)
         nothing = [InstanceData(bboxes=torch.zeros(0, 4))]

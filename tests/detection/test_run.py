@@ -23,7 +23,7 @@ from hclip_mmseg.datasets.preparation.ov_coco import prepare_ov_coco
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory, repository):
-    """The H-CLIP config of OV-COCO on a random tiny CLIP, small pictures and the miniature COCO; two epochs."""
+    """The H-CLIP config of OV-COCO on a random tiny CLIP, small images and the miniature COCO; two epochs."""
     root = write_coco(tmp_path_factory.mktemp("data") / "coco")
     prepare_ov_coco(root)
     cfg = Config.fromfile(repository / "configs/detection/hclip_vitb16_ov-coco.py")
@@ -113,7 +113,7 @@ def test_two_processes_train_alike_and_evaluate_as_one(config, repository, tmp_p
     assert json.loads((two / "run.json").read_text())["processes"] == 2
     checkpoint = two / "epoch_1.pth"
     state = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    assert state["meta"]["iter"] == 3, "six pictures in batches of two"
+    assert state["meta"]["iter"] == 3, "six images in batches of two"
 
     folders = {name: tmp_path / name for name in ("work-dir", "out", "show-dir")}
     script = str(repository / "tools/test.py")

@@ -86,8 +86,8 @@ def state_at_the_end(runner: Runner) -> dict:
 
 
 def test_the_run_is_random_and_learns(whole):
-    pictures = [picture for _, picture in losses(whole)]
-    assert len(set(pictures)) == ITERATIONS, "crops, colours and order are drawn at random"
+    images = [image for _, image in losses(whole)]
+    assert len(set(images)) == ITERATIONS, "crops, colours and order are drawn at random"
     first = torch.load(f"{whole.work_dir}/iter_1.pth", map_location="cpu", weights_only=False)["state_dict"]
     last = state_at_the_end(whole)["state_dict"]
     assert not torch.equal(first["backbone.adapter.tensor"], last["backbone.adapter.tensor"])

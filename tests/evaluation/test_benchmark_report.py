@@ -28,7 +28,7 @@ def results_of(path, measured, **paper) -> Results:
     results.go_on_with({**ABOUT, "paper": paper}, {})
     results.begin_run(command=["test.py"], seed=3, versions={"torch": "2.0"}, processes=1, device="cpu")
     for name, metrics in measured.items():
-        results.add(name, metrics=plain_metrics(metrics), classes=[], pictures=7, settings={})
+        results.add(name, metrics=plain_metrics(metrics), classes=[], images=7, settings={})
     return results
 
 
@@ -73,7 +73,7 @@ def test_rows_of_any_metrics(tmp_path):
         "mIoU, measured here": ["", "33.12", ""],
         "mIoU, printed (FISA)": ["", "36.8", ""],
         "pAcc, measured here": ["", "80.00", ""],
-        "pictures": ["7", "7", ""],
+        "images": ["7", "7", ""],
     }
     console = Console(file=io.StringIO(), width=200)
     report.show(console)
@@ -101,7 +101,7 @@ def test_no_figure_is_cut_where_a_terminal_is_narrow(tmp_path):
 
 def test_without_a_paper_there_is_no_printed_row(tmp_path):
     report = Report(results_of(tmp_path / "row.json", {"A-150": {"mIoU": 1.0}}), ["A-150"])
-    assert list(report.rows()) == ["mIoU, measured here", "pictures"]
+    assert list(report.rows()) == ["mIoU, measured here", "images"]
 
 
 def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path, monkeypatch):

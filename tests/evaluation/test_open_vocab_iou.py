@@ -106,7 +106,7 @@ def test_a_label_outside_the_classes_is_named(pairs, wrong):
         evaluate(OpenVocabIoUMetric(), pairs)
 
 
-def test_pictures_without_labels_can_be_written(pairs, tmp_path):
+def test_images_without_labels_can_be_written(pairs, tmp_path):
     metric = OpenVocabIoUMetric(format_only=True, output_dir=str(tmp_path))
     metric.dataset_meta = dict(classes=CLASSES, held_out=("sky",))
     predicted = pairs[0][0]
@@ -146,7 +146,7 @@ def test_results_of_every_class(pairs):
     assert metric.class_results[4] == dict(name="ufo", seen=False, IoU=None, Acc=None, pixels=0)
 
 
-def test_areas_are_counted_exactly_however_many_pictures():
+def test_areas_are_counted_exactly_however_many_images():
     """Sums of single precision stop at 2^24 pixels."""
     metric = OpenVocabIoUMetric()
     metric.dataset_meta = dict(classes=("cat", "dog"))

@@ -147,7 +147,7 @@ def test_a_saved_model_is_evaluated_as_in_training(run, config, tmp_path):
 
 def test_panoptic_benchmarks_are_evaluated_by_name(run, config, tmp_path):
     names = {"red star": "dog", "sky": "sky-other-merged"}
-    for benchmark, json_file, pictures, maps in (
+    for benchmark, json_file, images, maps in (
         ("coco", "annotations/panoptic_val2017.json", "val2017", "annotations/panoptic_val2017"),
         ("ade/ADEChallengeData2016", "ade20k_panoptic_val.json", "images/validation", "ade20k_panoptic_val"),
     ):
@@ -155,10 +155,10 @@ def test_panoptic_benchmarks_are_evaluated_by_name(run, config, tmp_path):
         content = json.loads((source / "panoptic_val.json").read_text())
         for category in content["categories"]:
             category["name"] = names.get(category["name"], category["name"])
-        for file in (json_file, pictures, maps):
+        for file in (json_file, images, maps):
             (target / file).parent.mkdir(parents=True, exist_ok=True)
         (target / json_file).write_text(json.dumps(content))
-        (source / "val").rename(target / pictures)
+        (source / "val").rename(target / images)
         (source / "panoptic_val").rename(target / maps)
     options = ("--data-root", tmp_path / "all", "--cfg-options", "test_dataloader.num_workers=0")
     which = ("--benchmarks", "COCO-panoptic", "ADE20K-panoptic")
@@ -172,8 +172,8 @@ def test_panoptic_benchmarks_are_evaluated_by_name(run, config, tmp_path):
         assert {"PQ", "SQ", "RQ", "PQ_th", "PQ_st", "mIoU"} <= set(found)
 
 
-def test_pictures_are_parted_into_words(config, tmp_path):
-    Image.fromarray(as_colours(scene(0)[0] * 7919)).save(tmp_path / "picture.png")
+def test_images_are_parted_into_words(config, tmp_path):
+    Image.fromarray(as_colours(scene(0)[0] * 7919)).save(tmp_path / "image.png")
     model = tiny_fisa(noise=0)
     with torch.no_grad():  # or masks without training would be of nothing
         masks = torch.ones(1, 1, 16, 16)
@@ -181,25 +181,25 @@ def test_pictures_are_parted_into_words(config, tmp_path):
         model.classes.void.copy_(-model.backbone(torch.zeros(1, 3, 64, 64), masks, words)[0])
         model.backbone.distribution_adapter.convolutions[1].bias += 9
     torch.save(dict(state_dict=model.state_dict()), tmp_path / "trained.pth")
-    common = (tmp_path / "picture.png", "--config", config, "--checkpoint", tmp_path / "trained.pth")
+    common = (tmp_path / "image.png", "--config", config, "--checkpoint", tmp_path / "trained.pth")
     words = ("--vocab", "cat, star, grass", "--out-dir", tmp_path / "out", "--device", "cpu")
     status, printed = script("predict.py", *common, *words, "--panoptic", "--stuff", "grass", folder=tmp_path)
     assert status == 0, printed[-3000:]
-    listed = json.loads((tmp_path / "out/picture_ids.json").read_text())
-    ids = rgb2id(np.asarray(Image.open(tmp_path / "out/picture_ids.png")))
+    listed = json.loads((tmp_path / "out/image_ids.json").read_text())
+    ids = rgb2id(np.asarray(Image.open(tmp_path / "out/image_ids.png")))
     assert ids.shape == (64, 80) and listed
     areas = {segment["id"]: segment["area"] for segment in listed}
     assert areas == {int(one): int((ids == one).sum()) for one in np.unique(ids[ids > 0])}
     assert all(segment["isthing"] == (segment["word"] != "grass") for segment in listed)
-    assert listed[0]["word"] in printed and (tmp_path / "out/picture_panoptic.png").is_file()
+    assert listed[0]["word"] in printed and (tmp_path / "out/image_panoptic.png").is_file()
 
     status, printed = script("predict.py", *common, *words, folder=tmp_path)
-    assert status == 0 and (tmp_path / "out/picture_labels.png").is_file()
+    assert status == 0 and (tmp_path / "out/image_labels.png").is_file()
     status, printed = script("predict.py", *common, *words, "--panoptic", "--stuff", "sky", folder=tmp_path)
     assert status == 2 and "error: 'sky' is given as stuff, but is none of the 3 class names" in printed
 
 
-def test_label_maps_of_other_pictures_are_one_error_before_any_work(run, config, tmp_path):
+def test_label_maps_of_other_images_are_one_error_before_any_work(run, config, tmp_path):
     root = write_panoptic(tmp_path / "coco")
     Image.fromarray(as_colours(scene(0)[0] + 1)).save(root / "panoptic_val/000002.png")
     options = ("--cfg-options", f"test_dataloader.dataset.data_root={root}")

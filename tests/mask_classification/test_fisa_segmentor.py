@@ -15,7 +15,7 @@ from hclip_mmseg.mask_classification.fisa import FISA
 from hclip_mmseg.vocabularies import as_vocabulary
 
 
-def pictures(batch: int = 2, height: int = 64, width: int = 64) -> torch.Tensor:
+def random_images(batch: int = 2, height: int = 64, width: int = 64) -> torch.Tensor:
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
@@ -35,7 +35,7 @@ def test_a_step_moves_the_named_parameters_and_leaves_all_else_byte_for_byte(gen
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for _ in range(2):
         optimizer.zero_grad()
-        step(model, pictures())
+        step(model, random_images())
         reached = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
         optimizer.step()
     moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
@@ -51,7 +51,7 @@ def test_a_step_moves_the_named_parameters_and_leaves_all_else_byte_for_byte(gen
 def test_losses_are_matched_pairs_with_their_weights():
     """Hungarian matching by brute force, of masks that are the same everywhere, as sampled points may lie anywhere."""
     model = tiny_fisa()
-    images = pictures(1)
+    images = random_images(1)
     data = samples(images)
     with torch.no_grad():
         logits, _ = model._forward(images, data)
@@ -88,7 +88,7 @@ def test_losses_are_matched_pairs_with_their_weights():
 
 def test_mixed_precision_gives_nearly_the_same_losses():
     model = tiny_fisa(train_generator=True)
-    images = pictures()
+    images = random_images()
     found = []
     for mixed in (False, True):
         torch.manual_seed(0)
@@ -100,15 +100,15 @@ def test_mixed_precision_gives_nearly_the_same_losses():
 
 def test_an_image_without_targets_trains_void_alone():
     model = tiny_fisa()
-    losses = step(model, pictures(1), empty=True)
+    losses = step(model, random_images(1), empty=True)
     assert losses["loss_mask"] == losses["loss_dice"] == 0 and math.isfinite(float(losses["loss_cls"]))
     assert model.classes.void.grad.abs().sum() > 0
 
 
-def test_results_have_the_size_of_the_picture_and_carry_the_words():
+def test_results_have_the_size_of_the_image_and_carry_the_words():
     model = tiny_fisa()
     model.results.update(instance=True, object_threshold=0.0, score_memory=10**9)
-    images = pictures(1, 64, 96)
+    images = random_images(1, 64, 96)
     sample = samples(images)[0]
     sample.set_metainfo(dict(img_shape=(48, 80), ori_shape=(100, 150)))
     with torch.no_grad():
@@ -123,7 +123,7 @@ def test_results_have_the_size_of_the_picture_and_carry_the_words():
 def test_padding_changes_nothing_but_what_the_proposals_see():
     """CLIP and the results stop where the image does."""
     model = tiny_fisa()
-    images = pictures(1, 64, 96)
+    images = random_images(1, 64, 96)
     sample = samples(images)[0]
     sample.set_metainfo(dict(img_shape=(48, 80), ori_shape=(48, 80)))
     with torch.no_grad():
@@ -151,7 +151,7 @@ def test_words_are_encoded_once_for_a_vocabulary():
     encode = model.backbone.encode_text
     model.backbone.encode_text = lambda tokens: calls.append(len(tokens)) or encode(tokens)
     model.text_encoder.forget()
-    images = pictures(3)
+    images = random_images(3)
     with torch.no_grad():
         model.predict(images, samples(images))
         model.predict(images, samples(images))
@@ -168,7 +168,7 @@ def test_space_around_class_names_and_stuff_is_none_of_them():
 
 def test_bad_input_is_named(tmp_path):
     model = tiny_fisa()
-    images = pictures(1)
+    images = random_images(1)
     wrong = samples(images)
     wrong[0].gt_sem_seg.sem_seg[0, 0, 0] = 9
     with pytest.raises(ValueError, match=r"label 9 in a.jpg is outside the vocabulary of 4 names"):

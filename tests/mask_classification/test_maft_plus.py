@@ -99,7 +99,7 @@ def test_checkpoints_hold_no_frozen_copy_and_loading_leaves_it_alone():
 def literal_scores(model, ensemble: dict | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Scores [Q, T + 1] of the first image of the batch, and its mask logits at the size of the input."""
     images, samples = batch()
-    images = F.pad(images[:1, :, :, :56], (0, 8))  # what lies beyond the picture is nothing to it
+    images = F.pad(images[:1, :, :, :56], (0, 8))  # what lies beyond the image is nothing to it
     maps = model.backbone(images)
     words = model.text_encoder(model.backbone.encode_text, model.backbone.text_parameters())[:, 0]
     own, masks = model.head(list(maps), samples)
@@ -154,7 +154,7 @@ def test_names_are_clips_and_void_is_the_heads(ensemble):
 
 
 @torch.no_grad()
-def test_predictions_have_the_pictures_size_and_know_their_names():
+def test_predictions_have_the_images_size_and_know_their_names():
     model = tiny_maft_plus(test_cfg=dict(object_threshold=0.0, overlap_threshold=0.0, instance=True)).eval()
     for sample in model.predict(*batch()):
         assert sample.pred_sem_seg.sem_seg.shape == (1, 40, 35)
@@ -166,14 +166,14 @@ def test_predictions_have_the_pictures_size_and_know_their_names():
 
 
 @torch.no_grad()
-def test_pictures_are_looked_at_in_one_size():
+def test_images_are_looked_at_in_one_size():
     assert view_size((480, 640), (800, 1333)) == (800, 1067)
     assert view_size((2000, 500), (800, 1333)) == (1333, 333)
     model = tiny_maft_plus(view=(64, 100)).eval()
-    picture = torch.randn(3, 32, 40)
-    large = F.interpolate(picture[None], (64, 80), mode="bilinear", antialias=True)[0]
+    small = torch.randn(3, 32, 40)
+    large = F.interpolate(small[None], (64, 80), mode="bilinear", antialias=True)[0]
     found = []
-    for image in (picture, large):
+    for image in (small, large):
         padded = F.pad(image, (0, 7, 0, 5), value=3.0)[None]
         sample = DetDataSample(metainfo=dict(img_shape=image.shape[1:], ori_shape=(20, 25)))
         found.append(next(iter(model.scored_masks(padded, [sample]))))

@@ -174,13 +174,13 @@ def test_panoptic_quality_of_the_truth_is_100(root):
 
 def test_panoptic_quality_is_the_hand_computation(root):
     predictions = [as_prediction(scene(kind)[0], labels) for kind, labels in enumerate(TRUTH)]
-    # picture 0: the cat is 20 x 20 = 400 pixels; 100 of them go to a second cat, which matches nothing
+    # image 0: the cat is 20 x 20 = 400 pixels; 100 of them go to a second cat, which matches nothing
     predictions[0][20:40, 25:30] = 0 + 1000 * 9
     # the star is called a cat: one star missed, one cat in vain
     predictions[0][predictions[0] == 1 + 1000 * 4] = 0 + 1000 * 8
-    # picture 1: no sky at all; it becomes void but for the part that the cat keeps
+    # image 1: no sky at all; it becomes void but for the part that the cat keeps
     predictions[1][predictions[1] == 3 + 1000] = VOID
-    # picture 2: a cat over the crowd of cats, which is not counted either way; and grass over the unlabelled rows
+    # image 2: a cat over the crowd of cats, which is not counted either way; and grass over the unlabelled rows
     predictions[2][40:60, 50:70] = 0 + 1000 * 7
     predictions[2][:2] = 2 + 1000 * 2
     found = evaluate(root, predictions)

@@ -1,4 +1,4 @@
-"""Words and pictures in, segments out: what is stuff, what is asked for, what is refused."""
+"""Words and images in, segments out: what is stuff, what is asked for, what is refused."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ def test_other_prompts_leave_stuff_as_it_is(inferencer):
 
 
 def test_semantic_results_alone_take_any_number_of_words(trained):
-    picture, words = np.zeros((32, 40, 3), np.uint8), [f"word {number}" for number in range(1000)]
+    image, words = np.zeros((32, 40, 3), np.uint8), [f"word {number}" for number in range(1000)]
     with pytest.raises(ValueError, match="the vocabulary has 1000"):
-        list(PanopticInferencer(*trained, device="cpu")(picture, words))
-    (result,) = PanopticInferencer(*trained, device="cpu", panoptic=False)(picture, words)
+        list(PanopticInferencer(*trained, device="cpu")(image, words))
+    (result,) = PanopticInferencer(*trained, device="cpu", panoptic=False)(image, words)
     assert result.labels.shape == (32, 40) and result.segments == () and not result.ids.any()
 
 
-def test_a_picture_that_resizing_would_leave_nothing_of_is_named_and_the_others_are_done(inferencer):
+def test_a_image_that_resizing_would_leave_nothing_of_is_named_and_the_others_are_done(inferencer):
     failed = []
-    pictures = [np.zeros((1, 3000, 3), np.uint8), np.zeros((2, 64, 3), np.uint8)]
-    done = list(inferencer(pictures, "cat, grass", on_error=lambda source, error: failed.append(str(error))))
+    images = [np.zeros((1, 3000, 3), np.uint8), np.zeros((2, 64, 3), np.uint8)]
+    done = list(inferencer(images, "cat, grass", on_error=lambda source, error: failed.append(str(error))))
     assert [result.source for result in done] == ["image 1"]
     assert failed == [
         "image 0 is 1 x 3000 pixels, so narrow that nothing is left of it where the config resizes images to at "

@@ -22,12 +22,12 @@ def images(height: int = 64, width: int = 64, batch: int = 2) -> torch.Tensor:
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(1))
 
 
-def outputs(backbone, pictures: torch.Tensor | None = None) -> list[torch.Tensor]:
+def outputs(backbone, given: torch.Tensor | None = None) -> list[torch.Tensor]:
     """All that comes out of the backbone's doors."""
-    pictures = images() if pictures is None else pictures
+    given = images() if given is None else given
     dtype = backbone.image_tower.conv1.weight.dtype
-    pictures = pictures.to(dtype)
-    return [*backbone(pictures), backbone.encode_text(TOKENS), backbone.encode_image(pictures)]
+    given = given.to(dtype)
+    return [*backbone(given), backbone.encode_text(TOKENS), backbone.encode_image(given)]
 
 
 def assert_same(found: list[torch.Tensor], expected: list[torch.Tensor], **tolerance: float) -> None:
@@ -197,12 +197,12 @@ def test_other_sizes_are_refused(backbone):
 
 
 def test_maps_keep_the_pixels_where_they_are(backbone):
-    """Changing a corner of the picture changes the value path of that corner's token most."""
+    """Changing a corner of the image changes the value path of that corner's token most."""
     backbone = tiny_backbone(clip=dict(model=clip_geometry(1, 1)), guidance_layers=(), guidance_channels=())
-    picture = images(40, 72, batch=1)
-    changed = picture.clone()
+    original = images(40, 72, batch=1)
+    changed = original.clone()
     changed[..., 32:40, 64:72] += 3.0
-    moved = (backbone(changed)[0] - backbone(picture)[0]).abs().sum(dim=1)[0]
+    moved = (backbone(changed)[0] - backbone(original)[0]).abs().sum(dim=1)[0]
     assert moved.shape == (5, 9)
     expected = torch.zeros(5, 9, dtype=torch.bool)
     expected[4, 8] = True

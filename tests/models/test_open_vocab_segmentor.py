@@ -29,7 +29,7 @@ def test_cfg(**changes):
 test_cfg.__test__ = False
 
 
-def picture(height: int, width: int, seed: int = 0) -> torch.Tensor:
+def random_image(height: int, width: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(3, height, width, generator=torch.Generator().manual_seed(seed))
 
 
@@ -91,7 +91,7 @@ def literal_scores(model, image: torch.Tensor, mode: str, canvas_size: tuple[int
 )
 def test_views_are_put_together_as_in_the_definition(mode, names, canvas, size):
     model = tiny_segmentor(names=names, test_cfg=test_cfg(mode=mode, canvas=canvas))
-    image = picture(*size)
+    image = random_image(*size)
     result = predict(model, image)
     expected = literal_scores(model, image, mode, size if canvas is None else (canvas, canvas))
     expected = bilinear(expected, size)
@@ -105,7 +105,7 @@ def test_views_are_put_together_as_in_the_definition(mode, names, canvas, size):
 
 @pytest.mark.parametrize("class_maps", [1, 7, 1000])
 def test_views_may_run_in_batches_of_any_size(class_maps):
-    image = picture(60, 90)
+    image = random_image(60, 90)
     expected = predict(tiny_segmentor(names=NAMES), image)
     found = predict(tiny_segmentor(names=NAMES, test_cfg=test_cfg(class_maps=class_maps)), image)
     torch.testing.assert_close(found.seg_logits.data, expected.seg_logits.data, rtol=0, atol=1e-5)
@@ -124,8 +124,8 @@ def test_windows_cover_the_canvas_and_stay_inside(height, width, window, stride)
     assert len(set(views)) == len(views)
 
 
-def test_the_texture_of_a_large_picture_is_averaged_and_not_skipped():
-    noise = picture(300, 400)
+def test_the_texture_of_a_large_image_is_averaged_and_not_skipped():
+    noise = random_image(300, 400)
     for side, left in ((100, 0.4), (30, 0.15)):
         small = shrunk(noise, side)
         assert small.shape == (3, side, round(side * 4 / 3))
@@ -143,7 +143,7 @@ def test_best_class_is_that_of_the_resized_scores():
 
 def test_a_new_vocabulary_changes_the_results():
     model = tiny_segmentor(names=NAMES)
-    image = picture(64, 64)
+    image = random_image(64, 64)
     first = predict(model, image)
     model.set_vocabulary(["dog", "cat"], templates="vild")
     second = predict(model, image)
@@ -161,12 +161,12 @@ def test_a_new_vocabulary_changes_the_results():
 
 def test_without_a_vocabulary_prediction_says_what_to_do():
     with pytest.raises(ValueError, match="call model.set_vocabulary"):
-        predict(tiny_segmentor(), picture(64, 64))
+        predict(tiny_segmentor(), random_image(64, 64))
 
 
 @pytest.mark.parametrize("names", [NAMES, MANY])
 def test_scores_too_large_to_keep_leave_the_labels(names):
-    image = picture(60, 90)
+    image = random_image(60, 90)
     kept = predict(tiny_segmentor(names=names, test_cfg=test_cfg(score_memory=4 * len(names) * 60 * 90)), image)
     lean = predict(tiny_segmentor(names=names, test_cfg=test_cfg(score_memory=4 * len(names) * 60 * 90 - 1)), image)
     assert "seg_logits" in kept and "seg_logits" not in lean
@@ -174,7 +174,7 @@ def test_scores_too_large_to_keep_leave_the_labels(names):
 
 
 def test_pixels_below_the_threshold_are_of_no_class():
-    image = picture(64, 64)
+    image = random_image(64, 64)
     plain = predict(tiny_segmentor(names=NAMES), image)
     best = plain.seg_logits.data.max(dim=0).values
     threshold = float(best.median())
@@ -186,7 +186,7 @@ def test_pixels_below_the_threshold_are_of_no_class():
 
 def test_a_batch_is_its_images_one_by_one():
     model = tiny_segmentor(names=NAMES)
-    images = torch.stack([picture(64, 64, seed) for seed in (1, 2)])
+    images = torch.stack([random_image(64, 64, seed) for seed in (1, 2)])
     samples = [SegDataSample(metainfo=dict(ori_shape=shape)) for shape in ((64, 64), (30, 50))]
     together = model.predict(images, samples)
     for image, sample in zip(images, together, strict=True):
@@ -201,7 +201,7 @@ def test_padding_is_cut_off_again():
     """Through MMSegmentation's own preprocessor and test step."""
     padding = PREPROCESSOR | dict(test_cfg=dict(size=(96, 112)))
     model, single = (tiny_segmentor(names=NAMES, data_preprocessor=p) for p in (padding, PREPROCESSOR))
-    raw = [(picture(80, 70, seed) * 50 + 100).clamp(0, 255).to(torch.uint8) for seed in (1, 2)]
+    raw = [(random_image(80, 70, seed) * 50 + 100).clamp(0, 255).to(torch.uint8) for seed in (1, 2)]
 
     def batch(*images):
         metas = [dict(ori_shape=tuple(i.shape[-2:]), img_shape=tuple(i.shape[-2:])) for i in images]
@@ -215,9 +215,9 @@ def test_padding_is_cut_off_again():
 
 
 @pytest.mark.parametrize("direction, axis", [("horizontal", 2), ("vertical", 1)])
-def test_a_flipped_picture_gives_unflipped_labels(direction, axis):
+def test_a_flipped_image_gives_unflipped_labels(direction, axis):
     model = tiny_segmentor(names=NAMES)
-    image = picture(64, 64)
+    image = random_image(64, 64)
     sample = SegDataSample(metainfo=dict(ori_shape=(64, 64), flip=True, flip_direction=direction))
     flipped = model.predict(image[None], [sample])[0]
     expected = predict(model, image).seg_logits.data.flip(axis)
@@ -226,14 +226,14 @@ def test_a_flipped_picture_gives_unflipped_labels(direction, axis):
 
 def test_the_tensor_mode_gives_logits_of_the_image_size():
     model = tiny_segmentor(names=NAMES)
-    image = picture(64, 64)
+    image = random_image(64, 64)
     logits = model.encode_decode(image[None], [{}])
     torch.testing.assert_close(logits[0], bilinear(logits_of(model, image), (64, 64)), rtol=0, atol=1e-4)
 
 
 def test_a_deep_copy_is_apart():
     model = tiny_segmentor(names=NAMES)
-    image = picture(64, 64)
+    image = random_image(64, 64)
     first = predict(model, image).seg_logits.data
     twin = copy.deepcopy(model)
     assert torch.equal(predict(twin, image).seg_logits.data, first)
@@ -294,7 +294,7 @@ def test_sampled_names_hold_all_that_are_present():
 def test_loss_over_sampled_names_is_that_of_a_model_of_these_names():
     sampling = tiny_segmentor(names=MANY, train_cfg=dict(sampled_names=6)).train()
     labels = some_labels([2, 9, 15, 255])
-    images = torch.stack([picture(64, 64, seed) for seed in (1, 2)])
+    images = torch.stack([random_image(64, 64, seed) for seed in (1, 2)])
     names = sample_names(labels, len(MANY), 6, 255).tolist()
     small = tiny_segmentor(names=tuple(MANY[name] for name in names)).train()
     relabelled = labels.clone()
@@ -319,7 +319,7 @@ def test_an_auxiliary_head_adds_the_cross_entropy_of_its_cosines():
     plain = tiny_segmentor(names=MANY).train()
     plain.load_state_dict(model.state_dict())
     labels = some_labels([2, 9, 15, 255])
-    images = torch.stack([picture(64, 64, seed) for seed in (1, 2)])
+    images = torch.stack([random_image(64, 64, seed) for seed in (1, 2)])
     losses = model.loss(images, labelled(labels))
     expected = plain.loss(images, labelled(labels))["decode.loss_bce"]
     torch.testing.assert_close(losses["decode.loss_bce"], expected)
@@ -334,7 +334,7 @@ def test_the_loss_leaves_the_samples_as_they_were():
     model = tiny_segmentor(names=MANY, train_cfg=dict(sampled_names=6)).train()
     labels = some_labels([2, 9, 15, 255])
     samples = labelled(labels)
-    images = torch.stack([picture(64, 64, seed) for seed in (1, 2)])
+    images = torch.stack([random_image(64, 64, seed) for seed in (1, 2)])
     first = model.loss(images, samples)["decode.loss_bce"]
     assert all(torch.equal(sample.gt_sem_seg.data, own) for sample, own in zip(samples, labels, strict=True))
     assert torch.equal(model.loss(images, samples)["decode.loss_bce"], first)
@@ -344,7 +344,7 @@ def test_the_loss_leaves_the_samples_as_they_were():
 def test_loss_is_that_of_the_heads_logits(names):
     model = tiny_segmentor(names=names).train()
     labels = some_labels([0, len(names) - 1, 255], batch=1)
-    image = picture(64, 64)
+    image = random_image(64, 64)
     loss = model.loss(image[None], labelled(labels))["decode.loss_bce"]
     with torch.no_grad():
         logits = model.encode_decode(image[None], [{}])
@@ -360,7 +360,7 @@ def test_a_label_outside_the_vocabulary_is_named(settings, wrong):
     labels = some_labels([0, 4, 255], batch=1)
     labels[0, 0, 7, 7] = wrong
     with pytest.raises(ValueError, match=rf"label {wrong} in maps/7\.png is outside the vocabulary of 5 names"):
-        model.loss(picture(64, 64)[None], labelled(labels, seg_map_path="maps/7.png"))
+        model.loss(random_image(64, 64)[None], labelled(labels, seg_map_path="maps/7.png"))
 
 
 def test_templates_may_stand_apart_in_the_cost_volume():
@@ -369,4 +369,4 @@ def test_templates_may_stand_apart_in_the_cost_volume():
         text_encoder=dict(type="TextEncoderNeck", templates=("a {}", "the {}"), average=False),
         decode_head=HEAD | dict(templates=2),
     )
-    assert predict(model, picture(64, 64)).seg_logits.data.shape == (5, 64, 64)
+    assert predict(model, random_image(64, 64)).seg_logits.data.shape == (5, 64, 64)

@@ -29,9 +29,9 @@ def other_width(tiny_config, tmp_path_factory):
 
 
 @pytest.fixture
-def picture(tmp_path):
-    Image.new("RGB", (40, 30)).save(tmp_path / "picture.png")
-    return tmp_path / "picture.png"
+def image(tmp_path):
+    Image.new("RGB", (40, 30)).save(tmp_path / "image.png")
+    return tmp_path / "image.png"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def refused(run_here, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("script", ["train", "test", "predict"])
-def test_files_that_are_no_config(refused, script, picture, tmp_path, tiny_config):
+def test_files_that_are_no_config(refused, script, image, tmp_path, tiny_config):
     (tmp_path / "open.py").write_text("x = 1\nmodel = dict(\n")
     (tmp_path / "part.py").write_text("x = 1\n")
     (tmp_path / "built.py").write_text("_base_ = ['absent.py']\n")
@@ -61,7 +61,7 @@ def test_files_that_are_no_config(refused, script, picture, tmp_path, tiny_confi
 
     def error_of(name):
         if script == "predict":
-            return refused("predict", picture, "--vocab", "cat", "--config", name)
+            return refused("predict", image, "--vocab", "cat", "--config", name)
         return refused(script, name, *(["x.pth"] if script == "test" else []))
 
     assert error_of("open.py") == f"the config {tmp_path / 'open.py'} is no Python: '(' was never closed, line 2"
@@ -86,14 +86,14 @@ def test_settings_that_cannot_be(refused, tiny_config, checkpoint, tmp_path):
     assert error == "optim_wrapper.optimizer.type is 'SDG', and there is no such optimizer; did you mean 'SGD'?"
 
 
-def test_places_that_cannot_be_written_to(refused, tiny_config, checkpoint, picture, tmp_path):
+def test_places_that_cannot_be_written_to(refused, tiny_config, checkpoint, image, tmp_path):
     (tmp_path / "file").touch()
     is_file = f"{tmp_path / 'file'} is a file, not a folder"
     assert refused("train", tiny_config, "--work-dir", "file") == f"--work-dir file: {is_file}"
     assert refused("test", tiny_config, checkpoint, "--work-dir", "file/inner") == f"--work-dir file/inner: {is_file}"
     assert refused("test", tiny_config, checkpoint, "--out", "file") == f"--out file: {is_file}"
     assert refused("test", tiny_config, checkpoint, "--show-dir", "file") == f"--show-dir file: {is_file}"
-    predict = ("predict", picture, "--vocab", "cat", "--config", tiny_config, "--checkpoint", checkpoint)
+    predict = ("predict", image, "--vocab", "cat", "--config", tiny_config, "--checkpoint", checkpoint)
     assert refused(*predict, "--out-dir", "file") == f"--out-dir file: {is_file}"
 
 
@@ -131,15 +131,15 @@ def test_checkpoints_that_training_cannot_start_or_go_on_from(
         assert "does not fit the model" in error and "is it of another CLIP?" in error
 
 
-def test_devices_that_are_not_there(refused, tiny_config, checkpoint, picture):
-    predict = ("predict", picture, "--vocab", "cat", "--config", tiny_config, "--checkpoint", checkpoint, "--device")
+def test_devices_that_are_not_there(refused, tiny_config, checkpoint, image):
+    predict = ("predict", image, "--vocab", "cat", "--config", tiny_config, "--checkpoint", checkpoint, "--device")
     assert refused(*predict, "gpu0") == "no device 'gpu0': use cpu, cuda, cuda:1 ... or auto"
     count = torch.cuda.device_count()
     assert refused(*predict, "cuda:99") == f"no device 'cuda:99': torch sees {count} GPUs here; use cpu or auto"
 
 
-def test_a_misspelt_list_of_words(refused, tiny_config, checkpoint, picture):
-    predict = ("predict", picture, "--config", tiny_config, "--checkpoint", checkpoint, "--vocab")
+def test_a_misspelt_list_of_words(refused, tiny_config, checkpoint, image):
+    predict = ("predict", image, "--config", tiny_config, "--checkpoint", checkpoint, "--vocab")
     assert refused(*predict, "coco_stuff_17") == "no vocabulary 'coco_stuff_17'; did you mean 'coco_stuff_171'?"
 
 

@@ -26,7 +26,7 @@ test_dataloader = dict(
     batch_size=1, num_workers=0, sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type="BaseSegDataset", data_root="data/{folder}", ignore_index={ignored},
-        data_prefix=dict(img_path="pictures", seg_map_path="labels"), metainfo=dict(classes={classes}),
+        data_prefix=dict(img_path="images", seg_map_path="labels"), metainfo=dict(classes={classes}),
         pipeline=[dict(type="LoadImageFromFile"), dict(type="LoadAnnotations"), dict(type="PackSegInputs")]))
 test_evaluator = dict(type="OpenVocabIoUMetric", iou_metrics=["mIoU"], ignore_index={ignored})
 """
@@ -62,24 +62,24 @@ def data(tmp_path, monkeypatch):
         path = tmp_path / f"{folder}.py"
         path.write_text(DATASET.format(folder=folder, classes=classes, ignored=ignored))
         entry = Benchmark(
-            name, str(path), "none", f"data/{folder}", ("pictures", "labels/*.png"), preparation=folder
+            name, str(path), "none", f"data/{folder}", ("images", "labels/*.png"), preparation=folder
         )
         monkeypatch.setitem(BENCHMARKS, name, entry)
         if name != "Absent":
-            write_pictures(root / folder, len(classes), ignored)
+            write_images(root / folder, len(classes), ignored)
     return root
 
 
-def write_pictures(folder, classes, ignored, count=3):
-    """Random pictures, named alike in every benchmark, with blocks of all labels and ignored ones."""
+def write_images(folder, classes, ignored, count=3):
+    """Random images, named alike in every benchmark, with blocks of all labels and ignored ones."""
     random = np.random.default_rng(classes)
-    for kind in ("pictures", "labels"):
+    for kind in ("images", "labels"):
         (folder / kind).mkdir(parents=True)
     for number in range(count):
         blocks = random.choice([*range(classes), ignored], size=(4, 4))
         Image.fromarray(blocks.repeat(16, 0).repeat(20, 1).astype(np.uint8)).save(folder / f"labels/{number}.png")
-        picture = random.integers(0, 256, (64, 80, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(folder / f"pictures/{number}.jpg")
+        image = random.integers(0, 256, (64, 80, 3), dtype=np.uint8)
+        Image.fromarray(image).save(folder / f"images/{number}.jpg")
 
 
 @pytest.fixture
@@ -124,8 +124,8 @@ def test_one_model_and_the_names_of_each_benchmark(run, data, config, checkpoint
     maps, shown = data.parent / "maps", data.parent / "shown"
     code, out, errors = run("--benchmarks", "Things", "Animals", "--out", maps, "--show-dir", shown)
     assert code == 0, errors
-    pictures = sorted(path.name for path in shown.rglob("*.png"))
-    assert pictures == [f"test_{name}_{number}_0.png" for name in ("Animals", "Things") for number in range(3)]
+    images = sorted(path.name for path in shown.rglob("*.png"))
+    assert images == [f"test_{name}_{number}_0.png" for name in ("Animals", "Things") for number in range(3)]
     found = stored(data)
     assert list(found["measured"]) == ["Things", "Animals"]
     for name, folder, classes, ignored in (("Animals", "animals", ANIMALS, 255), ("Things", "things", THINGS, 9)):
@@ -141,7 +141,7 @@ def test_one_model_and_the_names_of_each_benchmark(run, data, config, checkpoint
         assert result["metrics"]["mIoU_seen"] == pytest.approx(
             (expected["mIoU"] * len(classes) - unseen) / (len(classes) - 1), abs=0.01
         )
-        assert result["pictures"] == 3
+        assert result["images"] == 3
 
     measured = f"{found['measured']['Animals']['metrics']['mIoU']:.2f}"
     of_things = f"{found['measured']['Things']['metrics']['mIoU']:.2f}"
@@ -165,15 +165,15 @@ def test_one_model_and_the_names_of_each_benchmark(run, data, config, checkpoint
 
 
 def test_an_interrupted_evaluation_goes_on_with_what_remains(run, data):
-    picture = data / "things/pictures/2.jpg"
-    whole = picture.read_bytes()
-    picture.write_bytes(whole[:50])
+    image = data / "things/images/2.jpg"
+    whole = image.read_bytes()
+    image.write_bytes(whole[:50])
     with pytest.raises(Exception, match="cannot identify|NoneType|decode|imread|fail|image"):
         run("--benchmarks", "Animals", "Things")
     assert list(stored(data)["measured"]) == ["Animals"]
     assert "Things" in (data.parent / "work/benchmarks/tiny.md").read_text(), "the row so far is there"
 
-    picture.write_bytes(whole)
+    image.write_bytes(whole)
     path = data.parent / "work/benchmarks/tiny.json"
     results = stored(data)
     results["measured"]["Animals"]["metrics"]["mIoU"] = 87.65  # to tell it from one measured again
@@ -232,10 +232,10 @@ def test_results_of_another_model_are_refused_and_kept(run, data, checkpoint, tm
         Image.fromarray(labels).save(label_map)
     code, _, errors = run("--benchmarks", "Animals")
     assert code == 2 and "the config or the data has changed: Animals: data.digest was" in errors
-    for kind in ("pictures/2.jpg", "labels/2.png"):
+    for kind in ("images/2.jpg", "labels/2.png"):
         (data / "animals" / kind).unlink()
     code, _, errors = run("--benchmarks", "Animals")
-    assert code == 2 and "Animals: data.pictures was 3 then and is 2 now" in errors
+    assert code == 2 and "Animals: data.images was 3 then and is 2 now" in errors
     assert stored(data) == before
 
     (data.parent / "work/benchmarks/tiny.json").write_text("{")
@@ -312,7 +312,7 @@ def pipeline_of(data, **wishes):
     return ready(choose(["Animals"]), data, wishes=wishes)[0].dataloader["dataset"]["pipeline"]
 
 
-def test_what_a_model_wants_done_to_pictures(data):
+def test_what_a_model_wants_done_to_images(data):
     resize = dict(type="Resize", scale=(40, 32), keep_ratio=False)
     pipeline = pipeline_of(data, benchmark_transforms=[resize])
     assert [step["type"] for step in pipeline] == ["LoadImageFromFile", "Resize", "LoadAnnotations", "PackSegInputs"]
@@ -347,7 +347,7 @@ def loaded(pipeline, folder):
     dataset = DATASETS.build(
         dict(
             type="BaseSegDataset", data_root=str(folder), pipeline=pipeline, metainfo=dict(classes=ANIMALS),
-            data_prefix=dict(img_path="pictures", seg_map_path="labels"),
+            data_prefix=dict(img_path="images", seg_map_path="labels"),
         )
     )  # fmt: skip
     sample = dataset[0]

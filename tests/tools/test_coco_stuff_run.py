@@ -18,7 +18,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def options(coco_stuff, weights):
-    """The real geometry, on smaller pictures and with fewer classes, so that it ends in time."""
+    """The real geometry, on smaller images and with fewer classes, so that it ends in time."""
     chosen = [
         f"model.backbone.clip.pretrained={weights}",
         "model.data_preprocessor.size=(192,192)",

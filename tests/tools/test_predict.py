@@ -1,4 +1,4 @@
-"""tools/predict.py on good and bad pictures."""
+"""tools/predict.py on good and bad images."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from hclip_mmseg.apis.predict import name_results
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    folder = tmp_path / "pictures"
+def images(tmp_path):
+    folder = tmp_path / "images"
     folder.mkdir()
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8))
     image.save(folder / "good.jpg")
@@ -26,11 +26,11 @@ def pictures(tmp_path):
     return folder
 
 
-def test_bad_pictures_are_reported_and_the_rest_is_done(tiny_config, repository, pictures, tmp_path):
+def test_bad_images_are_reported_and_the_rest_is_done(tiny_config, repository, images, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("cat, house cat\ngrass\ntraffic light\n")
     ended = run_script(
-        repository / "tools/predict.py", pictures, tmp_path / "absent.jpg", "--vocab", names,
+        repository / "tools/predict.py", images, tmp_path / "absent.jpg", "--vocab", names,
         "--config", tiny_config, "--out-dir", "results", "--device", "cpu", cwd=tmp_path,
     )  # fmt: skip
     assert ended.returncode == 1, ended.stderr[-3000:]
@@ -46,9 +46,9 @@ def test_bad_pictures_are_reported_and_the_rest_is_done(tiny_config, repository,
     assert "Traceback" not in ended.stderr
 
 
-def test_bad_words_end_in_one_line(tiny_config, repository, pictures, tmp_path):
+def test_bad_words_end_in_one_line(tiny_config, repository, images, tmp_path):
     ended = run_script(
-        repository / "tools/predict.py", pictures, "--vocab", "cat, cat", "--config", tiny_config,
+        repository / "tools/predict.py", images, "--vocab", "cat, cat", "--config", tiny_config,
         cwd=tmp_path,
     )  # fmt: skip
     assert ended.returncode == 2
@@ -56,7 +56,7 @@ def test_bad_words_end_in_one_line(tiny_config, repository, pictures, tmp_path):
     assert not (tmp_path / "predictions").exists()
 
 
-def test_no_two_pictures_have_results_of_one_name():
+def test_no_two_images_have_results_of_one_name():
     def names(*paths):
         return list(name_results([Path(path) for path in paths]).values())
 
@@ -67,7 +67,7 @@ def test_no_two_pictures_have_results_of_one_name():
         assert len(set(names(*paths))) == len(paths)
 
 
-def test_a_folded_checkpoint_gives_the_same_labels(tiny_config, run_here, pictures, tmp_path, monkeypatch):
+def test_a_folded_checkpoint_gives_the_same_labels(tiny_config, run_here, images, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     init_default_scope("mmseg")
     torch.manual_seed(3)
@@ -76,7 +76,7 @@ def test_a_folded_checkpoint_gives_the_same_labels(tiny_config, run_here, pictur
         "fold_adapters", tiny_config, "tiny.pth", "new/folded.pth", "--clip", "other/clip.pt"
     )  # fmt: skip
     assert code == 0 and Path("other/clip.pt").is_file() and not list(Path().rglob("*.part*")), errors
-    command = ("predict", pictures / "good.jpg", "--vocab", "cat, grass", "--config", tiny_config, "--device", "cpu")
+    command = ("predict", images / "good.jpg", "--vocab", "cat, grass", "--config", tiny_config, "--device", "cpu")
     assert run_here(*command, "--checkpoint", "tiny.pth", "--out-dir", "trained")[0] == 0
     code, _, errors = run_here(*command, "--checkpoint", "new/folded.pth", "--out-dir", "folded")
     assert code == 2 and "it lacks the adapters" in errors and "model.backbone.adapter=None" in errors

@@ -111,8 +111,8 @@ def test_reach_own_and_labels():
 def test_inferencer_needs_no_checkpoint(repository):
     inferencer = OpenVocabInferencer(repository / "configs/cliptrase/cliptrase_tiny_scenes.py", device="cpu")
     assert type(inferencer.model).__name__ == "TrainingFreeSegmentor"
-    picture = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
-    result = next(inferencer([picture], ["grass", "a cat"], scores=True))
+    image = np.random.default_rng(0).integers(0, 255, (60, 90, 3), dtype=np.uint8)
+    result = next(inferencer([image], ["grass", "a cat"], scores=True))
     assert result.labels.shape == (60, 90)
     assert result.scores.shape == (2, 60, 90)
     assert result.vocabulary == ("grass", "a cat")

@@ -74,12 +74,12 @@ def test_trained_models_ask_for_a_checkpoint(monkeypatch, capsys, tmp_path):
 
 
 def test_predict(monkeypatch, capsys, tmp_path):
-    picture = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
-    Image.fromarray(picture).save(tmp_path / "picture.png")
+    image = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "image.png")
     monkeypatch.chdir(tmp_path)
     config = "configs/cliptrase/sclip_tiny_scenes.py"
-    arguments = ["picture.png", "--vocab", "grass, a cat", "--config", config, "--device", "cpu"]
+    arguments = ["image.png", "--vocab", "grass, a cat", "--config", config, "--device", "cpu"]
     monkeypatch.setattr("sys.argv", ["tools/predict.py", *arguments])
     runpy.run_path(str(REPOSITORY / "tools/predict.py"), run_name="__main__")
     assert "1 of 1 images done" in capsys.readouterr().out
-    assert np.asarray(Image.open(tmp_path / "predictions/picture_labels.png")).shape == (50, 90)
+    assert np.asarray(Image.open(tmp_path / "predictions/image_labels.png")).shape == (50, 90)

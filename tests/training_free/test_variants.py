@@ -106,7 +106,7 @@ def test_masks_from_files(tmp_path):
     np.save(tmp_path / "b.npy", masks)
     folder = SAMMaskFolder(str(tmp_path))
     for name in "ab":
-        torch.testing.assert_close(folder(labels, dict(img_path=f"pictures/{name}.jpg"), 3), expected)
+        torch.testing.assert_close(folder(labels, dict(img_path=f"images/{name}.jpg"), 3), expected)
     with pytest.raises(FileNotFoundError, match=r"no masks of c\.jpg"):
         folder(labels, dict(img_path="c.jpg"), 3)
     with pytest.raises(ValueError, match="must be made for the same image"):

@@ -51,10 +51,10 @@ def test_even_attention_gets_everyone_one():
 @torch.no_grad()
 def test_explanation_is_what_the_model_does():
     model = tiny_training_free()
-    picture = np.random.default_rng(3).integers(0, 256, (4, 6, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    pixels = np.random.default_rng(3).integers(0, 256, (4, 6, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
     points = [(0, 0), (95, 63), (50, 20)]
-    shown = explain(model, picture, points)
-    bgr = torch.from_numpy(picture[..., ::-1].transpose(2, 0, 1).copy())
+    shown = explain(model, pixels, points)
+    bgr = torch.from_numpy(pixels[..., ::-1].transpose(2, 0, 1).copy())
     batch = dict(inputs=[bgr], data_samples=[SegDataSample(metainfo=dict(ori_shape=(64, 96)))])
     np.testing.assert_array_equal(shown.labels, model.test_step(batch)[0].pred_sem_seg.data[0])
     assert shown.vocabulary == NAMES
@@ -68,9 +68,9 @@ def test_explanation_is_what_the_model_does():
     clusters = literal.clusters_of(correlation, model.region_finder.epsilon, model.region_finder.min_samples)
     np.testing.assert_array_equal(shown.regions, literal.regions_of(correlation, clusters, (8, 12), (64, 96)))
     with pytest.raises(ValueError, match=r"the point \(96, 0\) \(x, y\) is outside"):
-        explain(model, picture, [(96, 0)])
+        explain(model, pixels, [(96, 0)])
     with pytest.raises(ValueError, match="finds no regions"):
-        explain(tiny_training_free(attention="value"), picture)
+        explain(tiny_training_free(attention="value"), pixels)
 
 
 def test_middles_of_the_largest_regions():
@@ -83,7 +83,7 @@ def test_middles_of_the_largest_regions():
     assert middles(regions, 9)[-1] == (0, 5)
 
 
-class ThreePictures:
+class ThreeImages:
     """Two classes and a fold of two words into the second."""
 
     metainfo = dict(classes=("cat", "background", "dog"), vocabulary=("cat", "sky", "wall", "dog"), folds=(0, 1, 1, 2))
@@ -103,7 +103,7 @@ class ThreePictures:
 @torch.no_grad()
 def test_class_embeddings():
     model = tiny_segmentor()
-    dataset = ThreePictures()
+    dataset = ThreeImages()
     found = class_embeddings(model, dataset, images=2)
     assert found.names == ("cat", "background")
     tokens = []
@@ -132,7 +132,7 @@ def test_figures(tmp_path):
         "depth": depth_figure(image, np.random.default_rng(2).random((7, 6, 8)), threshold=0.9),
         "matrix": matrix_figure(["cat", "dog"], {"frozen": {"text": np.eye(2)}, "tuned": {"text": np.eye(2)}}),
     }
-    # panels: 2 points x (picture + 2 maps); 7 blocks in rows of 6 and the curve; 2 matrices and their scale
+    # panels: 2 points x (pixels + 2 maps); 7 blocks in rows of 6 and the curve; 2 matrices and their scale
     panels = {name: [axis for axis in figure.axes if axis.images or axis.lines] for name, figure in figures.items()}
     assert [len(panels[name]) for name in ("points", "depth")] == [6, 8]
     assert "tuned: text\ndiagonal above the rest by 1.000" in [axis.get_title() for axis in panels["matrix"]]
@@ -145,16 +145,16 @@ def test_figures(tmp_path):
 
 
 class Sources(HTMLParser):
-    """All pictures and texts of a page."""
+    """All images and texts of a page."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.pictures: list[str] = []
+        self.images: list[str] = []
         self.texts: list[str] = []
 
     def handle_starttag(self, tag, attributes):
         if tag == "img":
-            self.pictures.append(dict(attributes)["src"])
+            self.images.append(dict(attributes)["src"])
 
     def handle_data(self, data):
         self.texts.append(data)
@@ -164,19 +164,19 @@ def test_gallery_escapes(tmp_path):
     write_gallery(tmp_path / "index.html", "A & B", [Section("<x>.jpg", [('say "hi" <b>', "a #1.png")])])
     page = Sources()
     page.feed((tmp_path / "index.html").read_text())
-    assert page.pictures == ["a%20%231.png"]
+    assert page.images == ["a%20%231.png"]
     assert 'say "hi" <b>' in page.texts and "<x>.jpg" in page.texts
     assert [path.name for path in tmp_path.iterdir()] == ["index.html"]
 
 
 def test_tool(monkeypatch, capsys, tmp_path):
     scene = render_scene(seed=1, index=0, size=96, names=SCENE_CLASSES, num_objects=(2, 2), radius=(20.0, 30.0))
-    (tmp_path / "pictures").mkdir()
-    Image.fromarray(scene.image).save(tmp_path / "pictures/a b.png")
-    (tmp_path / "pictures/broken.png").write_bytes(b"no picture")
+    (tmp_path / "images").mkdir()
+    Image.fromarray(scene.image).save(tmp_path / "images/a b.png")
+    (tmp_path / "images/broken.png").write_bytes(b"no pixels")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", [
-        "tools/visualize.py", "pictures", "--vocab", "red plain star, grass, water", "--points", "10,20", "90,50",
+        "tools/visualize.py", "images", "--vocab", "red plain star, grass, water", "--points", "10,20", "90,50",
         "--similarity", "configs/hclip/hclip_tiny_scenes.py", "--samples", "2", "--out-dir", "shown", "--device", "cpu",
     ])  # fmt: skip
     monkeypatch.setattr(SceneDataset, "load_data_list", lambda self: _short(self))
@@ -186,9 +186,9 @@ def test_tool(monkeypatch, capsys, tmp_path):
     assert "broken.png" in capsys.readouterr().err
     page = Sources()
     page.feed((tmp_path / "shown/index.html").read_text())
-    assert len(page.pictures) == 5
-    for picture in page.pictures:
-        assert (tmp_path / "shown" / picture.replace("%20", " ")).is_file()
+    assert len(page.images) == 5
+    for pixels in page.images:
+        assert (tmp_path / "shown" / pixels.replace("%20", " ")).is_file()
 
 
 LISTED = SceneDataset.load_data_list

@@ -57,7 +57,7 @@ def test_legend_has_a_swatch_of_each_class_present_and_no_other():
     labels[40:] = 2
     names = ("cat", "dog", "tree")
     drawn = draw_overlay(image, labels, names)
-    assert (drawn[:256, :256:4] == drawn[:256, 3:256:4]).all(), "a small picture is enlarged four times"
+    assert (drawn[:256, :256:4] == drawn[:256, 3:256:4]).all(), "a small image is enlarged four times"
     panel = drawn[:, 256:].reshape(-1, 3)
     swatches = [bool((panel == colour).all(-1).any()) for colour in name_colours(names)]
     assert swatches == [True, False, True]
@@ -77,7 +77,7 @@ def test_more_classes_than_rows_still_draw():
         (np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), int), "differ in size"),
     ],
 )
-def test_pictures_that_do_not_fit_are_refused(image, labels, message):
+def test_images_that_do_not_fit_are_refused(image, labels, message):
     with pytest.raises(ValueError, match=message):
         draw_overlay(image, labels, ("cat",))
 
@@ -122,7 +122,7 @@ class Recorder:
         self.drawn[name] = image
 
 
-def test_hook_draws_every_third_picture_in_its_own_size():
+def test_hook_draws_every_third_image_in_its_own_size():
     hook, run = OpenVocabVisualizationHook(draw=True, interval=3), Recorder(batch_size=2)
     bgr = torch.zeros(3, 8, 8, dtype=torch.uint8)
     bgr[2] = 200

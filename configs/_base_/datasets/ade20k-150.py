@@ -1,6 +1,6 @@
 """ADE20K, 150 classes of scene parsing (A-150)."""
 
-_base_ = ["whole_pictures.py"]
+_base_ = ["whole_images.py"]
 
 test_dataloader = dict(
     dataset=dict(

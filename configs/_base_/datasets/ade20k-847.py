@@ -6,7 +6,7 @@ To train on it, say in the model's config that 65535 is the label of no class:
 
 _base_ = ["./many_classes_384x384.py"]
 
-pictures = dict(
+images = dict(
     type="mmseg.ADE20K847Dataset",
     data_root="data/ade/ADE20K_2021_17_01",
     data_prefix=dict(img_path="images/ADE", seg_map_path="labels_847"),
@@ -22,6 +22,6 @@ test_pipeline = [
     dict(type="mmseg.LoadLabelMap"),
     dict(type="mmseg.PackSegInputs"),
 ]
-train_dataloader = dict(dataset=dict(ann_file="labels_847/training.txt", **pictures))
-val_dataloader = dict(dataset=dict(ann_file="labels_847/validation.txt", pipeline=test_pipeline, **pictures))
+train_dataloader = dict(dataset=dict(ann_file="labels_847/training.txt", **images))
+val_dataloader = dict(dataset=dict(ann_file="labels_847/validation.txt", pipeline=test_pipeline, **images))
 test_dataloader = val_dataloader

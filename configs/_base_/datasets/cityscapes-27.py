@@ -1,6 +1,6 @@
 """Cityscapes, all 27 classes but void (Cityscapes-27)."""
 
-_base_ = ["whole_pictures.py"]
+_base_ = ["whole_images.py"]
 
 test_dataloader = dict(
     dataset=dict(

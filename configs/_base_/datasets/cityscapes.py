@@ -1,6 +1,6 @@
 """Cityscapes, 19 classes."""
 
-_base_ = ["whole_pictures.py"]
+_base_ = ["whole_images.py"]
 
 test_dataloader = dict(
     dataset=dict(

@@ -1,6 +1,6 @@
 """COCO-Stuff's 27 supercategories (COCO-27); reads COCO-Stuff's label maps."""
 
-_base_ = ["whole_pictures.py"]
+_base_ = ["whole_images.py"]
 
 test_dataloader = dict(
     dataset=dict(

@@ -1,6 +1,6 @@
 """COCO's 80 things, all stuff as background (COCO-Object); reads COCO-Stuff's label maps."""
 
-_base_ = ["whole_pictures.py"]
+_base_ = ["whole_images.py"]
 
 test_dataloader = dict(
     dataset=dict(

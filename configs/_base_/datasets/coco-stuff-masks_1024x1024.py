@@ -1,4 +1,4 @@
-"""COCO-Stuff 164k for mask classification: crops of 1024 with a mask for every class; whole pictures for testing."""
+"""COCO-Stuff 164k for mask classification: crops of 1024 with a mask for every class; whole images for testing."""
 
 dataset_type = "mmseg.COCOStuff171Dataset"
 data_root = "data/coco_stuff164k"

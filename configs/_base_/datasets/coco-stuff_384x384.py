@@ -1,4 +1,4 @@
-"""COCO-Stuff 164k, 171 classes: crops of 384 in batches of 4 for training, whole pictures for testing."""
+"""COCO-Stuff 164k, 171 classes: crops of 384 in batches of 4 for training, whole images for testing."""
 
 dataset_type = "COCOStuff171Dataset"
 data_root = "data/coco_stuff164k"

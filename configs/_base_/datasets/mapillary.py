@@ -1,6 +1,6 @@
 """Mapillary Vistas, 65 classes of version 1.2."""
 
-_base_ = ["whole_pictures.py"]
+_base_ = ["whole_images.py"]
 
 test_dataloader = dict(
     dataset=dict(

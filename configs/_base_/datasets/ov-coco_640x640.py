@@ -16,7 +16,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
     dict(type="Resize", scale=size, keep_ratio=True),
-    dict(type="LoadAnnotations", with_bbox=True),  # behind Resize: boxes of the original picture, for drawing
+    dict(type="LoadAnnotations", with_bbox=True),  # behind Resize: boxes of the original image, for drawing
     dict(
         type="PackDetInputs",
         meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor", "instances"),

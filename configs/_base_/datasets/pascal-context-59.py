@@ -1,6 +1,6 @@
 """PASCAL-Context, the 59 most frequent classes (PC-59)."""
 
-_base_ = ["whole_pictures.py"]
+_base_ = ["whole_images.py"]
 
 test_dataloader = dict(
     dataset=dict(

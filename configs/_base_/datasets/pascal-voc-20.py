@@ -1,6 +1,6 @@
 """PASCAL VOC 2012 without background (PAS-20)."""
 
-_base_ = ["whole_pictures.py"]
+_base_ = ["whole_images.py"]
 
 test_dataloader = dict(
     dataset=dict(

@@ -1,6 +1,6 @@
 """PASCAL VOC 2012 with background, asked for by PASCAL-Context's classes outside VOC (PAS-20b)."""
 
-_base_ = ["whole_pictures.py"]
+_base_ = ["whole_images.py"]
 
 test_dataloader = dict(
     dataset=dict(

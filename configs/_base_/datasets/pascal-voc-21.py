@@ -1,6 +1,6 @@
 """PASCAL VOC 2012 with background, asked for by names of what surrounds the 20 classes (VOC21)."""
 
-_base_ = ["whole_pictures.py"]
+_base_ = ["whole_images.py"]
 
 test_dataloader = dict(
     dataset=dict(

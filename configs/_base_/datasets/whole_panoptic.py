@@ -1,4 +1,4 @@
-"""What panoptic sets share in evaluation: pictures as FISA's, PQ of panoptic and mIoU of semantic results."""
+"""What panoptic sets share in evaluation: images as FISA's, PQ of panoptic and mIoU of semantic results."""
 
 test_pipeline = [
     dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),

@@ -49,5 +49,5 @@ model = dict(
     text_encoder=dict(type="mmseg.TextEncoderNeck", templates="vild"),
     test_cfg=dict(object_threshold=0.8, overlap_threshold=0.8),
 )
-# of pictures of the benchmarks, as of those of the config's own test data
+# of images of the benchmarks, as of those of the config's own test data
 benchmark_transforms = [dict(type="Resize", scale=(1333, 800), keep_ratio=True)]

@@ -1,4 +1,4 @@
-"""What FISA and MAFT+ share of Mask2Former: pictures on a canvas of 1024 x 1024, and MMDetection's head."""
+"""What FISA and MAFT+ share of Mask2Former: images on a canvas of 1024 x 1024, and MMDetection's head."""
 
 mask_preprocessor = dict(
     type="DetDataPreprocessor",

@@ -1,6 +1,6 @@
 """An open-vocabulary Faster R-CNN on frozen CLIP ViT-B/16, in the manner of F-ViT (CLIPSelf, CLIM) and F-VLM."""
 
-norm = dict(type="GN", num_groups=32)  # the same for any number of pictures and processes
+norm = dict(type="GN", num_groups=32)  # the same for any number of images and processes
 
 data_preprocessor = dict(
     type="DetDataPreprocessor",

@@ -18,8 +18,8 @@ from hclip_mmseg.datasets.preparation.tables import Table, look_up, number_table
 from hclip_mmseg.vocabularies import load_vocabulary
 
 NO_CLASS = ADE20K847Dataset.IGNORE
-PICTURES = {"training": 25_574, "validation": 2_000}
-SCENE_PICTURES = {"training": 20_210, "validation": 2_000}
+IMAGES = {"training": 25_574, "validation": 2_000}
+SCENE_IMAGES = {"training": 20_210, "validation": 2_000}
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class FromColours:
     table: Table
 
     def __call__(self, path: Path) -> Labels:
-        """Labels ``[H, W]`` of a file; raises ValueError if it is no such picture or holds unknown numbers."""
+        """Labels ``[H, W]`` of a file; raises ValueError if it is no such image or holds unknown numbers."""
         colours = read_colours(path)
         return look_up(self.table, colours[..., 0].astype(np.int32) // 10 * 256 + colours[..., 1], path)
 
@@ -57,29 +57,29 @@ def class_of_object(objects: Sequence[str]) -> dict[int, int]:
 
 
 def ade20k_847(root: Path) -> list[Conversion]:
-    """Label maps of 16 bits in ``labels_847`` for the pictures of ADE20K_2021_17_01.
+    """Label maps of 16 bits in ``labels_847`` for the images of ADE20K_2021_17_01.
 
     Raises:
-        FileNotFoundError: if the index or all pictures are not there.
+        FileNotFoundError: if the index or all images are not there.
         ValueError: if it cannot be read; see :func:`~.ade20k_index.read_index`.
     """
     if not (root / "index_ade20k.pkl").is_file():
         raise FileNotFoundError(f"no index_ade20k.pkl in {root}. {ADE20K847Dataset.HOW_TO_GET}")
     index = read_index(root / "index_ade20k.pkl")
     images, labels = root / "images/ADE", root / "labels_847"
-    maps: dict[str, list[LabelMap]] = {name: [] for name in PICTURES}
-    for picture in index.pictures:
-        path = images / picture
+    maps: dict[str, list[LabelMap]] = {name: [] for name in IMAGES}
+    for image in index.images:
+        path = images / image
         if path.is_file():
-            source, target = path.with_name(f"{path.stem}_seg.png"), (labels / picture).with_suffix(".png")
-            maps[picture.parts[0]].append(LabelMap(path, source, target))
+            source, target = path.with_name(f"{path.stem}_seg.png"), (labels / image).with_suffix(".png")
+            maps[image.parts[0]].append(LabelMap(path, source, target))
 
     def lists(name: str) -> dict[Path, list[str]]:
         names = [one.target.relative_to(labels).with_suffix("").as_posix() for one in maps[name]]
         return {labels / f"{name}.txt": names}
 
     splits = those_there(
-        [Split(name, expected, maps[name], lists(name)) for name, expected in PICTURES.items()],
+        [Split(name, expected, maps[name], lists(name)) for name, expected in IMAGES.items()],
         images,
         ADE20K847Dataset.HOW_TO_GET,
     )
@@ -91,13 +91,13 @@ def ade20k_150(root: Path) -> list[Conversion]:
     """A check of ADEChallengeData2016, which is read as it is: 1..150, and 0 for no class.
 
     Raises:
-        FileNotFoundError: if there are no pictures.
+        FileNotFoundError: if there are no images.
     """
     splits = []
-    for name, expected in SCENE_PICTURES.items():
-        pictures = sorted((root / "images" / name).glob("*.jpg"))
-        maps = [root / "annotations" / name / f"{picture.stem}.png" for picture in pictures]
-        splits.append(Split(name, expected, [LabelMap(*one) for one in zip(pictures, maps, maps, strict=True)]))
+    for name, expected in SCENE_IMAGES.items():
+        images = sorted((root / "images" / name).glob("*.jpg"))
+        maps = [root / "annotations" / name / f"{image.stem}.png" for image in images]
+        splits.append(Split(name, expected, [LabelMap(*one) for one in zip(images, maps, maps, strict=True)]))
     splits = those_there(splits, root / "images", ADE20K150Dataset.HOW_TO_GET)
     return [Conversion("ADE20K-150", splits, None, 151)]
 

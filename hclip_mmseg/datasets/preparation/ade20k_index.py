@@ -29,12 +29,12 @@ class ADE20KIndex:
     """What is read of the index.
 
     Attributes:
-        pictures: of each its path below ``images/ADE``, such as
+        images: of each its path below ``images/ADE``, such as
             'validation/cultural/apse__indoor/ADE_val_00000001.jpg'.
-        objects: names of all classes; a number n in a picture's annotation means ``objects[n - 1]``.
+        objects: names of all classes; a number n in an image's annotation means ``objects[n - 1]``.
     """
 
-    pictures: tuple[PurePosixPath, ...]
+    images: tuple[PurePosixPath, ...]
     objects: tuple[str, ...]
 
 
@@ -56,7 +56,7 @@ def read_index(path: str | Path) -> ADE20KIndex:
         raise ValueError(f"{path} holds a {type(index).__name__}, not ADE20K's index")
     files, folders, objects = (_strings(index, key, path) for key in ("filename", "folder", "objectnames"))
     if len(files) != len(folders):
-        raise ValueError(f"{path} names {len(files)} pictures and {len(folders)} folders")
+        raise ValueError(f"{path} names {len(files)} images and {len(folders)} folders")
     return ADE20KIndex(tuple(_below_images(*pair, path) for pair in zip(folders, files, strict=True)), objects)
 
 
@@ -118,13 +118,13 @@ def _items(array: tuple[Any, ...]) -> list[Any] | None:
 
 def _below_images(folder: str, file: str, path: str | Path) -> PurePosixPath:
     """'ADE20K_2021_17_01/images/ADE/training/...' -> 'training/.../<file>'; nothing that leads elsewhere."""
-    picture = PurePosixPath(folder.replace("\\", "/"), file)
-    parts = picture.parts
+    image = PurePosixPath(folder.replace("\\", "/"), file)
+    parts = image.parts
     if "ADE" not in parts or _leads_away(parts):
-        raise ValueError(f"{path} places a picture at {picture}, which is not below images/ADE")
+        raise ValueError(f"{path} places an image at {image}, which is not below images/ADE")
     below = PurePosixPath(*parts[parts.index("ADE") + 1 :])
     if below.suffix != ".jpg" or below.parts[0] not in ("training", "validation"):
-        raise ValueError(f"{path} lists {picture}, which is no picture for training or validation")
+        raise ValueError(f"{path} lists {image}, which is no image for training or validation")
     return below
 
 

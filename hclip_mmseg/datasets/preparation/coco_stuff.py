@@ -8,9 +8,9 @@ from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.coco_stuff import HOW_TO_GET
 from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
 from hclip_mmseg.datasets.preparation.declaration import Preparation, converts
-from hclip_mmseg.datasets.preparation.tables import FromPicture, number_table
+from hclip_mmseg.datasets.preparation.tables import FromImage, number_table
 
-PICTURES = {"train2017": 118_287, "val2017": 5_000}
+IMAGES = {"train2017": 118_287, "val2017": 5_000}
 NUMBERS = 182
 UNUSED = (11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90)
 """Numbers of the owners' label maps, from 0, that were planned as classes and have no pixels."""
@@ -25,19 +25,19 @@ def coco_stuff(root: Path) -> list[Conversion]:
             stuffthingmaps_trainval2017.zip.
 
     Raises:
-        FileNotFoundError: if there are no pictures of either split.
+        FileNotFoundError: if there are no images of either split.
     """
     splits = []
-    for name, expected in PICTURES.items():
-        pictures = sorted((root / "images" / name).glob("*.jpg"))
+    for name, expected in IMAGES.items():
+        images = sorted((root / "images" / name).glob("*.jpg"))
         folder = root / "annotations" / name
-        maps = [LabelMap(one, folder / f"{one.stem}.png", folder / f"{one.stem}_labelTrainIds.png") for one in pictures]
+        maps = [LabelMap(one, folder / f"{one.stem}.png", folder / f"{one.stem}_labelTrainIds.png") for one in images]
         splits.append(Split(name, expected, maps))
     splits = those_there(splits, root / "images", HOW_TO_GET)
     used = [number for number in range(NUMBERS) if number not in UNUSED]
     labels = {number: label for label, number in enumerate(used)}
     table = number_table({**labels, 255: NO_CLASS})
-    return [Conversion("COCO-Stuff", splits, FromPicture(table), len(labels), NO_CLASS)]
+    return [Conversion("COCO-Stuff", splits, FromImage(table), len(labels), NO_CLASS)]
 
 
 ROOT = "data/coco_stuff164k"

@@ -22,12 +22,12 @@ class LabelMap:
     """One label map.
 
     Attributes:
-        picture: what it labels.
+        image: what it labels.
         source: the owners' file that it is made from.
         target: where it is written; the source itself where that is read as it is.
     """
 
-    picture: Path
+    image: Path
     source: Path
     target: Path
 
@@ -40,7 +40,7 @@ class Split:
         name: of the part.
         expected: how many the whole part has.
         maps: those that there are.
-        lists: file -> names of pictures; written once every label map of the part is there.
+        lists: file -> names of images; written once every label map of the part is there.
     """
 
     name: str
@@ -84,14 +84,14 @@ class LabelMapsError(ValueError):
 
 
 def those_there(splits: Iterable[Split], where: Path, how_to_get: str) -> list[Split]:
-    """The parts that have pictures.
+    """The parts that have images.
 
     Raises:
         FileNotFoundError: if none has any: where they were looked for, and how to get them.
     """
     there = [split for split in splits if split.maps]
     if not there:
-        raise FileNotFoundError(f"no pictures below {where.absolute()}. {how_to_get}")
+        raise FileNotFoundError(f"no images below {where.absolute()}. {how_to_get}")
     return there
 
 
@@ -102,8 +102,8 @@ def carry_out(conversion: Conversion, options: Options) -> list[str]:
         What was found, a line each.
 
     Raises:
-        FileNotFoundError: if pictures, sources or, for a check, label maps or lists are missing, before any work.
-        ValueError: if numbers of pictures are not the official ones, before any work.
+        FileNotFoundError: if images, sources or, for a check, label maps or lists are missing, before any work.
+        ValueError: if numbers of images are not the official ones, before any work.
         LabelMapsError: when all else is done, if files could not be converted or label maps are wrong: how many, and
             the first of them. Parts without any have their lists then.
     """
@@ -120,7 +120,7 @@ def carry_out(conversion: Conversion, options: Options) -> list[str]:
     if outcome.problems:
         raise LabelMapsError(
             f"{len(outcome.problems)} of {len(todo)} label maps of {conversion.title} are not as they should be, the "
-            "others are good and stay; unpack these anew, or move their pictures away and pass --partial to go without "
+            "others are good and stay; unpack these anew, or move their images away and pass --partial to go without "
             f"them:\n  {first(list(outcome.problems.values()), separator=chr(10) + '  ')}"
         )
     counts = ", ".join(f"{len(split.maps):,} in {split.name}" for split in conversion.splits)
@@ -134,7 +134,7 @@ def verify(labels: Labels, label_map: LabelMap, classes: int, ignore: int | None
     """The labels that occur in a label map.
 
     Raises:
-        ValueError: if one is none of the data set's, or the map has not its picture's size.
+        ValueError: if one is none of the data set's, or the map has not its image's size.
     """
     occurring = set(np.flatnonzero(np.bincount(labels.ravel())).tolist())
     outside = sorted(label for label in occurring if label >= classes and label != ignore)
@@ -142,15 +142,15 @@ def verify(labels: Labels, label_map: LabelMap, classes: int, ignore: int | None
         allowed = f"0 to {classes - 1}" + ("" if ignore is None else f" and {ignore}")
         raise ValueError(f"{label_map.target} has the label {outside[0]}; {allowed} are the data set's")
     try:
-        with Image.open(label_map.picture) as picture:
-            width, height = picture.size
+        with Image.open(label_map.image) as image:
+            width, height = image.size
     except (FileNotFoundError, PermissionError):
         raise
     except OSError as error:  # UnidentifiedImageError is one, and so is what a truncated header gives
-        raise ValueError(f"{label_map.picture} is no picture, or a truncated one") from error
+        raise ValueError(f"{label_map.image} is no image, or a truncated one") from error
     if labels.shape != (height, width):
         raise ValueError(
-            f"{label_map.target} would be {labels.shape[1]} x {labels.shape[0]}, but its picture is {width} x {height}"
+            f"{label_map.target} would be {labels.shape[1]} x {labels.shape[0]}, but its image is {width} x {height}"
         )
     return occurring
 
@@ -160,19 +160,19 @@ def _verify_counts(conversion: Conversion) -> None:
     if wrong:
         listed = ", ".join(f"{len(split.maps):,} of {split.expected:,} in {split.name}" for split in wrong)
         raise ValueError(
-            f"{conversion.title} is not complete: {listed} pictures. Unpack it again, or pass --partial to take what "
+            f"{conversion.title} is not complete: {listed} images. Unpack it again, or pass --partial to take what "
             "is there"
         )
 
 
 def _verify_files(conversion: Conversion, maps: Sequence[LabelMap], check: bool) -> None:
-    wanted = [path for one in maps for path in (one.picture, one.target if check else one.source)]
+    wanted = [path for one in maps for path in (one.image, one.target if check else one.source)]
     lists = {path: names for split in conversion.splits for path, names in split.lists.items()} if check else {}
     wanted += lists
     missing = [str(path) for path in wanted if not path.is_file()]
     stale = [str(path) for path, names in lists.items() if path.is_file() and not _lists(path, names)]
     if stale:
-        raise ValueError(f"{first(stale)} lists other pictures than there are; run it without --check to write it anew")
+        raise ValueError(f"{first(stale)} lists other images than there are; run it without --check to write it anew")
     if missing:
         hint = "; run it without --check to make label maps" if check else ""
         raise FileNotFoundError(f"{len(missing)} files of {conversion.title} are missing: {first(missing)}{hint}")

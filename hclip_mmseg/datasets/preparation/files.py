@@ -1,4 +1,4 @@
-"""Pictures read as numbers, and label maps written."""
+"""Images read as numbers, and label maps written."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def read_label_map(path: Path) -> Labels:
 
 
 def read_colours(path: Path) -> NDArray[np.uint8]:
-    """A picture of at least three colours of 8 bits, ``[H, W, colours]``; raises ValueError if it is none."""
+    """An image of at least three colours of 8 bits, ``[H, W, colours]``; raises ValueError if it is none."""
     try:
         colours = np.asarray(Image.open(path))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         if isinstance(error, FileNotFoundError | PermissionError):
             raise
-        raise ValueError(f"{path} is no picture, or a truncated one: {error}") from error
+        raise ValueError(f"{path} is no image, or a truncated one: {error}") from error
     if colours.ndim != 3 or colours.shape[2] < 3 or colours.dtype != np.uint8:
-        raise ValueError(f"{path} is no colour picture of 8 bits")
+        raise ValueError(f"{path} is no colour image of 8 bits")
     return colours
 
 

@@ -29,7 +29,7 @@ def keep_names(instances: Mapping[str, Any], names: Collection[str]) -> dict[str
         names: which categories are kept.
 
     Returns:
-        The same with those categories (under their own ids), their annotations, and the pictures that have one.
+        The same with those categories (under their own ids), their annotations, and the images that have one.
 
     Raises:
         ValueError: if a name is no category of the file.
@@ -40,12 +40,12 @@ def keep_names(instances: Mapping[str, Any], names: Collection[str]) -> dict[str
         raise ValueError(f"no categories {', '.join(lacking)} in the instances; they are not COCO's")
     kept = {known[name] for name in names}
     annotations = [one for one in instances["annotations"] if one["category_id"] in kept]
-    pictures = {one["image_id"] for one in annotations}
+    images = {one["image_id"] for one in annotations}
     return {
         **instances,
         "categories": [one for one in instances["categories"] if one["id"] in kept],
         "annotations": annotations,
-        "images": [one for one in instances["images"] if one["id"] in pictures],
+        "images": [one for one in instances["images"] if one["id"] in images],
     }
 
 
@@ -53,7 +53,7 @@ def prepare_ov_coco(root: str | Path) -> list[Path]:
     """Writes OV-COCO's files into ``annotations/ov-coco`` of a COCO 2017 folder.
 
     For training the boxes of the 48 base names; for validation those of the base names, of the 17 novel names, and of
-    both together, which open-vocabulary detectors are evaluated on. Pictures without such a box are left out. A file
+    both together, which open-vocabulary detectors are evaluated on. Images without such a box are left out. A file
     appears whole or not at all.
 
     Args:
@@ -89,7 +89,7 @@ def check_ov_coco(root: str | Path) -> list[str]:
     """Reads OV-COCO's files again.
 
     Returns:
-        How many pictures and boxes each has, a line each.
+        How many images and boxes each has, a line each.
 
     Raises:
         FileNotFoundError: if one is not there.
@@ -103,7 +103,7 @@ def check_ov_coco(root: str | Path) -> list[str]:
         content = _read(path)
         if {category["name"] for category in content["categories"]} != set(load_vocabulary(vocabulary).names):
             raise ValueError(f"the categories of {path} are not the names of {vocabulary}; make it anew")
-        lines.append(f"{name}: {len(content['images']):,} pictures, {len(content['annotations']):,} boxes")
+        lines.append(f"{name}: {len(content['images']):,} images, {len(content['annotations']):,} boxes")
     return lines
 
 

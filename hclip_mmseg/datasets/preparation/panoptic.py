@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hclip_mmseg.datasets.benchmark import Benchmark
-from hclip_mmseg.datasets.preparation.ade20k import SCENE_PICTURES
+from hclip_mmseg.datasets.preparation.ade20k import SCENE_IMAGES
 from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, carry_out, first, those_there
 from hclip_mmseg.datasets.preparation.declaration import Preparation
 from hclip_mmseg.datasets.preparation.files import Labels, read_colours, read_label_map
@@ -34,13 +34,13 @@ COCO_HOW_TO_GET = (
     "files in it into annotations/"
 )
 MAPILLARY_HOW_TO_GET = "Mapillary Vistas 2.0 (mapillary.com/dataset/vistas): unpack it into data/mapillary"
-COCO_PICTURES = {"train2017": 118_287, "val2017": 5_000}
-MAPILLARY_PICTURES = {"training": 18_000, "validation": 2_000}
+COCO_IMAGES = {"train2017": 118_287, "val2017": 5_000}
+MAPILLARY_IMAGES = {"training": 18_000, "validation": 2_000}
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """An annotation file, the folder of its label maps, and how many pictures it should have."""
+    """An annotation file, the folder of its label maps, and how many images it should have."""
 
     file: Path
     folder: Path
@@ -49,7 +49,7 @@ class Annotation:
 
 @dataclass(frozen=True)
 class SegmentIds:
-    """Ids of ADE20K's segments: 256 (class + 1), to which a thing's number in the picture is added; 0 for void.
+    """Ids of ADE20K's segments: 256 (class + 1), to which a thing's number in the image is added; 0 for void.
 
     Attributes:
         instances: the folder ``annotations_instance``.
@@ -91,10 +91,10 @@ def ade20k_panoptic(root: Path, options: Options) -> list[str]:
     if not instances.is_dir():
         raise FileNotFoundError(f"no folder {instances}. {HOW_TO_GET}")
     splits = []
-    for name, expected in SCENE_PICTURES.items():
+    for name, expected in SCENE_IMAGES.items():
         target, source = root / f"ade20k_panoptic_{SPLITS[name]}", root / "annotations" / name
-        pictures = sorted((root / "images" / name).glob("*.jpg"))
-        maps = [LabelMap(one, source / f"{one.stem}.png", target / f"{one.stem}.png") for one in pictures]
+        images = sorted((root / "images" / name).glob("*.jpg"))
+        maps = [LabelMap(one, source / f"{one.stem}.png", target / f"{one.stem}.png") for one in images]
         splits.append(Split(name, expected, maps))
     splits = those_there(splits, root / "images", HOW_TO_GET)
     missing = [
@@ -139,14 +139,14 @@ def segments(ids: NDArray[np.integer]) -> list[dict[str, Any]]:
 
 def coco_panoptic(root: Path, options: Options) -> list[str]:
     """Checks COCO's panoptic annotation, which is read as it is; see :func:`check_annotation`."""
-    folders = {root / f"annotations/panoptic_{split}": expected for split, expected in COCO_PICTURES.items()}
+    folders = {root / f"annotations/panoptic_{split}": expected for split, expected in COCO_IMAGES.items()}
     files = [Annotation(folder.with_suffix(".json"), folder, expected) for folder, expected in folders.items()]
     return _check_those_there(files, COCO_HOW_TO_GET, options)
 
 
 def mapillary_panoptic(root: Path, options: Options) -> list[str]:
     """Checks Mapillary Vistas' panoptic annotation of version 1.2, which is read as it is."""
-    folders = {root / split / "v1.2/panoptic": expected for split, expected in MAPILLARY_PICTURES.items()}
+    folders = {root / split / "v1.2/panoptic": expected for split, expected in MAPILLARY_IMAGES.items()}
     files = [Annotation(folder / "panoptic_2018.json", folder, expected) for folder, expected in folders.items()]
     return _check_those_there(files, MAPILLARY_HOW_TO_GET, options)
 
@@ -159,7 +159,7 @@ def check_annotation(annotation: Annotation, options: Options) -> list[str]:
 
     Raises:
         FileNotFoundError: if the file or label maps are not there.
-        ValueError: if the file is not in COCO's form or has another number of pictures than the official one; or, in
+        ValueError: if the file is not in COCO's form or has another number of images than the official one; or, in
             the end, if label maps do not match it: how many, and the first of them.
     """
     file = annotation.file
@@ -181,7 +181,7 @@ def check_annotation(annotation: Annotation, options: Options) -> list[str]:
         raise ValueError(f"{file} is no panoptic annotation in COCO's form, or is truncated: {error!r}") from error
     if len(entries) != annotation.expected and not options.partial:
         raise ValueError(
-            f"{file} has {len(entries):,} pictures, not {annotation.expected:,}; --partial takes it as it is"
+            f"{file} has {len(entries):,} images, not {annotation.expected:,}; --partial takes it as it is"
         )
     missing = [entry["seg_map_path"] for entry in entries if not Path(entry["seg_map_path"]).is_file()]
     if missing:
@@ -189,7 +189,7 @@ def check_annotation(annotation: Annotation, options: Options) -> list[str]:
     problems = [one for some in each_chunk(_compare, entries, f"{file.name}: checking", options) for one in some]
     if problems:
         raise ValueError(f"{len(problems)} of {len(entries)} label maps do not match {file}: {first(problems)}")
-    return [f"{file.name}: {len(entries):,} pictures; all label maps match it"]
+    return [f"{file.name}: {len(entries):,} images; all label maps match it"]
 
 
 def _check_those_there(annotations: Sequence[Annotation], how_to_get: str, options: Options) -> list[str]:
@@ -214,14 +214,14 @@ def _compare(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _write_annotation(file: Path, maps: Sequence[LabelMap], options: Options) -> None:
     described = {
-        picture.name: (size, found)
+        image.name: (size, found)
         for some in each_chunk(_describe, maps, f"{file.name}: making", options)
-        for picture, size, found in some
+        for image, size, found in some
     }
     images, annotations = [], []
     for number, one in enumerate(maps, 1):
-        (height, width), found = described[one.picture.name]
-        images.append(dict(id=number, file_name=one.picture.name, height=height, width=width))
+        (height, width), found = described[one.image.name]
+        images.append(dict(id=number, file_name=one.image.name, height=height, width=width))
         annotations.append(dict(image_id=number, file_name=one.target.name, segments_info=found))
     names = SCENE_PARSING.names
     categories = [dict(id=label, name=name, isthing=int(label in THINGS)) for label, name in enumerate(names)]
@@ -234,7 +234,7 @@ def _describe(maps: Sequence[LabelMap]) -> list[tuple[Path, tuple[int, int], lis
     for one in maps:
         colours = read_colours(one.target).astype(np.int32)
         size = (colours.shape[0], colours.shape[1])
-        described.append((one.picture, size, segments(colours[..., 0] + 256 * colours[..., 1])))
+        described.append((one.image, size, segments(colours[..., 0] + 256 * colours[..., 1])))
     return described
 
 

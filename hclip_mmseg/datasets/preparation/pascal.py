@@ -10,13 +10,13 @@ from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.pascal import CONTEXT_HOW_TO_GET, VOC_HOW_TO_GET, PascalContext459Dataset
 from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
 from hclip_mmseg.datasets.preparation.declaration import Preparation, converts
-from hclip_mmseg.datasets.preparation.tables import FromMatlab, FromPicture, number_table
+from hclip_mmseg.datasets.preparation.tables import FromImage, FromMatlab, number_table
 from hclip_mmseg.vocabularies import load_vocabulary
 
-CONTEXT_PICTURES = {"train": 4_998, "val": 5_105}
-VOC_PICTURES = {"train": 1_464, "val": 1_449}
-SBD_PICTURES = 10_582
-"""VOC's training pictures and all of SBD's that are not among VOC's for validation."""
+CONTEXT_IMAGES = {"train": 4_998, "val": 5_105}
+VOC_IMAGES = {"train": 1_464, "val": 1_449}
+SBD_IMAGES = 10_582
+"""VOC's training images and all of SBD's that are not among VOC's for validation."""
 SBD_PLACES = ("../VOCaug/dataset", "../benchmark_RELEASE/dataset", "benchmark_RELEASE/dataset")
 OTHER_NAMES = {"diningtable": "table"}
 """A name among the 59 -> the same class's among the 459."""
@@ -29,15 +29,15 @@ def pascal_context(root: Path) -> list[Conversion]:
         root: VOC2010 with ``JPEGImages``, ``trainval/*.mat`` and ``trainval_merged.json``.
 
     Raises:
-        FileNotFoundError: if one of these is missing, or there are no pictures.
+        FileNotFoundError: if one of these is missing, or there are no images.
         ValueError: if the JSON file is not PASCAL-Context's.
     """
     lacking = [name for name in ("JPEGImages", "trainval", "trainval_merged.json") if not (root / name).exists()]
     if lacking:
         raise FileNotFoundError(f"{root} lacks {', '.join(lacking)}. {CONTEXT_HOW_TO_GET}")
-    pictures = root / "JPEGImages"
+    images = root / "JPEGImages"
     names = {
-        phase: [name for name in of_phase if (pictures / f"{name}.jpg").is_file()]
+        phase: [name for name in of_phase if (images / f"{name}.jpg").is_file()]
         for phase, of_phase in read_phases(root / "trainval_merged.json").items()
     }
     names459 = load_vocabulary("pascal_context_459").names
@@ -53,12 +53,12 @@ def pascal_context(root: Path) -> list[Conversion]:
         found = []
         for phase, of_phase in names.items():
             maps = [
-                LabelMap(pictures / f"{name}.jpg", root / f"trainval/{name}.mat", root / folder / f"{name}.png")
+                LabelMap(images / f"{name}.jpg", root / f"trainval/{name}.mat", root / folder / f"{name}.png")
                 for name in of_phase
             ]
             lists = {root / f"ImageSets/SegmentationContext/{phase}.txt": of_phase} if listed else {}
-            found.append(Split(phase, CONTEXT_PICTURES[phase], maps, lists))
-        return those_there(found, pictures, CONTEXT_HOW_TO_GET)
+            found.append(Split(phase, CONTEXT_IMAGES[phase], maps, lists))
+        return those_there(found, images, CONTEXT_HOW_TO_GET)
 
     variable = ("LabelMap",)
     return [
@@ -74,31 +74,31 @@ def pascal_context(root: Path) -> list[Conversion]:
 
 
 def read_phases(path: Path) -> dict[str, list[str]]:
-    """Pictures for training and for validation, by name without ending, from ``trainval_merged.json``.
+    """Images for training and for validation, by name without ending, from ``trainval_merged.json``.
 
     Raises:
         ValueError: if it is no such file.
     """
-    names: dict[str, list[str]] = {phase: [] for phase in CONTEXT_PICTURES}
+    names: dict[str, list[str]] = {phase: [] for phase in CONTEXT_IMAGES}
     try:
         for image in json.loads(path.read_text())["images"]:
             if image["phase"] in names:
                 names[image["phase"]].append(Path(image["file_name"]).stem)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not PASCAL-Context's list of pictures, or is truncated: {error!r}") from error
+        raise ValueError(f"{path} is not PASCAL-Context's list of images, or is truncated: {error!r}") from error
     return {phase: sorted(of_phase) for phase, of_phase in names.items()}
 
 
 def pascal_voc(root: Path) -> list[Conversion]:
     """A check of VOC 2012, which is read as it is: 1..20, 0 for background, 255 for outlines.
 
-    Where SBD lies beside it, label maps for its pictures too, in ``SegmentationClassAug``, and their list,
+    Where SBD lies beside it, label maps for its images too, in ``SegmentationClassAug``, and their list,
     ``ImageSets/Segmentation/trainaug.txt``.
 
     Raises:
-        FileNotFoundError: if lists of pictures, label maps or all pictures are missing.
+        FileNotFoundError: if lists of images, label maps or all images are missing.
     """
-    lists = {name: root / f"ImageSets/Segmentation/{name}.txt" for name in VOC_PICTURES}
+    lists = {name: root / f"ImageSets/Segmentation/{name}.txt" for name in VOC_IMAGES}
     lacking = [path for path in (*lists.values(), root / "SegmentationClass") if not path.exists()]
     if lacking:
         raise FileNotFoundError(f"no {lacking[0]}. {VOC_HOW_TO_GET}")
@@ -106,9 +106,9 @@ def pascal_voc(root: Path) -> list[Conversion]:
     splits = []
     for name, of_split in own.items():
         maps = [root / f"SegmentationClass/{one}.png" for one in of_split]
-        pictures = [root / f"JPEGImages/{one}.jpg" for one in of_split]
-        there = [LabelMap(*one) for one in zip(pictures, maps, maps, strict=True) if one[0].is_file()]
-        splits.append(Split(name, VOC_PICTURES[name], there))
+        images = [root / f"JPEGImages/{one}.jpg" for one in of_split]
+        there = [LabelMap(*one) for one in zip(images, maps, maps, strict=True) if one[0].is_file()]
+        splits.append(Split(name, VOC_IMAGES[name], there))
     splits = those_there(splits, root / "JPEGImages", VOC_HOW_TO_GET)
     conversions = [Conversion("PASCAL VOC 2012", splits, None, 21, 255)]
     sbd = next((root / place for place in SBD_PLACES if (root / place / "cls").is_dir()), None)
@@ -117,7 +117,7 @@ def pascal_voc(root: Path) -> list[Conversion]:
 
 
 def _augmented(root: Path, sbd: Path, own: Mapping[str, Sequence[str]]) -> list[Conversion]:
-    """VOC's own label maps for its training pictures, SBD's for all others but those for validation."""
+    """VOC's own label maps for its training images, SBD's for all others but those for validation."""
     there = {path.stem for path in (root / "JPEGImages").glob("*.jpg")}
     of_voc = [name for name in own["train"] if name in there]
     others = there & {path.stem for path in (sbd / "cls").glob("*.mat")} - set(own["train"]) - set(own["val"])
@@ -130,12 +130,12 @@ def _augmented(root: Path, sbd: Path, own: Mapping[str, Sequence[str]]) -> list[
         ]
 
     table = number_table({**{number: number for number in range(21)}, 255: 255})
-    from_voc = Split("train", VOC_PICTURES["train"], maps(of_voc, root / "SegmentationClass", ".png"))
+    from_voc = Split("train", VOC_IMAGES["train"], maps(of_voc, root / "SegmentationClass", ".png"))
     lists = {root / "ImageSets/Segmentation/trainaug.txt": sorted({*of_voc, *others})}
-    from_sbd = Split("SBD", SBD_PICTURES - VOC_PICTURES["train"], maps(sorted(others), sbd / "cls", ".mat"), lists)
+    from_sbd = Split("SBD", SBD_IMAGES - VOC_IMAGES["train"], maps(sorted(others), sbd / "cls", ".mat"), lists)
     segmentation = ("GTcls", "Segmentation")
     return [
-        Conversion("PASCAL VOC 2012 for SBD", [from_voc], FromPicture(table), 21, 255),
+        Conversion("PASCAL VOC 2012 for SBD", [from_voc], FromImage(table), 21, 255),
         Conversion("SBD", [from_sbd], FromMatlab(table, segmentation), 21, 255),
     ]
 

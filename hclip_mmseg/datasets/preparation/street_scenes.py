@@ -7,11 +7,11 @@ from pathlib import Path
 from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
 from hclip_mmseg.datasets.preparation.declaration import Preparation, converts
-from hclip_mmseg.datasets.preparation.tables import FromPicture, number_table
+from hclip_mmseg.datasets.preparation.tables import FromImage, number_table
 from hclip_mmseg.datasets.street_scenes import CITYSCAPES_HOW_TO_GET, Mapillary65Dataset
 
-CITYSCAPES_PICTURES = {"train": 2_975, "val": 500}
-MAPILLARY_PICTURES = {"training": 18_000, "validation": 2_000}
+CITYSCAPES_IMAGES = {"train": 2_975, "val": 500}
+MAPILLARY_IMAGES = {"training": 18_000, "validation": 2_000}
 EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """The label ids of the 19 classes, in the order of their train ids."""
 NUMBERS = 34
@@ -22,33 +22,33 @@ def cityscapes(root: Path) -> list[Conversion]:
     """Writes ``*_gtFine_labelTrainIds.png`` beside the owners' ``*_gtFine_labelIds.png``.
 
     Raises:
-        FileNotFoundError: if there are no pictures for training or validation.
+        FileNotFoundError: if there are no images for training or validation.
     """
     splits = []
-    for name, expected in CITYSCAPES_PICTURES.items():
+    for name, expected in CITYSCAPES_IMAGES.items():
         maps = []
-        for picture in sorted((root / "leftImg8bit" / name).glob("*/*_leftImg8bit.png")):
-            start = root / "gtFine" / name / picture.parent.name / picture.name.removesuffix("_leftImg8bit.png")
+        for image in sorted((root / "leftImg8bit" / name).glob("*/*_leftImg8bit.png")):
+            start = root / "gtFine" / name / image.parent.name / image.name.removesuffix("_leftImg8bit.png")
             source, target = (Path(f"{start}_gtFine_{kind}.png") for kind in ("labelIds", "labelTrainIds"))
-            maps.append(LabelMap(picture, source, target))
+            maps.append(LabelMap(image, source, target))
         splits.append(Split(name, expected, maps))
     splits = those_there(splits, root / "leftImg8bit", CITYSCAPES_HOW_TO_GET)
     none = dict.fromkeys([*range(NUMBERS), 255], NO_CLASS)
     table = number_table({**none, **{number: label for label, number in enumerate(EVALUATED)}})
-    return [Conversion("Cityscapes", splits, FromPicture(table), len(EVALUATED), NO_CLASS)]
+    return [Conversion("Cityscapes", splits, FromImage(table), len(EVALUATED), NO_CLASS)]
 
 
 def mapillary(root: Path) -> list[Conversion]:
     """A check of Mapillary Vistas, whose label maps of version 1.2 are read as they are: 0..65.
 
     Raises:
-        FileNotFoundError: if there are no pictures for training or validation.
+        FileNotFoundError: if there are no images for training or validation.
     """
     splits = []
-    for name, expected in MAPILLARY_PICTURES.items():
-        pictures = sorted((root / name / "images").glob("*.jpg"))
-        maps = [root / name / "v1.2/labels" / f"{one.stem}.png" for one in pictures]
-        splits.append(Split(name, expected, [LabelMap(*one) for one in zip(pictures, maps, maps, strict=True)]))
+    for name, expected in MAPILLARY_IMAGES.items():
+        images = sorted((root / name / "images").glob("*.jpg"))
+        maps = [root / name / "v1.2/labels" / f"{one.stem}.png" for one in images]
+        splits.append(Split(name, expected, [LabelMap(*one) for one in zip(images, maps, maps, strict=True)]))
     splits = those_there(splits, root, Mapillary65Dataset.HOW_TO_GET)
     return [Conversion("Mapillary Vistas", splits, None, 66)]
 

@@ -38,8 +38,8 @@ def look_up(table: Table, numbers: NDArray[np.integer], path: Path) -> Labels:
 
 
 @dataclass(frozen=True)
-class FromPicture:
-    """Converts label maps that are grey pictures."""
+class FromImage:
+    """Converts label maps that are grey images."""
 
     table: Table
 

@@ -65,7 +65,7 @@ class MAFTPlus(MaskClassifier):
         criterion: of the proposals, a ``MaskClassificationLoss``.
         ensemble: None, or ``alpha``, ``beta`` and ``trained`` (the training names, or the name of their vocabulary):
             scores of names become FC-CLIP's geometric mean of the head's and CLIP's.
-        view: shorter side and greatest longer side of pictures in inference, in pixels; None takes them as they come.
+        view: shorter side and greatest longer side of images in inference, in pixels; None takes them as they come.
         data_preprocessor: MMDetection's, with CLIP's mean and deviation.
         test_cfg: see :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`.
 
@@ -168,12 +168,12 @@ class MAFTPlus(MaskClassifier):
         return losses
 
     def scored_masks(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor]]:
-        """See :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`; one picture after another."""
+        """See :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`; one image after another."""
         for image, sample in zip(batch_inputs, batch_data_samples, strict=True):
             height, width = sample.metainfo["img_shape"][:2]
-            picture, size = viewed(image[:, :height, :width], self.view, self.backbone.image_tower.strides[-1])
-            proposals = self.propose(picture, [sample])
-            masks = without_padding(proposals.masks[-1][0], (picture.shape[-2], picture.shape[-1]), size)
+            shown, size = viewed(image[:, :height, :width], self.view, self.backbone.image_tower.strides[-1])
+            proposals = self.propose(shown, [sample])
+            masks = without_padding(proposals.masks[-1][0], (shown.shape[-2], shown.shape[-1]), size)
             yield self._scores(proposals)[0], masks
 
     def _scores(self, proposals: Proposals) -> Tensor:

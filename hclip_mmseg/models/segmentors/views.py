@@ -111,8 +111,8 @@ class ScoreCanvas:
 def shrunk(image: Tensor, side: int) -> Tensor:
     """An image [3, H, W] whose shorter side is longer than ``side``, brought down to it; others as they are.
 
-    Pixels are averaged, or most of a large picture's would never be read. The published evaluation does this to
-    pictures before the model gets them.
+    Pixels are averaged, or most of a large image's would never be read. The published evaluation does this to
+    images before the model gets them.
     """
     height, width = image.shape[-2:]
     if min(height, width) <= side:

@@ -1,4 +1,4 @@
-"""What the benchmarks' configs share: whole pictures one by one; the segmentor itself makes the sizes it looks at."""
+"""What the benchmarks' configs share: whole images one by one; the segmentor itself makes the sizes it looks at."""
 
 test_dataloader = dict(
     batch_size=1,

@@ -28,13 +28,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
     from hclip_mmseg.apis import launch
-    from hclip_mmseg.apis.train import prepare_training
+    from hclip_mmseg.apis.train import train
 
     launch.prepare_process()
     with launch.clear_errors():
         cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank)
-        runner = prepare_training(cfg, args.resume, mixed_precision=args.amp)
-    runner.train()
+    train(cfg, args.resume, mixed_precision=args.amp)
 
 
 if __name__ == "__main__":

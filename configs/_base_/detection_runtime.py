@@ -9,7 +9,6 @@ default_hooks = dict(
     logger=dict(log_metric_by_epoch=True),
     checkpoint=dict(by_epoch=True, interval=1),
 )
-custom_hooks = [dict(type="mmseg.DCRCHook"), dict(type="mmseg.VocabularyHook")]
 visualizer = dict(type="OpenVocabDetVisualizer")
 log_processor = dict(by_epoch=True)
 env_cfg = dict(cudnn_benchmark=False)  # images come in many sizes

@@ -8,7 +8,5 @@ custom_imports = dict(
 )
 default_scope = "mmdet"  # parts that are shared with segmentation are registered under "mmseg."
 
-default_hooks = dict(checkpoint=dict(interval=5000))
-custom_hooks = [dict(type="mmseg.VocabularyHook"), dict(type="mmseg.IterationSeedHook")]
 visualizer = dict(type="mmseg.OpenVocabPanopticVisualizer")
 env_cfg = dict(cudnn_benchmark=False)  # images come in many sizes

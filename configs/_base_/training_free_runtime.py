@@ -3,6 +3,5 @@
 _base_ = ["./default_runtime.py"]
 
 custom_imports = dict(imports=["hclip_mmseg", "hclip_mmseg.training_free"], allow_failed_imports=False)
-custom_hooks = [dict(type="VocabularyHook")]
 test_cfg = dict(type="TestLoop")
 model_wrapper_cfg = dict(type="UntrainedDistributed")

@@ -49,4 +49,4 @@ paper = dict(
         "A-847": 5.89,
     },
 )
-custom_hooks = [*_base_.custom_hooks, dict(type="PrintedFiguresHook")]
+custom_hooks = [dict(type="PrintedFiguresHook")]

@@ -65,9 +65,9 @@ val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")
 default_hooks = dict(
     logger=dict(interval=10, log_metric_by_epoch=False),
-    checkpoint=dict(by_epoch=False, interval=max_iters),
+    checkpoint=dict(by_epoch=False, interval=100),
     visualization=dict(draw=True, interval=10),
+    relations=dict(interval=50),
 )
-custom_hooks = [dict(type="mmseg.DCRCHook", interval=50), dict(type="mmseg.VocabularyHook")]
 log_processor = dict(by_epoch=False)
 env_cfg = dict(dist_cfg=dict(backend="gloo"))

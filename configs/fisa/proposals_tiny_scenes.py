@@ -51,5 +51,4 @@ train_dataloader = dict(
 train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=max_iters)
 val_dataloader = val_evaluator = val_cfg = None
 test_dataloader = test_evaluator = test_cfg = None
-custom_hooks = [dict(type="mmseg.IterationSeedHook")]
-default_hooks = dict(checkpoint=dict(interval=max_iters))
+default_hooks = dict(checkpoint=dict(interval=100))

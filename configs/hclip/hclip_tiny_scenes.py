@@ -80,12 +80,11 @@ param_scheduler = [
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(
     logger=dict(interval=10),
-    checkpoint=dict(interval=max_iters),
+    checkpoint=dict(interval=100),
     visualization=dict(draw=True, interval=10),
+    relations=dict(interval=50),
 )
 custom_hooks = [
-    dict(type="DCRCHook", interval=50),
-    dict(type="VocabularyHook"),
     dict(
         type="ComparisonHook",
         frozen_name="frozen tiny CLIP",

@@ -61,7 +61,7 @@ param_scheduler = [
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 default_hooks = dict(
     logger=dict(interval=10),
-    checkpoint=dict(interval=max_iters, max_keep_ckpts=1),
+    checkpoint=dict(interval=100),
     visualization=dict(draw=True, interval=10),
 )
 env_cfg = dict(dist_cfg=dict(backend="gloo"))

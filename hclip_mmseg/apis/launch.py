@@ -196,6 +196,12 @@ def distribute(cfg: Config) -> None:
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get("model_wrapper_cfg") or {}), "device_ids": None}
 
 
+def is_first_process() -> bool:
+    """Whether no other process of this run, as torchrun, Slurm or MPI number them, comes before this one."""
+    ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"))
+    return next((int(rank) for rank in ranks if rank), 0) == 0
+
+
 def build_trainer(cfg: Config) -> Runner | FlexibleRunner:
     """The runner that a config asks for by ``runner_type``, MMEngine's plain one by default.
 

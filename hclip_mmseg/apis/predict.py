@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 from PIL import Image
 from tqdm import tqdm
 
@@ -19,6 +18,7 @@ from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
 from hclip_mmseg.files.paths import locate
+from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.visualization import write_label_map
 from hclip_mmseg.vocabularies import read_vocabulary
 
@@ -113,10 +113,11 @@ def prepare_prediction(
 def latest_checkpoint(config: str | Path) -> str | None:
     """The latest checkpoint of a config's own runs, if any; says which."""
     runs = locate(launch.default_work_dir(config))
-    latest = find_latest_checkpoint(runs) if runs else None
-    if latest:
-        print(f"using {latest}")
-    return latest
+    latest = find_latest(runs) if runs else None
+    if latest is None:
+        return None
+    print(f"using {latest}")
+    return str(latest)
 
 
 def classifies_masks(cfg: Config) -> bool:

@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import sys
+from contextlib import ExitStack
 
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
-from mmengine.runner import FlexibleRunner, Runner, find_latest_checkpoint
+from mmengine.runner import FlexibleRunner, Runner
 
 from hclip_mmseg.apis import checks, launch, record
+from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
+from hclip_mmseg.engine.interruption_hook import InterruptedTraining, InterruptionHook, Request, standing
 from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.run_folders import alone_in, find_latest
+
+
+def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = False) -> None:
+    """Train a model, alone in its folder; Ctrl-C and the signal TERM end it with a checkpoint and one line.
+
+    Args:
+        cfg, resume, mixed_precision: see `prepare_training`.
+
+    Raises:
+        SystemExit: with code 2 where anything is missing or wrong or the weights became NaN or Inf, 130 where it was
+            asked to end.
+    """
+    request, runner = Request(), None
+    with request.heard(), ExitStack() as folder:
+        try:
+            with launch.clear_errors():
+                if launch.is_first_process():
+                    folder.enter_context(alone_in(cfg.work_dir))
+                runner = prepare_training(cfg, resume, mixed_precision=mixed_precision)
+            runner.register_hook(InterruptionHook(request))
+            runner.train()
+        except (InterruptedTraining, KeyboardInterrupt) as stopped:
+            before = "stopped before the training began" if runner is None else standing(runner, runner.iter)
+            print(str(stopped) or before, file=sys.stderr)
+            raise SystemExit(130) from None
+        except DivergedTrainingError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
 
 
 def prepare_training(
@@ -52,11 +84,12 @@ def choose_start(cfg: Config, resume: str | None) -> str | None:
         FileNotFoundError, ValueError: if there is no such checkpoint, or training cannot go on from it.
     """
     if resume == "latest":
-        cfg.resume, cfg.load_from = True, None
-        latest = find_latest_checkpoint(cfg.work_dir) if Path(cfg.work_dir).is_dir() else None
-        if latest is not None:
-            checkpoints.check_resumable(latest)
-        return latest
+        latest = find_latest(cfg.work_dir)
+        if latest is None:
+            print(f"nothing to resume in {cfg.work_dir}: there is no checkpoint, so training starts anew")
+            cfg.resume = False
+            return choose_start(cfg, None)
+        resume = str(latest)
     if resume:
         checkpoints.check_resumable(resume)
         cfg.resume, cfg.load_from = True, str(checkpoints.find_checkpoint(resume))

@@ -82,7 +82,8 @@ def use_benchmarks(
     # figures of the config's own test data beside those of another benchmark would mislead
     hooks = [hook for hook in cfg.get("custom_hooks") or () if not str(hook.get("type")).endswith("PrintedFiguresHook")]
     cfg.custom_hooks = hooks
-    if not any(str(hook.get("type")).endswith("VocabularyHook") for hook in hooks):
+    all_hooks = [*hooks, *(hook for hook in (cfg.get("default_hooks") or {}).values() if hook)]
+    if not any(str(hook.get("type")).endswith("VocabularyHook") for hook in all_hooks):
         cfg.custom_hooks = [*hooks, dict(type="mmseg.VocabularyHook")]
     return chosen
 

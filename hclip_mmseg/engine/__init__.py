@@ -4,6 +4,8 @@ from hclip_mmseg.engine.atomic_checkpoint_hook import AtomicCheckpointHook
 from hclip_mmseg.engine.bf16_optim_wrapper import BF16OptimWrapper
 from hclip_mmseg.engine.comparison_hook import ComparisonHook
 from hclip_mmseg.engine.dcrc_hook import DCRCHook
+from hclip_mmseg.engine.iteration_seed_hook import IterationSeedHook
+from hclip_mmseg.engine.missed_validation_hook import MissedValidationHook
 from hclip_mmseg.engine.sharded_model import ShardedModel
 from hclip_mmseg.engine.sharded_strategy import ShardedStrategy
 from hclip_mmseg.engine.summary_hook import SummaryHook
@@ -14,6 +16,8 @@ __all__ = [
     "BF16OptimWrapper",
     "ComparisonHook",
     "DCRCHook",
+    "IterationSeedHook",
+    "MissedValidationHook",
     "ShardedModel",
     "ShardedStrategy",
     "SummaryHook",

@@ -12,11 +12,12 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from numpy.typing import NDArray
 from torch import nn
 
+from hclip_mmseg.files.run_folders import POINTER, find_latest
 from hclip_mmseg.files.state_dicts import find_state_dict, not_finite, without_shared_prefix
 
 
@@ -59,6 +60,11 @@ class AtomicCheckpointHook(CheckpointHook):
             check_weights(runner)
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
+    def save_now(self, runner: Runner) -> None:
+        """Save a checkpoint after this iteration, unless that is done; runs by epochs go on from whole ones only."""
+        if not self.by_epoch and self.last_ckpt != str(self._place(runner.iter + 1)):
+            self._save_checkpoint(runner)
+
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict[str, Any]) -> None:
         check_weights(runner)
         if not isinstance(self.file_backend, LocalBackend):
@@ -85,7 +91,7 @@ class AtomicCheckpointHook(CheckpointHook):
         barrier()  # a sharded checkpoint is a folder that all processes write into
         if is_main_process():
             _move(beside, place)
-            pointer = Path(runner.work_dir) / "last_checkpoint"
+            pointer = Path(runner.work_dir) / POINTER
             _beside(pointer).write_text(self.last_ckpt)
             _move(_beside(pointer), pointer)
             if outdated is not None:
@@ -121,7 +127,7 @@ def check_weights(runner: Runner) -> None:
         lost = np.flatnonzero(~np.isfinite(losses))
         began = runner.iter + 2 - len(losses)
         since = f"; the loss was no number first in iteration {began + lost[0]}" if len(lost) else ""
-        good = find_latest_checkpoint(str(runner.work_dir)) if Path(runner.work_dir).is_dir() else None
+        good = find_latest(runner.work_dir)
         kept = f"the last good checkpoint is {good}" if good else "no checkpoint was written before"
         raise DivergedTrainingError(
             f"training stopped in iteration {runner.iter + 1}: {name} holds {value}{since}; {kept}. Lower the learning "

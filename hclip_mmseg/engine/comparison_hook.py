@@ -14,6 +14,7 @@ from mmseg.registry import HOOKS, MODELS
 from rich.console import Console
 from rich.table import Table
 
+from hclip_mmseg.files.writing import write_whole
 from hclip_mmseg.models.frozen import frozen_clip_config
 
 
@@ -21,7 +22,8 @@ from hclip_mmseg.models.frozen import frozen_clip_config
 class ComparisonHook(Hook):
     """Evaluates the run's frozen CLIP on the validation set, and prints both results after training.
 
-    The table goes to the terminal and the run's log, the numbers to ``comparison.json`` in its folder.
+    The table goes to the terminal and the run's log, the numbers to ``comparison.json`` in its folder, each row when
+    it is known. A run that goes on reads the rows that are there.
 
     Args:
         frozen_name, trained_name: headings of the two rows.
@@ -41,7 +43,11 @@ class ComparisonHook(Hook):
         self.results: dict[str, dict[str, float]] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Evaluates the frozen CLIP, before anything is trained."""
+        """Evaluates the frozen CLIP, before anything is trained, or reads what an earlier part of the run found."""
+        if runner.iter:
+            self.results = self._read(runner)
+        if self.names[0] in self.results:
+            return
         runner.logger.info(f"Evaluating {self.names[0]} ...")
         model = MODELS.build(frozen_clip_config(runner.cfg.model.to_dict()))
         model.to(next(runner.model.parameters()).device).eval()
@@ -51,25 +57,38 @@ class ComparisonHook(Hook):
             with torch.no_grad():
                 outputs = model.val_step(batch)
             loop.evaluator.process(data_samples=outputs, data_batch=batch)
-        self.results[self.names[0]] = loop.evaluator.evaluate(len(loop.dataloader.dataset))
+        self._note(runner, self.names[0], loop.evaluator.evaluate(len(loop.dataloader.dataset)))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Remembers the newest result of the model that is trained."""
         if metrics:
-            self.results[self.names[1]] = metrics
+            self._note(runner, self.names[1], metrics)
 
     def after_train(self, runner: Runner) -> None:
-        """Prints and saves the table."""
+        """Prints the table."""
         if not is_main_process():
             return
-        path = Path(runner.work_dir) / "comparison.json"
-        shown = {
-            row: {heading: float(metrics.get(key, float("nan"))) for heading, key in self.columns.items()}
-            for row, metrics in self.results.items()
-        }
-        path.write_text(json.dumps(shown, indent=2) + "\n")
         table = Table("", *self.columns, title=f"{runner.experiment_name}, {runner.iter} iterations, percent")
-        for row, values in shown.items():
+        for row, values in self.results.items():
             table.add_row(row, *(f"{value:.1f}" for value in values.values()))
         Console().print(table)
-        runner.logger.info(f"Comparison: {json.dumps(shown)} (saved to {path})")
+        runner.logger.info(f"Comparison: {json.dumps(self.results)} (saved to {self._path(runner)})")
+
+    def _note(self, runner: Runner, row: str, metrics: Mapping[str, float]) -> None:
+        self.results[row] = {
+            heading: float(metrics.get(key, float("nan"))) for heading, key in self.columns.items()
+        }
+        if is_main_process():
+            write_whole(self._path(runner), json.dumps(self.results, indent=2) + "\n")
+
+    def _read(self, runner: Runner) -> dict[str, dict[str, float]]:
+        try:
+            found = json.loads(self._path(runner).read_text(encoding="utf-8"))
+            rows = {row: {heading: float(found[row][heading]) for heading in self.columns} for row in found}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return {row: rows[row] for row in self.names if row in rows}
+
+    @staticmethod
+    def _path(runner: Runner) -> Path:
+        return Path(runner.work_dir) / "comparison.json"

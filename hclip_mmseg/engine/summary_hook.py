@@ -46,7 +46,8 @@ class SummaryHook(Hook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Remembers the results."""
-        numbers = {name: float(value) for name, value in (metrics or {}).items() if isinstance(value, float | int | np.number)}
+        found = (metrics or {}).items()
+        numbers = {name: float(value) for name, value in found if isinstance(value, float | int | np.number)}
         self.validations.append(dict(iteration=runner.iter, metrics=numbers))
 
     def after_train(self, runner: Runner) -> None:

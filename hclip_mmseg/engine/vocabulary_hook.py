@@ -16,11 +16,17 @@ from hclip_mmseg.vocabularies import as_vocabulary
 class VocabularyHook(Hook):
     """Gives the model the classes of the dataset at hand.
 
-    Training classes in training; the evaluated dataset's in validation and test. Leave it out of a config
-    to keep the vocabulary that the model was built with.
+    Training classes in training; the evaluated dataset's in validation and test. Models that take no names are left
+    alone.
+
+    Args:
+        follow: False keeps the vocabulary that the model was built with.
     """
 
     priority = "ABOVE_NORMAL"
+
+    def __init__(self, follow: bool = True) -> None:
+        self.follow = follow
 
     def before_train(self, runner: Runner) -> None:
         """The training dataset's classes.
@@ -29,7 +35,7 @@ class VocabularyHook(Hook):
             ValueError: if the dataset asks for several names a class: its labels are no indices of names.
         """
         dataset = runner.train_dataloader.dataset
-        if dataset.metainfo.get("folds") is not None:
+        if self.follow and takes_names(runner) and dataset.metainfo.get("folds") is not None:
             raise ValueError(
                 f"{type(dataset).__name__} can be tested on but not trained on: it asks for several names a class, and "
                 "its labels do not tell which of them a pixel shows"
@@ -49,15 +55,16 @@ class VocabularyHook(Hook):
         """The tested dataset's classes."""
         self._follow(runner, runner.test_dataloader)
 
-    @staticmethod
-    def _follow(runner: Runner, dataloader: Any) -> None:
+    def _follow(self, runner: Runner, dataloader: Any) -> None:
+        if not self.follow or not takes_names(runner):
+            return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         metainfo = dataloader.dataset.metainfo
         classes = metainfo.get("classes")
         if classes is None:
             raise ValueError(
                 f"{type(dataloader.dataset).__name__} has no 'classes' in its metainfo, so the model cannot know "
-                "what to look for; give the dataset classes or leave VocabularyHook out of the config"
+                "what to look for; give the dataset classes, or set default_hooks=dict(vocabulary=dict(follow=False))"
             )
         vocabulary = as_vocabulary(metainfo.get("vocabulary", classes), repeats=True)
         if "thing_classes" in metainfo:  # panoptic sets tell things from stuff
@@ -65,3 +72,9 @@ class VocabularyHook(Hook):
             titles = zip(vocabulary.titles, classes, strict=True)
             vocabulary = vocabulary.with_stuff([title for title, name in titles if name not in counted])
         model.set_vocabulary(vocabulary)
+
+
+def takes_names(runner: Runner) -> bool:
+    """Whether a run's model can be asked for class names."""
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return bool(getattr(model, "takes_names", hasattr(model, "set_vocabulary")))

@@ -1,0 +1,167 @@
+"""Trainings that are stopped and go on: validations that are made up for, signals, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from miniature import run_script, write_tiny_config
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from hclip_mmseg.engine.interruption_hook import Request
+from hclip_mmseg.files.run_folders import find_latest
+
+VALIDATES = """
+_base_ = ["./tiny.py"]
+train_cfg = dict(max_iters=4, val_interval=2)
+val_dataloader = _base_.test_dataloader
+val_evaluator = _base_.test_evaluator
+val_cfg = dict(type="ValLoop")
+default_hooks = dict(checkpoint=dict(interval=2), missed_validation=dict(type="MissedValidationHook"))
+"""
+
+
+@pytest.fixture
+def config(tmp_path, coco_stuff):
+    write_tiny_config(tmp_path / "tiny.py", coco_stuff)
+    path = tmp_path / "validates.py"
+    path.write_text(VALIDATES)
+    return path
+
+
+class CutOffError(Exception):
+    pass
+
+
+@HOOKS.register_module(force=True)
+class CutOffValidation(Hook):
+    """Ends a run in its validation after an iteration, as a kill would, and counts the validations."""
+
+    def __init__(self, after: int = -1) -> None:
+        self.after = after
+        self.validated: list[int] = []
+
+    def before_val_epoch(self, runner):
+        if runner.iter == self.after:
+            raise CutOffError
+        self.validated.append(runner.iter)
+
+
+def train(config, work_dir, after=-1, **changes) -> list[int]:
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict({"work_dir": str(work_dir), **changes})
+    cfg.custom_hooks = [*cfg.custom_hooks, dict(type="CutOffValidation", after=after)]
+    cfg.experiment_name = f"{work_dir.parent.name} {work_dir.name} {after} {len(changes)} {time.monotonic_ns()}"
+    runner = Runner.from_cfg(cfg)
+    counter = next(hook for hook in runner.hooks if isinstance(hook, CutOffValidation))
+    try:
+        runner.train()
+    except CutOffError:
+        assert after >= 0
+    return counter.validated
+
+
+@pytest.mark.parametrize("after, made_up", [(2, [2, 4]), (4, [4])])
+def test_a_validation_that_was_cut_off_is_made_up_for(config, tmp_path, after, made_up):
+    train(config, tmp_path / "run", after)
+    latest = str(find_latest(tmp_path / "run"))
+    assert latest.endswith(f"iter_{after}.pth")
+    assert train(config, tmp_path / "run", resume=True, load_from=latest) == made_up
+    latest = str(find_latest(tmp_path / "run"))
+    assert train(config, tmp_path / "run", resume=True, load_from=latest) == [], "nothing is evaluated twice"
+    assert train(config, tmp_path / "run") == [2, 4], "a new run in an old folder"
+
+
+def test_a_made_up_validation_leaves_the_training_where_it_was(config, tmp_path):
+    assert train(config, tmp_path / "whole") == [2, 4]
+    train(config, tmp_path / "parts", 2)
+    train(config, tmp_path / "parts", resume=True, load_from=str(find_latest(tmp_path / "parts")))
+    whole, parts = (
+        torch.load(tmp_path / name / "iter_4.pth", weights_only=False)["state_dict"] for name in ("whole", "parts")
+    )
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+SLOW = """
+_base_ = ["./tiny.py"]
+custom_imports = dict(imports=["hclip_mmseg", "slow"], allow_failed_imports=False)
+train_cfg = dict(max_iters=400)
+train_dataloader = dict(num_workers=1, persistent_workers=True)
+default_hooks = dict(checkpoint=dict(interval=300), logger=dict(interval=1))
+custom_hooks = [*_base_.custom_hooks, dict(type="Slow")]
+"""
+SLOW_MODULE = """
+import time
+from mmengine.hooks import Hook
+from mmseg.registry import HOOKS
+
+@HOOKS.register_module()
+class Slow(Hook):
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(coco_stuff, repository, tmp_path, number):
+    write_tiny_config(tmp_path / "tiny.py", coco_stuff)
+    (tmp_path / "slow_config.py").write_text(SLOW)
+    (tmp_path / "slow.py").write_text(SLOW_MODULE)
+    command = [sys.executable, repository / "tools/train.py", tmp_path / "slow_config.py", "--work-dir", "work"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+    log = tmp_path / "printed.txt"
+    with log.open("w") as printed:
+        run = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=printed, stderr=printed, start_new_session=True
+        )
+        while "Iter(train) [  3/400]" not in log.read_text():
+            assert run.poll() is None, log.read_text()[-3000:]
+            time.sleep(0.05)
+        os.killpg(run.pid, number)  # a terminal's Ctrl-C reaches the data loaders too
+        assert run.wait(60) == 130
+    text = log.read_text()
+    assert "Traceback" not in text
+    checkpoint = find_latest(tmp_path / "work")
+    assert checkpoint is not None
+    iterations = int(checkpoint.stem.removeprefix("iter_"))
+    said = f"stopped after {iterations} iterations; its checkpoint is {checkpoint}; go on with --resume"
+    assert text.splitlines()[-1] == said
+    if number == signal.SIGINT:
+        options = ("--cfg-options", f"train_cfg.max_iters={iterations + 1}")
+        ended = run_script(*command[1:], "--resume", *options, cwd=tmp_path, modules=tmp_path)
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        assert json.loads((tmp_path / "work/run.json").read_text())["command"][-1] == options[-1]
+        assert (tmp_path / f"work/iter_{iterations + 1}.pth").is_file()
+
+
+def test_a_second_signal_ends_at_once():
+    with Request().heard() as request:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+        request.waits = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        assert request.made
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+
+
+def test_nothing_to_resume_is_said_first(coco_stuff, repository, tmp_path):
+    config = write_tiny_config(tmp_path / "tiny.py", coco_stuff)
+    options = ("--work-dir", "work", "--cfg-options", "train_cfg.max_iters=1")
+    ended = run_script(repository / "tools/train.py", config, "--resume", *options, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    assert ended.stdout.splitlines()[0] == (
+        "nothing to resume in work: there is no checkpoint, so training starts anew"
+    )

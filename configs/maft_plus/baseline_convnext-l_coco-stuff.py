@@ -1,8 +1,18 @@
-"""Baseline: CLIP stays frozen and so do the text embeddings; proposals alone are trained."""
+"""Baseline: CLIP stays frozen and so do the text embeddings; proposals alone are trained.
+
+With FC-CLIP's 250 queries and thresholds, so that its published weights fit, converted.
+"""
 
 _base_ = ["./maft-plus_convnext-l_coco-stuff.py"]
 
-model = dict(backbone=dict(frozen_stages=4), rc=None, cdt=None, mask_aware_loss=None)
+model = dict(
+    backbone=dict(frozen_stages=4),
+    head=dict(num_queries=250),
+    rc=None,
+    cdt=None,
+    mask_aware_loss=None,
+    test_cfg=dict(object_threshold=0.0, overlap_threshold=0.8),
+)
 paper = dict(
     _delete_=True,
     table="ablation",

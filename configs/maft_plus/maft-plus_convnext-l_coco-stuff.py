@@ -2,12 +2,12 @@
 
 _base_ = [
     "../_base_/models/maft-plus_convnext-l.py",
-    "../_base_/datasets/coco-stuff-masks_1024x1024.py",
+    "../_base_/datasets/coco-stuff-masks_800.py",
     "../_base_/schedules/maft-plus_60k.py",
     "../_base_/mask_runtime.py",
 ]
 
-model = dict(test_cfg=dict(panoptic=False))
+model = dict(data_preprocessor=dict(batch_augments=None), test_cfg=dict(panoptic=False))
 paper = dict(
     table="main results; ablation",
     row="MAFT+ (ConvNeXt-L); + CDT and RC",

@@ -2,7 +2,7 @@
 
 _base_ = ["../hclip/hclip_vitb16_coco-stuff.py"]
 
-model = dict(backbone=dict(adapter=None, train_positions=False))
+model = dict(backbone=dict(adapter=None))
 paper = dict(
     _delete_=True,
     table="methods of fine-tuning, ViT-B/16",

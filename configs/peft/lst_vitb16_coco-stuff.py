@@ -4,7 +4,7 @@ _base_ = ["../hclip/hclip_vitb16_coco-stuff.py"]
 
 model = dict(
     backbone=dict(
-        adapter=dict(_delete_=True, type="LST", image_side=256, text_side=224), train_positions=False
+        adapter=dict(_delete_=True, type="LST", image_side=256, text_side=224),
     )
 )
 paper = dict(

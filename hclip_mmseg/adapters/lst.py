@@ -69,7 +69,7 @@ class LST(Adapter):
     2022, Section 3).
 
     Its inputs are cut from the graph: no gradient of it runs through the tower, which is the method's saving
-    (freeze the positional embeddings too, ``train_positions=False``, or they ask for one). It reads the
+    (leave the positional embeddings frozen, or they ask for one). It reads the
     last block in whatever form the tower runs it. The layer back up starts at 0, so training starts as
     plain CLIP; the side blocks start at random and not as pruned copies of CLIP's. It is no change of
     weights and stays in inference.

@@ -241,11 +241,11 @@ def use_mixed_precision(cfg: Config) -> None:
         ValueError: if the config already has an optimizer wrapper of its own kind.
     """
     kind = cfg.optim_wrapper.get("type", "OptimWrapper")
-    if kind in ("AmpOptimWrapper", "BF16OptimWrapper"):
+    if kind.removeprefix("mmseg.") in ("AmpOptimWrapper", "BF16OptimWrapper"):
         return
     if kind != "OptimWrapper":
         raise ValueError(f"--amp works with optim_wrapper.type 'OptimWrapper', and the config has '{kind}'")
     if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
         cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
     else:
-        cfg.optim_wrapper.type = "BF16OptimWrapper"
+        cfg.optim_wrapper.type = "mmseg.BF16OptimWrapper"

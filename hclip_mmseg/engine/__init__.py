@@ -6,6 +6,7 @@ from hclip_mmseg.engine.comparison_hook import ComparisonHook
 from hclip_mmseg.engine.dcrc_hook import DCRCHook
 from hclip_mmseg.engine.iteration_seed_hook import IterationSeedHook
 from hclip_mmseg.engine.missed_validation_hook import MissedValidationHook
+from hclip_mmseg.engine.published_optimizer import PublishedOptimizer
 from hclip_mmseg.engine.sharded_model import ShardedModel
 from hclip_mmseg.engine.sharded_strategy import ShardedStrategy
 from hclip_mmseg.engine.summary_hook import SummaryHook
@@ -18,6 +19,7 @@ __all__ = [
     "DCRCHook",
     "IterationSeedHook",
     "MissedValidationHook",
+    "PublishedOptimizer",
     "ShardedModel",
     "ShardedStrategy",
     "SummaryHook",

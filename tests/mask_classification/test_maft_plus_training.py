@@ -14,7 +14,7 @@ import hclip_mmseg.mask_classification  # noqa: F401  registers its transforms
 
 
 def test_semantic_label_maps_train_a_mask_for_every_class(repository, coco_stuff):
-    config = Config.fromfile(repository / "configs/_base_/datasets/coco-stuff-masks_1024x1024.py")
+    config = Config.fromfile(repository / "configs/_base_/datasets/coco-stuff-masks_800.py")
     settings = config.train_dataloader.dataset.to_dict()
     for step in settings["pipeline"]:
         if "scales" in step:

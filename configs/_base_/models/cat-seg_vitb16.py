@@ -2,7 +2,6 @@
 
 _base_ = ["./hclip_vitb16.py"]
 
-# Positional embeddings are trained as in the other rows; the published code leaves them frozen: train_positions=False.
 model = dict(backbone=dict(adapter=dict(_delete_=True, type="TrainedProjections", projections=("q", "v"))))
 # the last image block is used without its attention, so its q never gets a gradient
 find_unused_parameters = True

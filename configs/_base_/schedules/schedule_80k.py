@@ -1,7 +1,8 @@
-"""80k iterations of AdamW; what belongs to CLIP learns a hundredth as fast as the head."""
+"""80k iterations of AdamW; what belongs to CLIP learns a hundredth as fast as the head, norms do not decay."""
 
 optim_wrapper = dict(
     type="OptimWrapper",
+    constructor="mmseg.PublishedOptimizer",
     optimizer=dict(type="AdamW", lr=2e-4, betas=(0.9, 0.999), weight_decay=1e-4),
     clip_grad=dict(max_norm=0.01, norm_type=2),
     paramwise_cfg=dict(

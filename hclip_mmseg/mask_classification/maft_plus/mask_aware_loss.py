@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from hclip_mmseg.models.score_maps import resized
 
+FORMS = ("paper", "published")
+
 
 @torch.no_grad()
 def mask_ious(masks: Tensor, targets: Tensor, chunk: int = 16) -> Tensor:
@@ -35,10 +37,32 @@ def mask_ious(masks: Tensor, targets: Tensor, chunk: int = 16) -> Tensor:
     return torch.cat(ious, dim=1)
 
 
+@torch.no_grad()
+def soft_ious(masks: Tensor, targets: Tensor, chunk: int = 16) -> Tensor:
+    """The published code's overlaps, in which a proposal is a map of probabilities.
+
+    Args:
+        masks: mask logits [Q, h, w]; their sigmoids are resized bilinearly.
+        targets: [n, H, W] in {0, 1}.
+        chunk: how many proposals are resized at once.
+
+    Returns:
+        [n, Q]: the sum of the probabilities in the mask, over the sums of both without it, plus 1e-7.
+    """
+    truth = targets.flatten(1).float()
+    size = (targets.shape[-2], targets.shape[-1])
+    ious = []
+    for part in masks.float().sigmoid().split(chunk):
+        inside = resized(part, size).flatten(1)
+        common = truth @ inside.T
+        ious.append(common / (truth.sum(1, keepdim=True) + inside.sum(1) - common + 1e-7))
+    return torch.cat(ious, dim=1)
+
+
 def rescaled(ious: Tensor) -> Tensor:
     """[n, Q], each mask's smallest IoU with a proposal made 0 and its largest 1; 0 where all are alike."""
     low, high = ious.amin(dim=1, keepdim=True), ious.amax(dim=1, keepdim=True)
-    return (ious - low) / (high - low).clamp(min=1e-6)
+    return (ious - low) / (high - low + 1e-8)
 
 
 def counted_pairs(ious: Tensor, labels: Tensor) -> Tensor:
@@ -66,15 +90,22 @@ class MaskAwareLoss(nn.Module):
     """Smooth L1 between scores of a mask's class and overlaps with the mask, over all proposals (MAFT+, Eq. 1).
 
     Scores are softmax over the names, without void. Overlaps are rescaled to 0..1 over the proposals of a mask, as the
-    published code does. The mean over all counted pairs of the batch, see :func:`counted_pairs`.
+    published code does.
 
     Args:
         weight: of the loss.
+        type: 'paper' takes :func:`mask_ious` and the mean over the pairs of the batch that count, see
+            :func:`counted_pairs`; 'published' takes :func:`soft_ious` and the mean over all pairs.
+
+    Raises:
+        ValueError: on another type.
     """
 
-    def __init__(self, weight: float = 1.0) -> None:
+    def __init__(self, weight: float = 1.0, type: str = "paper") -> None:
         super().__init__()
-        self.weight = weight
+        if type not in FORMS:
+            raise ValueError(f"mask_aware_loss.type must be one of {', '.join(FORMS)}, not {type!r}")
+        self.weight, self.type = weight, type
 
     def forward(self, logits: Tensor, masks: Tensor, targets: Sequence[InstanceData]) -> Tensor:
         """Loss of a batch.
@@ -93,8 +124,12 @@ class MaskAwareLoss(nn.Module):
             for own, proposals, target in zip(scores, masks, targets, strict=True):
                 if not len(target.labels):
                     continue
-                ious = mask_ious(proposals, target.masks)
-                counted = counted_pairs(ious, target.labels)
+                if self.type == "published":
+                    ious = soft_ious(proposals, target.masks)
+                    counted = torch.ones_like(ious, dtype=torch.bool)
+                else:
+                    ious = mask_ious(proposals, target.masks)
+                    counted = counted_pairs(ious, target.labels)
                 found.append(own[:, target.labels].T[counted])
                 wanted.append(rescaled(ious)[counted])
             if not found:

@@ -19,32 +19,38 @@ def grid_means(features: Tensor, grid: int) -> Tensor:
     return F.adaptive_avg_pool2d(features, grid)
 
 
-def pooled_sums(features: Tensor, grid: int) -> Tensor:
+def pooled_sums(features: Tensor, grids: Sequence[int]) -> Tensor:
     """What the published code compares in the place of :func:`grid_means`.
 
-    ReLU, averages over squares of W // grid pixels that do not overlap (what is left over at the right and at the
-    bottom is not read), and of these the sums over rows and the sums over columns, concatenated.
+    ReLU; a map that is not square is resized bilinearly to a square of its longer side; then for every grid averages
+    over squares of W // grid pixels, for the original width W, that do not overlap (what is left over at the right and
+    at the bottom is not read), and of these the sums over rows and the sums over columns.
 
     Args:
-        features: [B, C, H, W].
-        grid: least number of squares in a row.
+        features: [B, C, H, W]; W is at least the largest grid.
+        grids: least numbers of squares in a row.
 
     Returns:
-        [B, C, w + h] for w squares in a row and h in a column.
+        [B, n], all sums of all grids in one row.
     """
-    side = max(features.shape[-1] // grid, 1)
-    squares = F.avg_pool2d(features.relu(), (min(side, features.shape[-2]), side))
-    return torch.cat([squares.sum(dim=-2), squares.sum(dim=-1)], dim=-1)
+    height, width = features.shape[-2:]
+    features = features.relu()
+    if height != width:
+        side = max(height, width)
+        features = F.interpolate(features, size=(side, side), mode="bilinear", align_corners=False)
+    sums = []
+    for grid in grids:
+        squares = F.avg_pool2d(features, max(width // grid, 1))
+        sums += [squares.sum(dim=-2).flatten(1), squares.sum(dim=-1).flatten(1)]
+    return torch.cat(sums, dim=1)
 
 
 class RepresentationCompensation(nn.Module):
     """Smooth L1 between what the frozen and the tuned tower see in regions of several sizes (MAFT+, Eqs. 2 to 4).
 
-    The sum over the grids of the mean over all numbers that are compared.
-
     Args:
-        type: 'paper' compares :func:`grid_means`; 'published' compares :func:`pooled_sums`, as published checkpoints
-            were trained.
+        type: 'paper' is the sum over the grids of the mean over all :func:`grid_means`; 'published' is the mean over
+            the :func:`pooled_sums` of all grids together, as published checkpoints were trained.
         grids: regions along a side.
         weight: of the loss.
 
@@ -58,7 +64,7 @@ class RepresentationCompensation(nn.Module):
             raise ValueError(f"rc.type must be one of {', '.join(FORMS)}, not {type!r}")
         if not grids or any(grid < 1 for grid in grids):
             raise ValueError(f"rc.grids must be positive numbers of regions, not {tuple(grids)}")
-        self.pool = grid_means if type == "paper" else pooled_sums
+        self.type = type
         self.grids = tuple(grids)
         self.weight = weight
 
@@ -66,5 +72,7 @@ class RepresentationCompensation(nn.Module):
         """Maps of the tuned and of the frozen tower [B, C, H, W] -> the weighted loss, a scalar."""
         with torch.autocast(tuned.device.type, enabled=False):
             tuned, frozen = tuned.float(), frozen.float().detach()
-            losses = [F.smooth_l1_loss(self.pool(tuned, grid), self.pool(frozen, grid)) for grid in self.grids]
+            if self.type == "published":
+                return self.weight * F.smooth_l1_loss(pooled_sums(tuned, self.grids), pooled_sums(frozen, self.grids))
+            losses = [F.smooth_l1_loss(grid_means(tuned, grid), grid_means(frozen, grid)) for grid in self.grids]
             return self.weight * torch.stack(losses).sum()

@@ -21,7 +21,7 @@ TOWERS: tuple[Tower, ...] = ("image", "text")
 
 @MODELS.register_module()
 class HCLIPBackbone(CLIPBackbone):
-    """CLIP for dense prediction, frozen but for adapters and positional embeddings (docs/hclip.md).
+    """CLIP for dense prediction, frozen but for adapters and, where wanted, positional embeddings (docs/hclip.md).
 
     Owns both towers and the adapters, because the relations tie them. :meth:`forward` is the image's
     door, :meth:`encode_text` the text's.
@@ -33,7 +33,8 @@ class HCLIPBackbone(CLIPBackbone):
         guidance_channels: channels of their maps, upsampled 2 and 4 times.
         out_layers: blocks whose outputs are given as they are, counted from 0; the last one's are the dense
             tokens before their projection.
-        train_positions: whether both positional embeddings are trained.
+        train_positions: whether both positional embeddings are trained; the published code of CAT-Seg and H-CLIP freezes
+            them.
         residual: of the last block, see :func:`~hclip_mmseg.clip.attention.run_dense_block`.
         checkpoint_text: compute the text tower's blocks again in the backward pass, for less memory.
     """
@@ -44,7 +45,7 @@ class HCLIPBackbone(CLIPBackbone):
         adapter: Mapping[str, Any] | None = None,
         guidance_layers: Sequence[int] = (3, 7),
         guidance_channels: Sequence[int] = (256, 128),
-        train_positions: bool = True,
+        train_positions: bool = False,
         residual: str = "cls",
         checkpoint_text: bool = False,
         out_layers: Sequence[int] = (),

@@ -1,29 +1,24 @@
-"""COCO-Stuff 164k for mask classification: crops of 1024 with a mask for every class; whole images for testing."""
+"""COCO-Stuff 164k for mask classification: a shorter side of 800, flipped, with a mask for every class."""
 
 dataset_type = "mmseg.COCOStuff171Dataset"
 data_root = "data/coco_stuff164k"
-crop_size = (1024, 1024)
 
+load_image = dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation")
+published_resize = dict(type="mmseg.PublishedResize", short_side=800, max_size=1333)
 train_pipeline = [
-    dict(type="mmseg.SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
-    dict(type="mmseg.LoadAnnotations"),
-    dict(
-        type="RandomChoiceResize",
-        scales=[int(0.1 * part * 1024) for part in range(5, 21)],
-        resize_type="mmseg.ResizeShortestEdge",
-        max_size=4096,
-    ),
-    dict(type="mmseg.RandomCrop", crop_size=crop_size, cat_max_ratio=1.0),
-    dict(type="mmseg.PhotoMetricDistortion"),
+    dict(type="mmseg.SeedAugmentation"),  # a resumed run repeats the flips of an uninterrupted one
+    load_image,
+    dict(type="mmseg.LoadLabelMap"),
+    published_resize,
     dict(type="mmseg.MasksFromLabels"),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackDetInputs"),
 ]
-# the segmentor itself makes the size that it looks at
+benchmark_transforms = [published_resize]  # of tools/test.py --benchmarks
 test_pipeline = [
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
-    dict(type="mmseg.LoadAnnotations"),
+    load_image,
+    published_resize,
+    dict(type="mmseg.LoadLabelMap"),
     dict(type="mmseg.PackSegInputs"),
 ]
 

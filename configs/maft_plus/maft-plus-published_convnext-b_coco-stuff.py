@@ -6,7 +6,11 @@ The figures are the paper's. The authors' README gives for the weights that they
 
 _base_ = ["./maft-plus_convnext-b_coco-stuff.py"]
 
-model = dict(cdt=dict(_delete_=True, type="semantic", heads=8), rc=dict(type="published"), mask_aware_loss=dict(type="published"))
+model = dict(
+    cdt=dict(_delete_=True, type="semantic", heads=8),
+    rc=dict(type="published"),
+    mask_aware_loss=dict(type="published"),
+)
 paper = dict(
     _delete_=True,
     table="main results",

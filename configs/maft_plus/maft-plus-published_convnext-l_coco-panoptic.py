@@ -2,7 +2,11 @@
 
 _base_ = ["./maft-plus_convnext-l_coco-panoptic.py"]
 
-model = dict(cdt=dict(_delete_=True, type="panoptic", heads=8), rc=dict(type="published"), mask_aware_loss=dict(type="published"))
+model = dict(
+    cdt=dict(_delete_=True, type="panoptic", heads=8),
+    rc=dict(type="published"),
+    mask_aware_loss=dict(type="published"),
+)
 paper = dict(
     _delete_=True,
     table="panoptic, ADE20K",

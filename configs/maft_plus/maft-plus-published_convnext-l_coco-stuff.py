@@ -3,10 +3,15 @@
 _base_ = ["./maft-plus_convnext-l_coco-stuff.py"]
 
 max_iters = 55000  # ConvNeXt-B: 60,000
-param_scheduler = [dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=max_iters, by_epoch=False)]
+# end: one more than the iterations, as MMEngine counts steps to the last value
+param_scheduler = [dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=max_iters + 1, by_epoch=False)]
 train_cfg = dict(max_iters=max_iters)
 
-model = dict(cdt=dict(_delete_=True, type="semantic", heads=8), rc=dict(type="published"), mask_aware_loss=dict(type="published"))
+model = dict(
+    cdt=dict(_delete_=True, type="semantic", heads=8),
+    rc=dict(type="published"),
+    mask_aware_loss=dict(type="published"),
+)
 paper = dict(
     _delete_=True,
     table="main results",

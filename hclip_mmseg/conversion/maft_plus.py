@@ -18,7 +18,7 @@ TRANSFER = "cdt."
 ATTENTION, LINEAR, NORM = "cdt.layers.0.attention", "cdt.layers.0.linear", "cdt.layers.0.norm"
 USUAL = {
     ATTENTION: "cdt.cross_atten.multihead_attn",
-    LINEAR: "cdt.cross_atten.linear",
+    LINEAR: "cdt.cross_atten.MLP",
     NORM: "cdt.cross_atten.norm",
 }
 """Names for transfers that were not read from a published checkpoint."""

@@ -40,24 +40,53 @@ def paper_pooled(x: np.ndarray, grid: int) -> np.ndarray:
     return result
 
 
-def published_pooled(x: np.ndarray, grid: int) -> np.ndarray:
-    batch, channels, height, width = x.shape
-    side = width // grid
-    squares = np.zeros((batch, channels, height // side, width // side))
-    for row in range(height // side):
-        for column in range(width // side):
-            part = np.maximum(x, 0)[:, :, row * side : (row + 1) * side, column * side : (column + 1) * side]
-            squares[:, :, row, column] = part.mean(axis=(2, 3))
-    return np.concatenate([squares.sum(axis=2), squares.sum(axis=3)], axis=-1)
+def line_weights(before: int, after: int) -> np.ndarray:
+    """[after, before]: the weights of bilinear resizing along one axis, pixels as squares."""
+    weights = np.zeros((after, before))
+    for place in range(after):
+        middle = min(max((place + 0.5) * before / after - 0.5, 0), before - 1)
+        low = int(middle)
+        high = min(low + 1, before - 1)
+        weights[place, low] += 1 - (middle - low)
+        weights[place, high] += middle - low
+    return weights
 
 
-@pytest.mark.parametrize(("form", "pooled"), [("paper", paper_pooled), ("published", published_pooled)])
+def published_pooled(x: np.ndarray, grids: tuple[int, ...]) -> np.ndarray:
+    """Each image's sums of all grids in one list, one number after another."""
+    height, width = x.shape[-2:]
+    square = max(height, width)
+    x = np.maximum(x, 0)
+    x = np.einsum("ah,bchw,dw->bcad", line_weights(height, square), x, line_weights(width, square))
+    rows = []
+    for image in x:
+        numbers = []
+        for grid in grids:
+            side = width // grid
+            count = square // side
+            squares = [[image[:, a * side : (a + 1) * side, b * side : (b + 1) * side].mean(axis=(1, 2))
+                        for b in range(count)] for a in range(count)]  # fmt: skip
+            numbers += [sum(squares[a][b][c] for a in range(count)) for c in range(len(image)) for b in range(count)]
+            numbers += [sum(squares[a][b][c] for b in range(count)) for c in range(len(image)) for a in range(count)]
+        rows.append(numbers)
+    return np.array(rows)
+
+
 @pytest.mark.parametrize("size", [(8, 8), (10, 7)])
-def test_representation_compensation_is_smooth_l1_of_pooled_features(form, pooled, size):
+def test_representation_compensation_is_smooth_l1_of_grid_means(size):
     rng = np.random.default_rng(0)
     tuned, frozen = (rng.normal(size=(2, 3, *size), scale=3).astype(np.float32) for _ in range(2))
-    expected = 0.1 * sum(smooth_l1(pooled(tuned, grid), pooled(frozen, grid)) for grid in (1, 2, 4))
-    found = RepresentationCompensation(form)(torch.from_numpy(tuned), torch.from_numpy(frozen))
+    expected = 0.1 * sum(smooth_l1(paper_pooled(tuned, grid), paper_pooled(frozen, grid)) for grid in (1, 2, 4))
+    found = RepresentationCompensation("paper")(torch.from_numpy(tuned), torch.from_numpy(frozen))
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (10, 7), (7, 12), (16, 9)])
+def test_published_compensation_is_one_mean_over_all_grids(size):
+    rng = np.random.default_rng(0)
+    tuned, frozen = (rng.normal(size=(2, 3, *size), scale=3).astype(np.float32) for _ in range(2))
+    expected = 0.1 * smooth_l1(published_pooled(tuned, (1, 2, 4)), published_pooled(frozen, (1, 2, 4)))
+    found = RepresentationCompensation("published")(torch.from_numpy(tuned), torch.from_numpy(frozen))
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
@@ -231,6 +260,31 @@ def test_mask_aware_loss_is_smooth_l1_over_counted_pairs():
                 terms.append(0.5 * difference**2)  # both are in 0..1
     found = MaskAwareLoss(weight=2.0)(logits, masks, targets)
     assert float(found) == pytest.approx(2 * np.mean(terms), rel=1e-5)
+
+
+def test_published_mask_aware_loss_counts_all_pairs_of_soft_masks():
+    generator = torch.Generator().manual_seed(2)
+    logits = 3 * torch.randn(2, 4, 6, generator=generator)
+    masks = 2 * torch.randn(2, 4, 5, 7, generator=generator)
+    targets = [
+        InstanceData(labels=torch.tensor([1, 3, 1]), masks=(torch.rand(3, 9, 12, generator=generator) > 0.5).long()),
+        InstanceData(labels=torch.tensor([0]), masks=(torch.rand(1, 9, 12, generator=generator) > 0.5).long()),
+    ]
+    terms = []
+    rows, columns = line_weights(5, 9), line_weights(7, 12)
+    for image, target in enumerate(targets):
+        names = np.exp(logits[image, :, :-1].double().numpy())
+        scores = names / names.sum(axis=1, keepdims=True)
+        inside = [rows @ (1 / (1 + np.exp(-mask.double().numpy()))) @ columns.T for mask in masks[image]]
+        for truth, label in zip(target.masks.numpy(), target.labels.tolist(), strict=True):
+            shares = [(truth * mask).sum() / (truth.sum() + mask.sum() - (truth * mask).sum() + 1e-7) for mask in inside]
+            low, high = min(shares), max(shares)
+            for q, share in enumerate(shares):
+                terms.append(0.5 * (scores[q, label] - (share - low) / (high - low + 1e-8)) ** 2)
+    found = MaskAwareLoss(weight=2.0, type="published")(logits, masks, targets)
+    assert float(found) == pytest.approx(2 * np.mean(terms), rel=1e-5)
+    with pytest.raises(ValueError, match=r"mask_aware_loss\.type must be one of paper, published, not 'other'"):
+        MaskAwareLoss(type="other")
 
 
 def test_mask_aware_loss_of_nothing_is_zero_and_differentiable():

@@ -14,7 +14,8 @@ optim_wrapper = dict(
         decayed=("level_encoding",),  # an embedding here, a bare parameter there
     ),
 )
-param_scheduler = [dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=max_iters, by_epoch=False)]
+# end: one more than the iterations, as MMEngine counts steps to the last value
+param_scheduler = [dict(type="PolyLR", power=0.9, eta_min=0.0, begin=0, end=max_iters + 1, by_epoch=False)]
 train_cfg = dict(type="IterBasedTrainLoop", max_iters=max_iters, val_interval=5000)
 val_cfg = dict(type="ValLoop")
 test_cfg = dict(type="TestLoop")

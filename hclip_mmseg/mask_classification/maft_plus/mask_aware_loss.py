@@ -105,7 +105,7 @@ class MaskAwareLoss(nn.Module):
         super().__init__()
         if type not in FORMS:
             raise ValueError(f"mask_aware_loss.type must be one of {', '.join(FORMS)}, not {type!r}")
-        self.weight, self.type = weight, type
+        self.weight, self.form = weight, type
 
     def forward(self, logits: Tensor, masks: Tensor, targets: Sequence[InstanceData]) -> Tensor:
         """Loss of a batch.
@@ -124,7 +124,7 @@ class MaskAwareLoss(nn.Module):
             for own, proposals, target in zip(scores, masks, targets, strict=True):
                 if not len(target.labels):
                     continue
-                if self.type == "published":
+                if self.form == "published":
                     ious = soft_ious(proposals, target.masks)
                     counted = torch.ones_like(ious, dtype=torch.bool)
                 else:

@@ -64,7 +64,7 @@ class RepresentationCompensation(nn.Module):
             raise ValueError(f"rc.type must be one of {', '.join(FORMS)}, not {type!r}")
         if not grids or any(grid < 1 for grid in grids):
             raise ValueError(f"rc.grids must be positive numbers of regions, not {tuple(grids)}")
-        self.type = type
+        self.form = type
         self.grids = tuple(grids)
         self.weight = weight
 
@@ -72,7 +72,7 @@ class RepresentationCompensation(nn.Module):
         """Maps of the tuned and of the frozen tower [B, C, H, W] -> the weighted loss, a scalar."""
         with torch.autocast(tuned.device.type, enabled=False):
             tuned, frozen = tuned.float(), frozen.float().detach()
-            if self.type == "published":
+            if self.form == "published":
                 return self.weight * F.smooth_l1_loss(pooled_sums(tuned, self.grids), pooled_sums(frozen, self.grids))
             losses = [F.smooth_l1_loss(grid_means(tuned, grid), grid_means(frozen, grid)) for grid in self.grids]
             return self.weight * torch.stack(losses).sum()

@@ -33,8 +33,8 @@ class HCLIPBackbone(CLIPBackbone):
         guidance_channels: channels of their maps, upsampled 2 and 4 times.
         out_layers: blocks whose outputs are given as they are, counted from 0; the last one's are the dense
             tokens before their projection.
-        train_positions: whether both positional embeddings are trained; the published code of CAT-Seg and H-CLIP freezes
-            them.
+        train_positions: whether both positional embeddings are trained; the published code of CAT-Seg and H-CLIP
+            freezes them.
         residual: of the last block, see :func:`~hclip_mmseg.clip.attention.run_dense_block`.
         checkpoint_text: compute the text tower's blocks again in the backward pass, for less memory.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from mmengine.runner import FlexibleRunner, Runner
 
 from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.files.paths import locate, looked_in
+from hclip_mmseg.files.showing import printable
 
 
 def prepare_process() -> None:
@@ -43,7 +45,12 @@ def clear_errors() -> Iterator[None]:
         if isinstance(error, TypeError) and "argument" not in str(error):  # not of a config's unknown setting
             raise
         text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"error: {text}", file=sys.stderr)
+        print(printable(f"error: {text}"), file=sys.stderr)
+        raise SystemExit(2) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: the disk is full; what was finished before is kept ({error})", file=sys.stderr)
         raise SystemExit(2) from error
 
 

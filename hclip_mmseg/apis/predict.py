@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +21,17 @@ from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.run_folders import find_latest
+from hclip_mmseg.files.showing import printable
 from hclip_mmseg.visualization import write_label_map
 from hclip_mmseg.vocabularies import read_vocabulary
 
 if TYPE_CHECKING:
     from hclip_mmseg.apis.detection_inferencer import Detections
     from hclip_mmseg.mask_classification.segments import PanopticSegmentation
+
+
+LONGEST_NAME = 220
+"""Bytes of a result's name; file systems allow 255, endings included."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,21 @@ class Prediction:
         names = name_results(self.paths)
         bar = tqdm(self.paths, unit="image", disable=None)
         for path in bar:
+            if path.is_dir():
+                failed.append((str(path), ValueError(f"{path} is a folder, not an image")))
+                continue
             for result in self.inferencer([path], on_error=lambda source, error: failed.append((source, error))):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                bar.write(f"{path}: {self.write(result, self.folder, names[str(path)])}")
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    found = self.write(result, self.folder, names[str(path)])
+                except OSError as problem:
+                    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                        raise
+                    failed.append((str(path), ValueError(f"{path}: its result cannot be written: {problem}")))
+                else:
+                    bar.write(printable(f"{path}: {found}"))
         for _, error in failed:
-            print(f"error: {error}", file=sys.stderr)
+            print(printable(f"error: {error}"), file=sys.stderr)
         print(f"{len(self.paths) - len(failed)} of {len(self.paths)} images done, results in {self.folder}")
         return not failed
 
@@ -145,15 +162,21 @@ def name_results(paths: Sequence[Path]) -> dict[str, str]:
     """Image -> the name of its results: its stem, or, where others have that, as much of its path as it takes."""
     paths = list(dict.fromkeys(paths))
     parts = {path: path.relative_to(path.anchor).parts for path in paths}
-    names = {path: path.stem for path in paths}
+    names = {path: plain_name(path.stem) for path in paths}
     for depth in range(2, max(map(len, parts.values()), default=0) + 2):
         counts = Counter(names.values())
-        names |= {path: "_".join(parts[path][-depth:]) for path in paths if counts[names[path]] > 1}
+        names |= {path: plain_name("_".join(parts[path][-depth:])) for path in paths if counts[names[path]] > 1}
     counts = Counter(names.values())
     return {
         str(path): name if counts[name] == 1 else f"{name}_{number}"
         for number, (path, name) in enumerate(names.items())
     }
+
+
+def plain_name(name: str) -> str:
+    """A name that a file can have: without what is no Unicode, and not too long for what is added to it."""
+    readable = os.fsencode(name).decode("utf-8", "replace").replace("\ufffd", "_")
+    return readable.encode()[:LONGEST_NAME].decode(errors="ignore")
 
 
 def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -117,11 +118,29 @@ def check_names(names: Sequence[str], *, repeats: bool = False) -> tuple[str, ..
         if not name.replace(",", " ").strip():
             raise ValueError(f"class name {position} ({name!r}) holds no word")
     names = tuple(" ".join(name.split()) for name in names)
-    twice = [name for name, count in Counter(names).items() if count > 1]
+    for position, name in enumerate(names):
+        hidden = next((character for character in name if unicodedata.category(character) in ("Cc", "Cf", "Cs")), None)
+        if hidden is not None:
+            shown = hidden.encode("unicode_escape", "surrogatepass").decode("ascii")
+            raise ValueError(f"class name {position} holds the invisible character {shown}; write it without")
+    seen = [read_by_clip(name) for name in names]
+    twice = [name for name, count in Counter(seen).items() if count > 1]
     if twice and not repeats:
-        places = [position for position, name in enumerate(names) if name == twice[0]]
-        raise ValueError(f"class name '{twice[0]}' is given {len(places)} times, at {places}; give it once")
+        places = [position for position, name in enumerate(seen) if name == twice[0]]
+        first, *others = (names[position] for position in places)
+        different = next((name for name in others if name != first), None)
+        if different is not None:
+            raise ValueError(
+                f"class names '{first}' and '{different}' are the same to CLIP, which reads '{twice[0]}' in both; give "
+                "one of them"
+            )
+        raise ValueError(f"class name '{first}' is given {len(places)} times, at {places}; give it once")
     return names
+
+
+def read_by_clip(name: str) -> str:
+    """A name as CLIP's tokenizer sees it: composed, of normal width, in small letters."""
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def as_vocabulary(names: Vocabulary | Sequence[str], *, repeats: bool = False) -> Vocabulary:

@@ -277,7 +277,9 @@ def test_published_mask_aware_loss_counts_all_pairs_of_soft_masks():
         scores = names / names.sum(axis=1, keepdims=True)
         inside = [rows @ (1 / (1 + np.exp(-mask.double().numpy()))) @ columns.T for mask in masks[image]]
         for truth, label in zip(target.masks.numpy(), target.labels.tolist(), strict=True):
-            shares = [(truth * mask).sum() / (truth.sum() + mask.sum() - (truth * mask).sum() + 1e-7) for mask in inside]
+            common = [(truth * mask).sum() for mask in inside]
+            unions = [truth.sum() + mask.sum() - both for mask, both in zip(inside, common, strict=True)]
+            shares = [both / (union + 1e-7) for both, union in zip(common, unions, strict=True)]
             low, high = min(shares), max(shares)
             for q, share in enumerate(shares):
                 terms.append(0.5 * (scores[q, label] - (share - low) / (high - low + 1e-8)) ** 2)

@@ -1,5 +1,6 @@
 """tools/predict.py on good and bad images."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ def images(tmp_path):
     image.convert("L").save(folder / "grey.png")
     (folder / "broken.jpg").write_bytes((folder / "good.jpg").read_bytes()[:400])
     (folder / "empty.png").touch()
+    (folder / "folder.png").mkdir()
+    (folder / os.fsdecode(b"latin\xe9.png")).write_bytes((folder / "grey.png").read_bytes())
     return folder
 
 
@@ -35,14 +38,14 @@ def test_bad_images_are_reported_and_the_rest_is_done(tiny_config, repository, i
     )  # fmt: skip
     assert ended.returncode == 1, ended.stderr[-3000:]
     written = sorted(path.name for path in (tmp_path / "results").iterdir())
-    assert written == ["good_labels.png", "good_overlay.png", "grey_labels.png", "grey_overlay.png"]
+    assert written == [f"{name}_{kind}.png" for name in ("good", "grey", "latin_") for kind in ("labels", "overlay")]
     labels = np.asarray(Image.open(tmp_path / "results/good_labels.png"))
     assert labels.shape == (60, 80) and labels.max() <= 2
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 3
     for name in ("broken.jpg", "empty.png", "absent.jpg"):
         assert any(name in error for error in errors)
-    assert "2 of 5 images done" in ended.stdout
+    assert "3 of 6 images done" in ended.stdout
     assert "Traceback" not in ended.stderr
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +17,7 @@ from tqdm import tqdm
 from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
+from hclip_mmseg.files.naming import name_results
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.files.showing import printable
@@ -28,10 +27,6 @@ from hclip_mmseg.vocabularies import read_vocabulary
 if TYPE_CHECKING:
     from hclip_mmseg.apis.detection_inferencer import Detections
     from hclip_mmseg.mask_classification.segments import PanopticSegmentation
-
-
-LONGEST_NAME = 220
-"""Bytes of a result's name; file systems allow 255, endings included."""
 
 
 @dataclass(frozen=True)
@@ -156,27 +151,6 @@ def open_inferencer(
         inferencer = PanopticInferencer(cfg, checkpoint, device, panoptic=panoptic)
         return inferencer, partial(write_panoptic, segments=panoptic)
     return OpenVocabInferencer(cfg, checkpoint, device), write_segmentation
-
-
-def name_results(paths: Sequence[Path]) -> dict[str, str]:
-    """Image -> the name of its results: its stem, or, where others have that, as much of its path as it takes."""
-    paths = list(dict.fromkeys(paths))
-    parts = {path: path.relative_to(path.anchor).parts for path in paths}
-    names = {path: plain_name(path.stem) for path in paths}
-    for depth in range(2, max(map(len, parts.values()), default=0) + 2):
-        counts = Counter(names.values())
-        names |= {path: plain_name("_".join(parts[path][-depth:])) for path in paths if counts[names[path]] > 1}
-    counts = Counter(names.values())
-    return {
-        str(path): name if counts[name] == 1 else f"{name}_{number}"
-        for number, (path, name) in enumerate(names.items())
-    }
-
-
-def plain_name(name: str) -> str:
-    """A name that a file can have: without what is no Unicode, and not too long for what is added to it."""
-    readable = os.fsencode(name).decode("utf-8", "replace").replace("\ufffd", "_")
-    return readable.encode()[:LONGEST_NAME].decode(errors="ignore")
 
 
 def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:

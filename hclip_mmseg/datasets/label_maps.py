@@ -94,6 +94,12 @@ class LoadLabelMap(BaseTransform):
         if len(table) < 2**16 and numbers.dtype != np.uint8 and numbers.max(initial=0) >= len(table):
             raise ValueError(f"{path} holds the label {numbers.max()}, but labels up to {len(table) - 1} are expected")
         labels = table[numbers]
+        image_shape = results.get("label_shape", results.get("ori_shape"))
+        if "label_shape" not in results and image_shape is not None and labels.shape != tuple(image_shape):
+            raise ValueError(
+                f"the label map {path} is of {labels.shape[0]} x {labels.shape[1]} pixels, its image "
+                f"{results.get('img_path')} of {image_shape[0]} x {image_shape[1]}: they must be of one size"
+            )
         if "label_shape" in results:
             labels = mmcv.imresize(labels, results["label_shape"][::-1], interpolation="nearest")
         results["gt_seg_map"] = labels

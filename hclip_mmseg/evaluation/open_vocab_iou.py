@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -109,8 +110,20 @@ class OpenVocabIoUMetric(IoUMetric):
             )
             for index, name in enumerate(self.dataset_meta["classes"])
         ]
+        self._warn_of_absent(labelled)
         self._log_classes({name: values for name, values in found.items() if name != "aAcc"})
         return metrics
+
+    def _warn_of_absent(self, labelled: NDArray[np.floating]) -> None:
+        absent = [name for name, pixels in zip(self.dataset_meta["classes"], labelled, strict=True) if not pixels]
+        if absent:
+            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            print_log(
+                f"no pixel is labelled {', '.join(absent[:5])}{more}: mIoU leaves such classes out. If masks are drawn "
+                f"as 0 and 255: {self.ignore_index} is the label that is ignored, so write classes as 0, 1, 2 ...",
+                "current",
+                logging.WARNING,
+            )
 
     def _seen(self) -> NDArray[np.bool_] | None:
         """bool [classes], or None where it is not known which were seen."""

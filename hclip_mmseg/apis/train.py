@@ -34,7 +34,8 @@ def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = Fal
                     folder.enter_context(alone_in(cfg.work_dir))
                 runner = prepare_training(cfg, resume, mixed_precision=mixed_precision)
             runner.register_hook(InterruptionHook(request))
-            runner.train()
+            with launch.run_errors():
+                runner.train()
         except (InterruptedTraining, KeyboardInterrupt) as stopped:
             before = "stopped before the training began" if runner is None else standing(runner, runner.iter)
             print(str(stopped) or before, file=sys.stderr)

@@ -18,12 +18,19 @@ from mmengine.runner import FlexibleRunner, Runner
 
 from hclip_mmseg.apis.settings import explained, meant, merge_settings, read_settings
 from hclip_mmseg.engine.memory import keep_freed_memory
+from hclip_mmseg.engine.setup_log import ShortLogRunner
 from hclip_mmseg.files.errors import InputError, line_of
 from hclip_mmseg.files.paths import configs_folder, locate, looked_in
+from hclip_mmseg.files.processes import end_with_parent, is_bound
 
 
 def prepare_process() -> None:
-    """Set up a process that runs a model: freed memory is kept for the next tensors, dependencies are quiet."""
+    """Set up a process that runs a model: freed memory is kept for the next tensors, dependencies are quiet.
+
+    One that an ablation has started ends with it.
+    """
+    if is_bound():
+        end_with_parent()
     quieten_dependencies()
     keep_freed_memory()
 
@@ -212,13 +219,13 @@ def is_first_process() -> bool:
 
 
 def build_trainer(cfg: Config) -> Runner | FlexibleRunner:
-    """The runner that a config asks for by ``runner_type``, MMEngine's plain one by default.
+    """The runner that a config asks for by ``runner_type``, MMEngine's plain one, with a short log, by default.
 
     Raises:
         ValueError: if the config shares the model among processes, and this one has no others.
     """
     if "runner_type" not in cfg:
-        return Runner.from_cfg(cfg)
+        return ShortLogRunner.from_cfg(cfg)
     strategy = (cfg.get("strategy") or {}).get("type")
     if strategy is not None and cfg.launcher == "none":
         raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
@@ -13,6 +14,7 @@ from hclip_mmseg.apis import checks, launch, record
 from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
 from hclip_mmseg.engine.interruption_hook import InterruptedTraining, InterruptionHook, Request, standing
 from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.paths import is_clone
 from hclip_mmseg.files.run_folders import alone_in, find_latest
 
 
@@ -36,6 +38,7 @@ def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = Fal
             runner.register_hook(InterruptionHook(request))
             with launch.run_errors():
                 runner.train()
+            runner.logger.info(ending(runner))
         except (InterruptedTraining, KeyboardInterrupt) as stopped:
             before = "stopped before the training began" if runner is None else standing(runner, runner.iter)
             print(str(stopped) or before, file=sys.stderr)
@@ -43,6 +46,20 @@ def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = Fal
         except DivergedTrainingError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
+
+
+def ending(runner: Runner | FlexibleRunner) -> str:
+    """What a finished training left, and what comes next: checkpoint, drawn images, the command that predicts."""
+    checkpoint = find_latest(runner.work_dir)
+    if checkpoint is None:
+        return "training is done; it saved no checkpoint (default_hooks.checkpoint.interval is longer than the run)"
+    images = Path(runner.log_dir) / "vis_data/vis_image"
+    drawn = f"; images of its validations: {images}" if images.is_dir() else ""
+    command = "python tools/predict.py" if is_clone() else "hclip-predict"
+    return (
+        f"training is done; checkpoint: {checkpoint}{drawn}; next: {command} IMAGE --vocab 'cat, grass' "
+        f"--config {runner.cfg.filename} --checkpoint {checkpoint}"
+    )
 
 
 def prepare_training(

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 from hclip_mmseg.apis import checks, launch, record
 from hclip_mmseg.benchmarks.choice import FOUND, survey
 from hclip_mmseg.benchmarks.command import check_takes_names, use_benchmarks
+from hclip_mmseg.engine.setup_log import ShortLogRunner
 from hclip_mmseg.files import checkpoints
 from hclip_mmseg.models.frozen import is_training_free
 
@@ -66,7 +67,7 @@ def prepare_test(
     cfg.load_from = str(checkpoints.find_checkpoint(checkpoint)) if checkpoint else None
     cfg.resume = False
     launch.distribute(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = ShortLogRunner.from_cfg(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if benchmarks:
         check_takes_names(model)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.files.paths import locate
+from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.visualization import write_label_map
 from hclip_mmseg.vocabularies import read_vocabulary
@@ -140,21 +140,6 @@ def open_inferencer(
         inferencer = PanopticInferencer(cfg, checkpoint, device, panoptic=panoptic)
         return inferencer, partial(write_panoptic, segments=panoptic)
     return OpenVocabInferencer(cfg, checkpoint, device), write_segmentation
-
-
-def name_results(paths: Sequence[Path]) -> dict[str, str]:
-    """Image -> the name of its results: its stem, or, where others have that, as much of its path as it takes."""
-    paths = list(dict.fromkeys(paths))
-    parts = {path: path.relative_to(path.anchor).parts for path in paths}
-    names = {path: path.stem for path in paths}
-    for depth in range(2, max(map(len, parts.values()), default=0) + 2):
-        counts = Counter(names.values())
-        names |= {path: "_".join(parts[path][-depth:]) for path in paths if counts[names[path]] > 1}
-    counts = Counter(names.values())
-    return {
-        str(path): name if counts[name] == 1 else f"{name}_{number}"
-        for number, (path, name) in enumerate(names.items())
-    }
 
 
 def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from PIL import Image
 
-from hclip_mmseg.apis.predict import name_results
+from hclip_mmseg.files.result_names import name_results
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from mmseg.registry import DATASETS, OPTIMIZERS
 from open_clip.pretrained import get_pretrained_cfg
 
 from hclip_mmseg.apis.data_files import missing_files
-from hclip_mmseg.files.checkpoints import find_checkpoint, generator_files, no_generator, read_state_dict
+from hclip_mmseg.apis.weights import read_weights
+from hclip_mmseg.files.checkpoints import find_checkpoint, generator_files, no_generator
 from hclip_mmseg.files.paths import PROJECT_ROOT, locate, looked_in
 
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
@@ -83,11 +84,11 @@ def take_generator_from_checkpoint(cfg: Config, checkpoint: str | Path) -> None:
         checkpoint: that training goes on or starts from.
 
     Raises:
-        FileNotFoundError, ValueError: as `read_state_dict`.
+        FileNotFoundError, ValueError: as `read_weights`.
     """
     generator = cfg.model.get("generator") or {}
     lacking = [one for one in generator_files(generator.get("init_cfg")) if locate(one["checkpoint"]) is None]
-    if lacking and any(name.startswith("generator.") for name in read_state_dict(checkpoint)):
+    if lacking and any(name.startswith("generator.") for name in read_weights(checkpoint).state):
         generator["init_cfg"] = None
 
 

@@ -11,6 +11,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import FlexibleRunner, Runner
 
 from hclip_mmseg.apis import checks, launch, record
+from hclip_mmseg.apis.weights import PublishedCheckpointHook, read_weights
 from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
 from hclip_mmseg.engine.interruption_hook import InterruptedTraining, InterruptionHook, Request, standing
 from hclip_mmseg.files import checkpoints
@@ -86,7 +87,8 @@ def prepare_training(
     if start is not None and isinstance(runner, Runner):
         check = checkpoints.check_fits if cfg.get("resume") else checkpoints.check_start
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        check(model, checkpoints.read_state_dict(start), start)
+        read_weights(start).check(model, check)
+        runner.register_hook(PublishedCheckpointHook())
     launch.read_data(runner, "train", "val")
     record.write_record(runner)
     return runner

@@ -56,10 +56,19 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError, ValueError: as `find_checkpoint` and `load`, or if there are no tensors in it.
     """
     found = find_checkpoint(path)
-    state = find_state_dict(load(found), ("state_dict",))
+    return state_dict_of(load(found), found)
+
+
+def state_dict_of(content: Any, source: str | Path) -> dict[str, Tensor]:
+    """The model's tensors in the content of a checkpoint; ``source`` is what errors call it.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    state = find_state_dict(content, ("state_dict",))
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{found} holds no model: it must have a 'state_dict' of tensors")
-    return without_shared_prefix(state, found)
+        raise InputError(f"{source} holds no model: it must have a 'state_dict' of tensors")
+    return without_shared_prefix(state, source)
 
 
 def check_fits(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class SettingAction(argparse.Action):
-    """Collects settings ``KEY=VALUE ...``, whose values ``hclip_mmseg.apis.launch.read_settings`` reads."""
+    """Collects settings ``KEY=VALUE ...``, whose values ``hclip_mmseg.apis.settings.read_settings`` reads."""
 
     def __call__(
         self,

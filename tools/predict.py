@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from hclip_mmseg.apis import launch
     from hclip_mmseg.apis.predict import prepare_prediction
+    from hclip_mmseg.apis.settings import read_settings
 
     launch.prepare_process()
     with launch.clear_errors():
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.vocab,
             config=args.config,
             checkpoint=args.checkpoint,
-            settings=launch.read_settings(args.cfg_options),
+            settings=read_settings(args.cfg_options),
             templates=args.templates,
             out_dir=args.out_dir,
             panoptic=args.panoptic,

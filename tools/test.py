@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
     from hclip_mmseg.apis import launch
+    from hclip_mmseg.apis.settings import read_settings
     from hclip_mmseg.benchmarks.test import prepare_test
 
     launch.prepare_process()
@@ -43,13 +44,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.checkpoint or None,
             benchmarks=args.benchmarks or (),
             data_root=args.data_root,
-            settings=launch.read_settings(args.cfg_options),
+            settings=read_settings(args.cfg_options),
             out=args.out,
             show_dir=args.show_dir,
             show=args.show,
             wait_time=args.wait_time,
         )
-    runner.test()
+    with launch.run_errors():
+        runner.test()
 
 
 if __name__ == "__main__":

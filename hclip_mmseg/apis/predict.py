@@ -17,8 +17,9 @@ from tqdm import tqdm
 from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
-from hclip_mmseg.files.naming import name_results
+from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.files.paths import locate
+from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.files.showing import printable
 from hclip_mmseg.visualization import write_label_map
@@ -111,7 +112,7 @@ def prepare_prediction(
     launch.check_writable(out_dir, "--out-dir")
     launch.choose_device(device)
     cfg = launch.read_config(config, ["model"])
-    cfg.merge_from_dict(dict(settings or {}))
+    merge_settings(cfg, settings or {})
     if (panoptic or stuff) and not classifies_masks(cfg):
         raise ValueError(f"{config} gives no panoptic results: --panoptic takes a config that classifies masks")
     checkpoint = checkpoint or latest_checkpoint(config)

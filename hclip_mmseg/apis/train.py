@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from mmengine.runner import FlexibleRunner, Runner
 
 from hclip_mmseg.apis import checks, launch, record
+from hclip_mmseg.apis.weights import PublishedCheckpointHook, read_weights
 from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
 from hclip_mmseg.engine.interruption_hook import InterruptedTraining, InterruptionHook, Request, standing
 from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.paths import is_clone
 from hclip_mmseg.files.run_folders import alone_in, find_latest
 
 
@@ -34,7 +37,9 @@ def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = Fal
                     folder.enter_context(alone_in(cfg.work_dir))
                 runner = prepare_training(cfg, resume, mixed_precision=mixed_precision)
             runner.register_hook(InterruptionHook(request))
-            runner.train()
+            with launch.run_errors():
+                runner.train()
+            runner.logger.info(ending(runner))
         except (InterruptedTraining, KeyboardInterrupt) as stopped:
             before = "stopped before the training began" if runner is None else standing(runner, runner.iter)
             print(str(stopped) or before, file=sys.stderr)
@@ -42,6 +47,20 @@ def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = Fal
         except DivergedTrainingError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
+
+
+def ending(runner: Runner | FlexibleRunner) -> str:
+    """What a finished training left, and what comes next: checkpoint, drawn images, the command that predicts."""
+    checkpoint = find_latest(runner.work_dir)
+    if checkpoint is None:
+        return "training is done; it saved no checkpoint (default_hooks.checkpoint.interval is longer than the run)"
+    images = Path(runner.log_dir) / "vis_data/vis_image"
+    drawn = f"; images of its validations: {images}" if images.is_dir() else ""
+    command = "python tools/predict.py" if is_clone() else "hclip-predict"
+    return (
+        f"training is done; checkpoint: {checkpoint}{drawn}; next: {command} IMAGE --vocab 'cat, grass' "
+        f"--config {runner.cfg.filename} --checkpoint {checkpoint}"
+    )
 
 
 def prepare_training(
@@ -68,7 +87,8 @@ def prepare_training(
     if start is not None and isinstance(runner, Runner):
         check = checkpoints.check_fits if cfg.get("resume") else checkpoints.check_start
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        check(model, checkpoints.read_state_dict(start), start)
+        read_weights(start).check(model, check)
+        runner.register_hook(PublishedCheckpointHook())
     launch.read_data(runner, "train", "val")
     record.write_record(runner)
     return runner

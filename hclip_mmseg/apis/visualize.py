@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from hclip_mmseg.apis import checks, images, launch
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, build_model
-from hclip_mmseg.files.naming import plain_name
+from hclip_mmseg.files.result_names import plain_name
 from hclip_mmseg.files.showing import printable
 from hclip_mmseg.training_free.class_similarity import class_embeddings
 from hclip_mmseg.training_free.depth import GLOBAL

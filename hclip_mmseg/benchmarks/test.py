@@ -10,9 +10,10 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from hclip_mmseg.apis import checks, launch, record
+from hclip_mmseg.apis.weights import PublishedCheckpointHook, read_weights
 from hclip_mmseg.benchmarks.choice import FOUND, survey
 from hclip_mmseg.benchmarks.command import check_takes_names, use_benchmarks
-from hclip_mmseg.files import checkpoints
+from hclip_mmseg.engine.setup_log import ShortLogRunner
 from hclip_mmseg.models.frozen import is_training_free
 
 
@@ -32,7 +33,7 @@ def prepare_test(
 
     Args:
         cfg: a config as `launch.load_config` gives it; changed in place.
-        checkpoint: the model's trained weights; models that need no training have none.
+        checkpoint: the model's trained weights, published ones too; models that need no training have none.
         benchmarks: names of benchmarks to evaluate on, one after the other, instead of the config's own test data.
         data_root: folder of the benchmarks' data; None: data.
         settings: of the config that were replaced for this run.
@@ -57,22 +58,23 @@ def prepare_test(
     elif not is_training_free(cfg.model):
         raise ValueError(f"{cfg.filename} is a model that is trained: give the checkpoint to be tested after it")
     checks.check_run(cfg, ["test"])
-    state = checkpoints.read_state_dict(checkpoint) if checkpoint else None
+    weights = read_weights(checkpoint) if checkpoint else None
     if show or show_dir:
         draw_results(cfg, show_dir, show, wait_time)
     if out:
         hook = "BoxFileHook" if "roi_head" in cfg.model else "mmseg.LabelMapHook"
         cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type=hook, folder=out)]
-    cfg.load_from = str(checkpoints.find_checkpoint(checkpoint)) if checkpoint else None
+    cfg.load_from = str(weights.source) if weights else None
     cfg.resume = False
     launch.distribute(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = ShortLogRunner.from_cfg(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if benchmarks:
         check_takes_names(model)
-    if state is not None and checkpoint is not None:
-        checkpoints.check_fits(model, state, checkpoint)
-    del state
+    if weights is not None:
+        weights.check(model)
+        runner.register_hook(PublishedCheckpointHook())
+    del weights
     launch.read_data(runner, "test")
     record.write_record(runner)
     if list(benchmarks) == [FOUND]:

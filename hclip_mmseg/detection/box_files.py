@@ -13,7 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
-from hclip_mmseg.files.naming import ResultNames
+from hclip_mmseg.files.result_names import ResultNames
 
 
 def write_boxes(path: str | Path, instances: InstanceData, names: Sequence[str]) -> None:
@@ -40,7 +40,7 @@ def write_boxes(path: str | Path, instances: InstanceData, names: Sequence[str])
 
 @HOOKS.register_module()
 class BoxFileHook(Hook):
-    """Writes the detections of every tested image to ``<folder>/<image's name>.json``; no two images have one name.
+    """Writes the detections of every tested image to ``<folder>/<image's name>.json``; see `name_results`.
 
     Args:
         folder: where to; made if absent.
@@ -59,5 +59,5 @@ class BoxFileHook(Hook):
     ) -> None:
         """Write the detections of a batch."""
         for sample in outputs or ():
-            path = self.folder / f"{self._names.of(sample.img_path, runner.test_dataloader.dataset)}.json"
-            write_boxes(path, sample.pred_instances, sample.metainfo["vocabulary"])
+            name = self._names.name(sample.img_path, runner.test_dataloader.dataset)
+            write_boxes(self.folder / f"{name}.json", sample.pred_instances, sample.metainfo["vocabulary"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import METRICS
 from numpy.typing import NDArray
 from prettytable import PrettyTable
+from torch import Tensor
 
 from hclip_mmseg.evaluation.seen_names import seen_in_training
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.vocabularies.labels import check_labels
 
 NO_CLASS = 65535  # above every label
@@ -67,11 +69,12 @@ class OpenVocabIoUMetric(IoUMetric):
                 f"output_dir of the metric writes 8 bits, too few for {classes} classes; LabelMapHook writes 16, which "
                 "tools/test.py --out DIR turns on"
             )
-        data_samples = [self._folded(sample) for sample in data_samples]
-        for sample in data_samples:
-            if "gt_sem_seg" in sample:
-                check_labels(sample["gt_sem_seg"]["data"], classes, sample, self.ignore_index)
-        super().process(data_batch, data_samples)
+        labelled = [self._folded(sample) for sample in data_samples if "gt_sem_seg" in sample]
+        for sample in labelled:
+            labels = sample["gt_sem_seg"]["data"]
+            check_labels(labels, classes, sample, self.ignore_index)
+            check_same_size(sample["pred_sem_seg"]["data"], labels, sample)
+        super().process(data_batch, data_samples if self.format_only else labelled)
 
     def _folded(self, sample: dict[str, Any]) -> dict[str, Any]:
         """The sample with its prediction in the dataset's classes, if its labels are those of the vocabulary."""
@@ -87,6 +90,9 @@ class OpenVocabIoUMetric(IoUMetric):
         """MMSegmentation's metrics in percent, mIoU_labelled, fwIoU; mIoU_seen and mIoU_unseen if there is a split."""
         if self.format_only:
             return super().compute_metrics(results)
+        if not results:
+            print_log("no label maps in this data set, so there is nothing to measure", "current")
+            return {}
         areas = [sum(area.double() for area in kind) for kind in zip(*results, strict=True)]
         found = self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
         metrics = {"aAcc" if name == "aAcc" else f"m{name}": _mean(values) for name, values in found.items()}
@@ -110,20 +116,11 @@ class OpenVocabIoUMetric(IoUMetric):
             )
             for index, name in enumerate(self.dataset_meta["classes"])
         ]
-        self._warn_of_absent(labelled)
         self._log_classes({name: values for name, values in found.items() if name != "aAcc"})
-        return metrics
-
-    def _warn_of_absent(self, labelled: NDArray[np.floating]) -> None:
-        absent = [name for name, pixels in zip(self.dataset_meta["classes"], labelled, strict=True) if not pixels]
+        absent = [name for name, count in zip(self.dataset_meta["classes"], labelled, strict=True) if not count]
         if absent:
-            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
-            print_log(
-                f"no pixel is labelled {', '.join(absent[:5])}{more}: mIoU leaves such classes out. If masks are drawn "
-                f"as 0 and 255: {self.ignore_index} is the label that is ignored, so write classes as 0, 1, 2 ...",
-                "current",
-                logging.WARNING,
-            )
+            print_log(without_pixels(absent, len(labelled)), "current", logging.WARNING)
+        return metrics
 
     def _seen(self) -> NDArray[np.bool_] | None:
         """bool [classes], or None where it is not known which were seen."""
@@ -150,6 +147,37 @@ class OpenVocabIoUMetric(IoUMetric):
         for name, of_classes in values.items():
             table.add_column(name, list(np.round(100 * of_classes, 2)))
         print_log(f"per class results:\n{table.get_string()}", "current")
+
+
+def check_same_size(predicted: Tensor, labels: Tensor, meta: Mapping[str, Any]) -> None:
+    """Check that a label map has its image's size.
+
+    Raises:
+        ValueError: with both files and sizes.
+    """
+    own, other = labels.shape[-2:], predicted.shape[-2:]
+    if own != other:
+        raise InputError(
+            f"the label map {meta.get('seg_map_path')} is {own[1]} x {own[0]} pixels, the result of its image "
+            f"{meta.get('img_path')} {other[1]} x {other[0]}: label map and image must have one size"
+        )
+
+
+def without_pixels(absent: Sequence[str], classes: int) -> str:
+    """What is said of classes that no label map has a pixel of.
+
+    Args:
+        absent: their names, at least one.
+        classes: how many classes there are in all.
+    """
+    listed = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+    said = f"{len(absent)} of {classes} classes have no pixel in any label map: {listed}"
+    if classes - len(absent) > 1:
+        return said
+    return (
+        f"{said}. So these figures say little. Masks drawn as 0 and 255 are a likely cause, since 255 is ignored: save "
+        "them as 0 and 1"
+    )
 
 
 def _mean(values: NDArray[np.floating]) -> float:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from hclip_mmseg.files.processes import is_running
+
 POINTER = "last_checkpoint"
 NUMBERED = re.compile(r"(?:iter|epoch)_(\d+)\.pth$")
 PATIENCE = 30.0
@@ -96,10 +98,5 @@ def _has_ended(holder: dict[str, object] | None) -> bool:
     """Whether the process that held the folder is gone, and only its children are left to end."""
     if holder is None or holder["machine"] != socket.gethostname():
         return False
-    try:
-        os.kill(int(str(holder["process"])), 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, ValueError):
-        return False
-    return False
+    process = str(holder["process"])
+    return process.isdecimal() and not is_running(int(process))

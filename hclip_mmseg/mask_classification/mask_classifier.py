@@ -13,6 +13,7 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.mask_classification.classification import SynonymTable
 from hclip_mmseg.mask_classification.inference import (
     instances,
@@ -118,7 +119,7 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
     def _target(self, sample: Any) -> InstanceData:
         names, things = len(self.vocabulary), int(self.things.sum())
         if not bool(self.things[:things].all()):
-            raise ValueError("a vocabulary that is trained with must list things before stuff, as panoptic sets do")
+            raise InputError("a vocabulary that is trained with must list things before stuff, as panoptic sets do")
         own = sample.gt_instances
         semantic = sample.gt_sem_seg.sem_seg if "gt_sem_seg" in sample else None
         check_labels(own.labels, names, sample.metainfo)

@@ -14,7 +14,7 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from PIL import Image
 
-from hclip_mmseg.files.naming import ResultNames
+from hclip_mmseg.files.result_names import ResultNames
 
 
 def write_label_map(path: str | Path, labels: NDArray[np.integer], classes: int) -> None:
@@ -26,7 +26,7 @@ def write_label_map(path: str | Path, labels: NDArray[np.integer], classes: int)
 
 @HOOKS.register_module()
 class LabelMapHook(Hook):
-    """Writes the label map of every tested image to `<folder>/<image's name>.png`; no two images have one name.
+    """Writes the label map of every tested image to `<folder>/<image's name>.png`; see `name_results`.
 
     Args:
         folder: where to; made if absent.
@@ -48,4 +48,4 @@ class LabelMapHook(Hook):
             dataset = runner.test_dataloader.dataset
             names = sample.metainfo.get("vocabulary") or dataset.metainfo["classes"]
             labels = sample.pred_sem_seg.data[0].cpu().numpy()
-            write_label_map(self.folder / f"{self._names.of(sample.img_path, dataset)}.png", labels, len(names))
+            write_label_map(self.folder / f"{self._names.name(sample.img_path, dataset)}.png", labels, len(names))

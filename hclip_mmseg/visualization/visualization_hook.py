@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from hclip_mmseg.files.naming import ResultNames
+from hclip_mmseg.files.result_names import ResultNames
+from hclip_mmseg.visualization.image_backends import SUFFIX
 
 
 @HOOKS.register_module()
@@ -60,9 +61,9 @@ class OpenVocabVisualizationHook(Hook):
             inputs = inputs[0]
         for position, (image, sample) in enumerate(zip(inputs, outputs or (), strict=True)):
             if (first + position) % self.interval == 0:
+                name = self._names.name(sample.img_path, getattr(loader, "dataset", None))
                 runner.visualizer.add_datasample(
-                    # with the ending that backends such as MLflow ask for
-                    f"{mode}_{self.prefix}{self._names.of(sample.img_path, getattr(loader, 'dataset', None))}.png",
+                    f"{mode}_{self.prefix}{name}{SUFFIX}",
                     as_rgb(image, tuple(sample.ori_shape[:2])),
                     data_sample=sample,
                     show=self.show,

@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from PIL import Image
 
-from hclip_mmseg.files.naming import name_results
+from hclip_mmseg.files.result_names import name_results
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 from hclip_mmseg.datasets.preparation.declaration import Preparation
 from hclip_mmseg.datasets.preparation.processes import Options
-from hclip_mmseg.files.writing import whole
+from hclip_mmseg.files.writing import remove_dead_parts, whole
 from hclip_mmseg.vocabularies import load_vocabulary
 
 FILES = {
@@ -79,6 +79,7 @@ def prepare_ov_coco(root: str | Path) -> list[Path]:
         if source not in read:
             read = {source: _read(folder / source)}
         path = folder / "ov-coco" / name
+        remove_dead_parts(path.parent)
         with whole(path) as part:
             part.write_text(json.dumps(keep_names(read[source], load_vocabulary(vocabulary).names)))
         written.append(path)

@@ -17,7 +17,7 @@ from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Sp
 from hclip_mmseg.datasets.preparation.declaration import Preparation
 from hclip_mmseg.datasets.preparation.files import Labels, read_colours, read_label_map
 from hclip_mmseg.datasets.preparation.processes import Options, each_chunk
-from hclip_mmseg.files.writing import whole
+from hclip_mmseg.files.writing import remove_dead_parts, whole
 from hclip_mmseg.vocabularies import load_vocabulary
 
 SCENE_PARSING = load_vocabulary("ade20k_150")
@@ -225,6 +225,7 @@ def _write_annotation(file: Path, maps: Sequence[LabelMap], options: Options) ->
         annotations.append(dict(image_id=number, file_name=one.target.name, segments_info=found))
     names = SCENE_PARSING.names
     categories = [dict(id=label, name=name, isthing=int(label in THINGS)) for label, name in enumerate(names)]
+    remove_dead_parts(file.parent)
     with whole(file) as part:
         part.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
 

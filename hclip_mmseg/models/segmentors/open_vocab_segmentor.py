@@ -20,6 +20,7 @@ from hclip_mmseg.models.score_maps import best_class, resized, resized_in_chunks
 from hclip_mmseg.models.segmentors.views import (
     ScoreCanvas,
     View,
+    check_views,
     shrunk,
     views_of,
 )
@@ -126,7 +127,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
                 f"unknown entries in the model's test_cfg: {', '.join(map(str, settings))}; it takes mode, canvas, "
                 "window, overlap, clip_resolution, class_maps, score_memory and score_threshold"
             )
-        views_of(1, 1, self.mode, self.window, 1)
+        check_views(self.mode, self.canvas, self.window, self.overlap, self.clip_resolution)
 
     def extract_feat(self, inputs: Tensor, names: Tensor | None = None) -> HeadInputs:
         """Normalised images [B, 3, H, W] -> what the head takes: (dense, guidance ..., text [T, P, C]).

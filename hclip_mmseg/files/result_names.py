@@ -1,4 +1,4 @@
-"""Names of results."""
+"""What the results of images are called, so that none overwrites another's."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class ResultNames:
         self._names: dict[str, str] = {}
         self._dataset: object = None
 
-    def of(self, path: str | Path, dataset: object) -> str:
+    def name(self, path: str | Path, dataset: object) -> str:
         """The name of an image's results, the same as of no other image of the data set.
 
         Args:

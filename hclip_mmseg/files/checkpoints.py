@@ -55,10 +55,23 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError, ValueError: as `find_checkpoint` and `load`, or if there are no tensors in it.
     """
     found = find_checkpoint(path)
-    state = find_state_dict(load(found), ("state_dict",))
+    return model_state(load(found), found)
+
+
+def model_state(content: Any, source: str | Path) -> dict[str, Tensor]:
+    """The model's tensors in the content of a checkpoint of MMEngine, or in a bare state dict.
+
+    Args:
+        content: as `load` gives it.
+        source: where it comes from, for the message.
+
+    Raises:
+        ValueError: if there are no tensors in it.
+    """
+    state = find_state_dict(content, ("state_dict",))
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{found} holds no model: it must have a 'state_dict' of tensors")
-    return without_shared_prefix(state, found)
+        raise ValueError(f"{source} holds no model: it must have a 'state_dict' of tensors")
+    return without_shared_prefix(state, source)
 
 
 def check_fits(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
@@ -96,19 +109,21 @@ def check_start(model: nn.Module, state: Mapping[str, Tensor], source: str | Pat
         raise ValueError(f"load_from {source}: {differences}; is it of another CLIP?")
 
 
-def check_resumable(path: str | Path) -> None:
+def check_resumable(content: Mapping[str, Any], source: str | Path) -> None:
     """Check that a checkpoint says where its training stood.
 
+    Args:
+        content: as `load` gives it.
+        source: where it comes from, for the message.
+
     Raises:
-        FileNotFoundError, ValueError: as `find_checkpoint` and `load`, or if it holds a model alone.
+        ValueError: if it holds a model alone.
     """
-    found = find_checkpoint(path)
-    loaded = load(found)
-    lacks = [key for key in ("meta", "message_hub", "optimizer") if key not in loaded]
+    lacks = [key for key in ("meta", "message_hub", "optimizer") if key not in content]
     if lacks:
         raise ValueError(
-            f"training cannot be resumed from {found}: it lacks {', '.join(lacks)}; to start from its weights set "
-            f"--cfg-options load_from={path}"
+            f"training cannot be resumed from {source}: it lacks {', '.join(lacks)}; to start from its weights set "
+            f"--cfg-options load_from={source}"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from mmseg.registry import DATASETS, OPTIMIZERS
 from open_clip.pretrained import get_pretrained_cfg
 
 from hclip_mmseg.apis.data_files import missing_files
-from hclip_mmseg.apis.weights import read_weights
 from hclip_mmseg.files.checkpoints import find_checkpoint, generator_files, no_generator
 from hclip_mmseg.files.paths import PROJECT_ROOT, locate, looked_in
 
@@ -76,19 +75,16 @@ def take_clip_from_checkpoint(cfg: Config) -> None:
         clip["pretrained"] = None
 
 
-def take_generator_from_checkpoint(cfg: Config, checkpoint: str | Path) -> None:
+def take_generator_from_checkpoint(cfg: Config, names: Iterable[str]) -> None:
     """Do without the mask generator's file where it is missing and training starts from a checkpoint that holds it.
 
     Args:
         cfg: a config of MMSeg; `model.generator.init_cfg` is set to None then.
-        checkpoint: that training goes on or starts from.
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_weights`.
+        names: of the tensors in the checkpoint that training goes on or starts from.
     """
     generator = cfg.model.get("generator") or {}
     lacking = [one for one in generator_files(generator.get("init_cfg")) if locate(one["checkpoint"]) is None]
-    if lacking and any(name.startswith("generator.") for name in read_weights(checkpoint).state):
+    if lacking and any(name.startswith("generator.") for name in names):
         generator["init_cfg"] = None
 
 

@@ -219,8 +219,14 @@ def distribute(cfg: Config) -> None:
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get("model_wrapper_cfg") or {}), "device_ids": None}
 
 
-def is_first_process() -> bool:
-    """Whether no other process of this run, as torchrun, Slurm or MPI number them, comes before this one."""
+def is_first_process(launcher: str) -> bool:
+    """Whether no other process of this run, as torchrun, Slurm or MPI number them, comes before this one.
+
+    Args:
+        launcher: what started the processes; of 'none', each is a run of its own, whatever numbers a machine gives it.
+    """
+    if launcher == "none":
+        return True
     ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"))
     return next((int(rank) for rank in ranks if rank), 0) == 0
 

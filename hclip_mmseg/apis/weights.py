@@ -70,11 +70,15 @@ def read_weights(path: str | Path) -> Weights:
         FileNotFoundError, ValueError: as `checkpoints.read_state_dict`, or as the conversion.
     """
     found = checkpoints.find_checkpoint(path)
-    content = checkpoints.load(found)
+    return weights_of(checkpoints.load(found), found)
+
+
+def weights_of(content: Any, source: str | Path) -> Weights:
+    """The weights in the content of a checkpoint, as `checkpoints.load` gives it; see `read_weights`."""
     kind = _published_kind(content)
     if kind is None:
-        return Weights(found, checkpoints.state_dict_of(content, found))
-    return Weights(found, to_ours(content)["state_dict"], kind)
+        return Weights(Path(source), checkpoints.state_dict_of(content, source))
+    return Weights(Path(source), to_ours(content)["state_dict"], kind)
 
 
 class PublishedCheckpointHook(Hook):

@@ -106,19 +106,21 @@ def check_start(model: nn.Module, state: Mapping[str, Tensor], source: str | Pat
         raise InputError(f"load_from {source}: {differences}; is it of another CLIP?")
 
 
-def check_resumable(path: str | Path) -> None:
+def check_resumable(content: Mapping[str, Any], source: str | Path) -> None:
     """Check that a checkpoint says where its training stood.
 
+    Args:
+        content: as `load` gives it.
+        source: where it comes from, for the message.
+
     Raises:
-        FileNotFoundError, ValueError: as `find_checkpoint` and `load`, or if it holds a model alone.
+        ValueError: if it holds a model alone.
     """
-    found = find_checkpoint(path)
-    loaded = load(found)
-    lacks = [key for key in ("meta", "message_hub", "optimizer") if key not in loaded]
+    lacks = [key for key in ("meta", "message_hub", "optimizer") if key not in content]
     if lacks:
         raise InputError(
-            f"training cannot be resumed from {found}: it lacks {', '.join(lacks)}; to start from its weights set "
-            f"--cfg-options load_from={path}"
+            f"training cannot be resumed from {source}: it lacks {', '.join(lacks)}; to start from its weights set "
+            f"--cfg-options load_from={source}"
         )
 
 

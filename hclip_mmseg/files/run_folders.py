@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,8 @@ def find_latest(folder: str | Path) -> Path | None:
 def alone_in(folder: str | Path) -> Iterator[None]:
     """Hold a run's folder, in which one training works at a time; it is given back however this process ends.
 
+    Where the file system has no locks this is said, and nothing is held.
+
     Args:
         folder: of the run; it is made.
 
@@ -78,6 +81,9 @@ def alone_in(folder: str | Path) -> Iterator[None]:
             raise ValueError(
                 f"{folder} is in use by {who}, which trains there; wait for it, or give another --work-dir"
             ) from None
+        except (OSError, NotImplementedError) as error:
+            print(f"{folder} cannot be locked ({error}): start no other training in it", file=sys.stderr)
+            break
     try:
         about.write_text(json.dumps(dict(process=os.getpid(), machine=socket.gethostname())), encoding="utf-8")
         yield

@@ -52,6 +52,12 @@ def check_labels(labels: Tensor, classes: int, meta: Mapping[str, Any], ignore_i
     label = label_outside(labels, classes, ignore_index)
     if label is None:
         return
+    file = meta.get("seg_map_path") or meta.get("img_path") or "a label map"
+    if not classes:
+        raise ValueError(
+            f"label {label} in {file}: the model has no class names yet; training sets them by "
+            "default_hooks=dict(vocabulary=dict(type='mmseg.VocabularyHook')), model.set_vocabulary by hand"
+        )
     ignored = "" if ignore_index is None else f"; {ignore_index} is ignored"
     cause = "the labels were made for other class names than these"
     if label == classes and int(labels.min()) > 0:

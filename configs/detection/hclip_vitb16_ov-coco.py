@@ -8,7 +8,7 @@ model = dict(
         train_positions=True,
         checkpoint_text=True,
     ),
-    # the names are encoded at every step: one template, as in segmentation, and not ViLD's fourteen
+    # the names are encoded at every step: one template, as in segmentation, and not ViLD's 63
     text_encoder=dict(templates="scene"),
 )
 paper = dict(row="H-CLIP", AP50=dict(novel=25.1, base=42.9))

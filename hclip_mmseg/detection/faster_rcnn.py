@@ -61,8 +61,13 @@ class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
     ) -> list[DetDataSample]:
-        """Detections of images, in ``pred_instances``, with ``vocabulary``, the names that labels stand for."""
+        """Detections of images, in ``pred_instances``.
+
+        Each sample's metainfo gets ``vocabulary``, the names that labels stand for, and ``base_names``, those of them
+        that boxes were shown for in training.
+        """
         samples = super().predict(batch_inputs, batch_data_samples, rescale)
+        base = tuple(name for name in self.vocabulary if self.roi_head.is_base(name))
         for sample in samples:
-            sample.set_metainfo(dict(vocabulary=self.vocabulary))
+            sample.set_metainfo(dict(vocabulary=self.vocabulary, base_names=base))
         return samples

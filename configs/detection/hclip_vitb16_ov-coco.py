@@ -5,7 +5,6 @@ _base_ = ["./frozen_vitb16_ov-coco.py"]
 model = dict(
     backbone=dict(
         adapter=dict(type="POP", block_size=128, orthogonal=("text",), relation=dict(type="linear")),
-        train_positions=True,
         checkpoint_text=True,
     ),
     # the names are encoded at every step: one template, as in segmentation, and not ViLD's 63

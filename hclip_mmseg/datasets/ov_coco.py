@@ -50,7 +50,9 @@ class OVCocoDataset(CocoDataset):
     those that MMDetection takes for too small to train on.
 
     Args:
-        names: what is asked for: 'ov_coco_48' (base), 'ov_coco_17' (novel), 'ov_coco_65' (both), or the names.
+        names: the classes: 'ov_coco_48' (base), 'ov_coco_17' (novel), 'ov_coco_65' (both), or the names.
+        asked: what a model is asked for beside the classes, as ``names``; it stands behind them in metainfo
+            ``vocabulary``. Such names compete for regions, and are not evaluated.
         kwargs: of MMDetection's ``CocoDataset``.
 
     Raises:
@@ -64,10 +66,14 @@ class OVCocoDataset(CocoDataset):
         "python tools/prepare_dataset.py ov-coco --root FOLDER"
     )
 
-    def __init__(self, *args: Any, names: str | Sequence[str] = "ov_coco_65", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, names: str | Sequence[str] = "ov_coco_65", asked: str | Sequence[str] = (), **kwargs: Any
+    ) -> None:
         classes = read_names(names)
+        beside = tuple(name for name in (read_names(asked) if asked else ()) if name not in classes)
         kwargs["metainfo"] = {
             "classes": classes,
+            "vocabulary": classes + beside,
             "palette": [tuple(colour) for colour in name_colours(classes).tolist()],
             "held_out": tuple(name for name in classes if name not in BASE),
             **(kwargs.get("metainfo") or {}),

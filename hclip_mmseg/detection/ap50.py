@@ -84,7 +84,7 @@ class OpenVocabAP50(BaseMetric):
 
     Base are the names that the model says boxes were shown for in training (its samples' metainfo ``base_names``, from
     ``model.roi_head.base_names``), novel all others. Where a model does not say, novel are those that the data set's
-    metainfo lists under ``held_out``. The table's title says which of the two it was. Averaged are the data set's
+    metainfo lists under ``held_out``. A line below the results says which of the two it was. Averaged are the data set's
     classes; of a vocabulary that is longer, detections of further names are left out. Boxes of the truth come from
     each sample's ``instances`` (metainfo, in the original image), so that no annotation file is read again. The
     results go to the log as one row.
@@ -132,7 +132,7 @@ class OpenVocabAP50(BaseMetric):
         groups = [group for group in GROUPS if group == "all" or (novel.any() and chosen[group].any())]
         metrics = {f"AP50_{group}": round(_mean(ap[chosen[group]]), 2) for group in groups}
         split = f"{novel.sum()} novel and {(~novel).sum()} base names by {told_by}"
-        print_log(f"\n{self.table(metrics, split)}", logger="current")
+        print_log(f"\n{self.table(metrics)}{split}", logger="current")
         return metrics
 
     def _novel(self, classes: Sequence[str]) -> tuple[NDArray[np.bool_], str]:
@@ -141,9 +141,9 @@ class OpenVocabAP50(BaseMetric):
             return ~np.isin(classes, self.base_names), "model.roi_head.base_names"
         return np.isin(classes, list(self.dataset_meta.get("held_out", ()))), "the data set's held_out"
 
-    def table(self, metrics: Mapping[str, float], split: str = "") -> str:
-        """The results in one row, behind them what the paper prints; ``split`` says what novel and base mean."""
-        table = Table(title=f"AP50, percent; {split}" if split else "AP50, percent")
+    def table(self, metrics: Mapping[str, float]) -> str:
+        """The results in one row, behind them what the paper prints."""
+        table = Table(title="AP50, percent")
         for name in metrics:
             table.add_column(name.removeprefix("AP50_"))
         for group in self.paper:

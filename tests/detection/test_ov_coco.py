@@ -70,6 +70,14 @@ def test_labels_stand_for_their_names_in_our_order(root):
     assert {name for found in named(backwards) for name, *_ in found} == {"person", "bottle"}
 
 
+def test_names_beside_the_classes_are_asked_for_and_have_no_labels(root):
+    data = dataset(root, "ov-coco/instances_val2017_all.json", "val2017", asked="coco_object_80", test_mode=True)
+    classes, vocabulary = data.metainfo["classes"], data.metainfo["vocabulary"]
+    assert len(classes) == 65 and vocabulary[:65] == classes
+    assert sorted(vocabulary) == sorted(load_vocabulary("coco_object_80").names)
+    assert {name for found in named(data) for name, *_ in found} <= set(classes)
+
+
 @pytest.mark.parametrize("file", ["ov-coco/instances_train2017_base.json", "instances_train2017.json"])
 def test_training_reads_base_boxes_only_whatever_the_file_holds(root, file):
     data = dataset(root, file, names="ov_coco_48")

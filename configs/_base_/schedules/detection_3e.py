@@ -1,7 +1,7 @@
 """Three epochs of AdamW in batches of 64, as CLIM trains; with other batches the rates are scaled in proportion."""
 
 optim_wrapper = dict(
-    type="mmseg.BF16OptimWrapper",
+    type="mmseg.BF16OptimWrapper",  # published: fp16 with loss scaling, type="AmpOptimWrapper", loss_scale="dynamic"
     optimizer=dict(type="AdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.1),
     clip_grad=dict(max_norm=1.0, norm_type=2),
     paramwise_cfg=dict(

@@ -1,4 +1,4 @@
-"""The CLIM row with batch norms over all processes, as CLIM trains it: statistics of 64 images, on 8 GPUs of 8 images."""
+"""The CLIM row with batch norms over all processes, as CLIM trains it: statistics of 64 images on 8 GPUs."""
 
 _base_ = ["./clim_vitb16_ov-coco.py"]
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import DATASETS
 
+from hclip_mmseg.datasets.annotation_files import read_instances
 from hclip_mmseg.visualization.colours import name_colours
 from hclip_mmseg.vocabularies import load_vocabulary, read_names
 
@@ -19,7 +22,22 @@ class NamedCOCO(COCO):
     """An instances file whose categories are read in the order of given names.
 
     MMDetection numbers labels in the order of the file's categories and leaves out what the file does not have.
+
+    Args:
+        annotation_file: its path.
+
+    Raises:
+        ValueError: see :func:`~hclip_mmseg.datasets.annotation_files.read_instances`.
     """
+
+    def __init__(self, annotation_file: str | None = None) -> None:
+        super().__init__()
+        if annotation_file is None:
+            return
+        self.dataset = read_instances(annotation_file)
+        with redirect_stdout(StringIO()):  # pycocotools prints its progress
+            self.createIndex()
+        self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
 
     def get_cat_ids(
         self, cat_names: Sequence[str] = (), sup_names: Sequence[str] = (), cat_ids: Sequence[int] = ()
@@ -56,7 +74,7 @@ class OVCocoDataset(CocoDataset):
         kwargs: of MMDetection's ``CocoDataset``.
 
     Raises:
-        ValueError: if ``names`` are no list of names, or the file does not have them all.
+        ValueError: if ``names`` are no list of names, the file does not have them all, or is not in COCO's form.
     """
 
     COCOAPI = NamedCOCO

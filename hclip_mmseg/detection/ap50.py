@@ -84,9 +84,9 @@ class OpenVocabAP50(BaseMetric):
 
     Base are the names that the model says boxes were shown for in training (its samples' metainfo ``base_names``, from
     ``model.roi_head.base_names``), novel all others. Where a model does not say, novel are those that the data set's
-    metainfo lists under ``held_out``. A line below the results says which of the two it was. Averaged are the data set's
-    classes; of a vocabulary that is longer, detections of further names are left out. Boxes of the truth come from
-    each sample's ``instances`` (metainfo, in the original image), so that no annotation file is read again. The
+    metainfo lists under ``held_out``. A line below the results says which of the two it was. Averaged are the data
+    set's classes; of a vocabulary that is longer, detections of further names are left out. Boxes of the truth come
+    from each sample's ``instances`` (metainfo, in the original image), so that no annotation file is read again. The
     results go to the log as one row.
 
     Args:

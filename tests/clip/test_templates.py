@@ -23,7 +23,8 @@ def test_the_63_prompts_are_those_that_clims_embeddings_are_made_with():
     prompts = [prompt(template, name) for name in ("airplane", "hot dog") for template in resolve_templates("vild-63")]
     digest = hashlib.sha256("\n".join(sorted(prompts)).encode()).hexdigest()
     assert digest == "578fbe4692fa11356cb0b8818c3b6b42209754873025e5f750c82c77a5e21e2a"
-    assert {"This is a photo of an airplane.", "There is a hot dog in the scene.", "itap of my airplane."} < set(prompts)
+    for text in ("This is a photo of an airplane.", "There is a hot dog in the scene.", "itap of my airplane."):
+        assert text in prompts
 
 
 def test_the_article_follows_the_name_down_to_the_tokens():

@@ -128,11 +128,10 @@ def test_the_models_base_names_decide_and_the_split_says_so(results, monkeypatch
 
 def test_names_that_are_asked_for_beside_the_classes_are_not_averaged(results):
     truth, found = results
+    more = dict(labels=np.full(3, 7), scores=np.ones(3))
     beside = [
-        dict(one, labels=np.concatenate([one["labels"], np.full(3, 7)]), scores=np.concatenate([one["scores"], [1] * 3]),
-             bboxes=np.concatenate([one["bboxes"], one["bboxes"][:3]]))
-        for one in found
-    ]  # fmt: skip
+        {key: np.concatenate([image[key], more.get(key, image["bboxes"][:3])]) for key in image} for image in found
+    ]
     assert evaluated((truth, beside), held_out=("b",)) == evaluated(results, held_out=("b",))
 
 

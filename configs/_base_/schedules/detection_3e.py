@@ -10,7 +10,7 @@ optim_wrapper = dict(
             "backbone.adapter": dict(lr_mult=0.02, decay_mult=0.001),
             "backbone.image_tower": dict(lr_mult=0.02, decay_mult=0.001),
             "backbone.text_tower": dict(lr_mult=0.02, decay_mult=0.001),
-            # CLIM decays the temperature itself, by 5 % in all; its logarithm would shrink as much
+            # CLIM decays the temperature itself, by 5 % in all; on its logarithm the same decay would take 18 %
             "log_temperature": dict(decay_mult=0.0),
         },
     ),

@@ -52,7 +52,9 @@ class PlainProjections:
         out_bias: [width] or None.
     """
 
-    def __init__(self, in_weight: Tensor, in_bias: Tensor | None, out_weight: Tensor, out_bias: Tensor | None) -> None:
+    def __init__(
+        self, in_weight: Tensor, in_bias: Tensor | None, out_weight: Tensor, out_bias: Tensor | None
+    ) -> None:
         self.in_weight, self.in_bias = in_weight, in_bias
         self.out_weight, self.out_bias = out_weight, out_bias
 
@@ -156,7 +158,9 @@ class AdaptedProjections:
         return self.adapter.prompts(self.tower, self.layer)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False, bias: Tensor | None = None) -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False, bias: Tensor | None = None
+) -> Tensor:
     """Multi-head scaled-dot-product attention.
 
     Args:

@@ -59,7 +59,9 @@ class TextTower(nn.Module):
         """Number of positions of a text, its start and end tokens included."""
         return self.positional_embedding.shape[0]
 
-    def forward(self, tokens: Tensor, checkpoint_blocks: bool = False, adapter: Adapter | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, checkpoint_blocks: bool = False, adapter: Adapter | None = None
+    ) -> Tensor:
         """Texts -> embeddings.
 
         Args:

@@ -60,3 +60,5 @@ test_dataloader = dict(
 )
 test_evaluator = []
 default_hooks = dict(checkpoint=dict(interval=100))
+# MMDetection's own model, drawn by its own visualizer
+visualizer = dict(_delete_=True, type="DetLocalVisualizer")

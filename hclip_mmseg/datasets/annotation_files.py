@@ -48,8 +48,8 @@ def read_instances(path: str | Path, named: str | Path | None = None) -> dict[st
     same = merge_names(content, file)
     for index, annotation in enumerate(content["annotations"]):
         where = _Where(file, "annotations", index, annotation)
-        where.need("image_id", *ID)
-        where.need("category_id", *ID)
+        for key in ("id", "image_id", "category_id"):
+            where.need(key, *ID)
         annotation["category_id"] = same.get(annotation["category_id"], annotation["category_id"])
         _complete_box(annotation, where)
     return content

@@ -32,7 +32,8 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
     (``annotations[].file_name``). What such a file may lack: see
     :func:`~hclip_mmseg.datasets.annotation_files.read_panoptic`.
 
-    Metainfo ``classes`` holds the categories as the file calls them, ``vocabulary`` the words that a model is asked for.
+    Metainfo ``classes`` holds the categories as the file calls them, ``vocabulary`` the words that a model is asked
+    for.
 
     Args:
         vocabulary: a list of words for these categories; see

@@ -26,13 +26,16 @@ class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
 
     Args:
         text_encoder: the neck that owns the vocabulary.
+        pretrained: nothing; MMSegmentation's own ``init_model`` hands None to every model.
         backbone: a ``CLIPBackbone`` that gives :class:`~hclip_mmseg.models.features.DenseFeatures` with block maps.
         kwargs: of MMDetection's ``FasterRCNN``; ``roi_head`` is an ``OpenVocabRoIHead``.
     """
 
     gives_label_maps = False
 
-    def __init__(self, *, text_encoder: dict[str, Any], backbone: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self, *, text_encoder: dict[str, Any], backbone: dict[str, Any], pretrained: None = None, **kwargs: Any
+    ) -> None:
         super().__init__(backbone=backbone, **kwargs)
         self.text_encoder = MODELS.build(text_encoder)
         self.roi_head.set_names(self.vocabulary)

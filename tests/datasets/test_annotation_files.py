@@ -98,6 +98,7 @@ def test_a_label_map_is_called_as_the_file_says_else_as_the_image(written):
     ("kind", "path", "message"),
     [
         ("boxes", ("annotations", 0, "bbox"), "entry 0 of annotations, id 5 lacks 'bbox', and has no polygon"),
+        ("boxes", ("annotations", 0, "id"), "entry 0 of annotations lacks 'id'"),
         ("boxes", ("annotations", 0, "category_id"), "entry 0 of annotations, id 5 lacks 'category_id'"),
         ("boxes", ("categories", 1, "name"), "entry 1 of categories, id 2 lacks 'name'"),
         ("boxes", ("images", 0, "width"), "entry 0 of images, id 1 lacks 'width'"),

@@ -23,7 +23,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         required=True,
         help="words with commas between, a text file with one a line, or a benchmark's name (coco_stuff_171)",
     )
-    parser.add_argument("--templates", help="prompts: scene, vild, imagenet, or a text with {}")
+    parser.add_argument("--templates", help="prompts: scene, vild, vild-63, imagenet, or a text with {}")
     parser.add_argument("--config", default=TINY, help=f"config of the model ({TINY})")
     parser.add_argument("--checkpoint", help="trained weights (the latest in work_dirs/<config>, if any)")
     parser.add_argument("--out-dir", default="predictions", help="folder for the results (predictions)")

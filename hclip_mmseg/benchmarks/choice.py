@@ -18,6 +18,7 @@ from hclip_mmseg.apis.checks import innermost_datasets
 from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS, find_benchmark, reads_same_data
 from hclip_mmseg.files.paths import locate, looked_in
+from hclip_mmseg.vocabularies import styled_name
 
 ALL, FOUND = "all", "found"
 DATA = "data"  # the folder that the benchmarks' configs expect their data in
@@ -141,7 +142,8 @@ def ready(
         wishes: a model's config. Its ``test_dataloader`` and ``test_evaluator`` hold for the benchmark that has the
             same data. Its ``benchmark_pipeline`` takes the place of other benchmarks' pipelines. Its
             ``benchmark_transforms``, such as a ``Resize``, are done to an image once it is loaded, before its labels
-            are, unless the pipeline has a transform of the same type.
+            are, unless the pipeline has a transform of the same type. Its ``benchmark_style``, such as 'fc-clip', is
+            the method whose published lists of names benchmarks are asked by, where it has one of its own.
 
     Raises:
         FileNotFoundError: listing every benchmark whose data is missing or not prepared, and what to do.
@@ -178,6 +180,9 @@ def _read(benchmark: Benchmark, cfg: Config, root: Path | None, wishes: Mapping[
     else:
         for dataset in innermost_datasets(dataloader["dataset"]):
             dataset["pipeline"] = _pipeline(dataset["pipeline"], wishes)
+            asked = styled_name(benchmark.vocabulary, wishes.get("benchmark_style"))
+            if asked != benchmark.vocabulary:
+                dataset["vocabulary"] = asked
     if not dataloader.get("num_workers"):
         dataloader["persistent_workers"] = False  # torch refuses them where there are none
     settings = dict(dataset=dataloader["dataset"], evaluator=evaluator)

@@ -1,5 +1,6 @@
 """H-CLIP on CLIP ViT-B/16 at 384: 24 x 24 patches."""
 
+benchmark_style = "h-clip"  # whose published class lists and metrics benchmarks take
 data_preprocessor = dict(
     type="SegDataPreProcessor",
     mean=[122.7709383, 116.7460125, 104.09373615],

@@ -113,5 +113,10 @@ _SETTINGS: dict[str, Any] = dict(
     aside=_ASIDE,
     advice={TRANSFER: "content-dependent transfer was published in the forms 'semantic' and 'panoptic' alone"},
 )
-MAFT_PLUS = MAFTPlusKind(name="maft+", published=(*_FC_CLIP, rf"^{re.escape(TRANSFER)}"), **_SETTINGS)
+MAFT_PLUS = MAFTPlusKind(
+    name="maft+",
+    published=(*_FC_CLIP, rf"^{re.escape(TRANSFER)}"),
+    vocabulary="coco_stuff_171@maft-plus",
+    **_SETTINGS,
+)
 FC_CLIP = MAFTPlusKind(name="fc-clip", published=_FC_CLIP, vocabulary="coco_panoptic_133@fc-clip", **_SETTINGS)

@@ -142,8 +142,9 @@ def ready(
         wishes: a model's config. Its ``test_dataloader`` and ``test_evaluator`` hold for the benchmark that has the
             same data. Its ``benchmark_pipeline`` takes the place of other benchmarks' pipelines. Its
             ``benchmark_transforms``, such as a ``Resize``, are done to an image once it is loaded, before its labels
-            are, in the place of the benchmark's own transforms of the same type; those of ``benchmark_pipeline`` stay. Its ``benchmark_style``, such as 'fc-clip', is
-            the method whose published lists of names benchmarks are asked by, where it has one of its own.
+            are, in the place of the benchmark's own transforms of the same type; ``benchmark_pipeline`` keeps its own.
+            Its ``benchmark_style``, such as 'fc-clip', is the method whose published class lists models are asked by,
+            where it has one of its own.
 
     Raises:
         FileNotFoundError: listing every benchmark whose data is missing or not prepared, and what to do.
@@ -215,7 +216,9 @@ def _pipeline(pipeline: Sequence[dict[str, Any]], wishes: Mapping[str, Any]) -> 
 
 
 def _kind(step: Mapping[str, Any]) -> str:
-    return str(step["type"]).rpartition(".")[2]
+    """The type of a transform; those that bring an image to a size are one."""
+    kind = str(step["type"]).rpartition(".")[2]
+    return "Resize" if kind == "PublishedResize" else kind
 
 
 def _moved(settings: Any, old: str, new: str) -> Any:

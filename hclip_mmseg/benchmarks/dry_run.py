@@ -100,9 +100,9 @@ def _vocabulary_text(vocabulary: Vocabulary, own: Vocabulary, style: str | None)
     if vocabulary.name != own.name:
         before = own.titles if len(own.titles) == len(vocabulary.titles) else own.classes
         changed = sum(old != new for old, new in zip(before, vocabulary.titles, strict=True))
-        text += f", {changed} of {len(before)} entries differ from {own.name}"
+        text += f" ({changed} of {len(before)} entries changed)"
     elif style is not None:
-        text += f", the benchmark's own: {style} has none"
+        text += f" ({style} has none of its own)"
     names = len(vocabulary.asked)
     return text if names == len(own.classes) else f"{text}; {names} entries are asked for"
 
@@ -128,8 +128,11 @@ def _type(step: Mapping[str, Any]) -> str:
 
 
 def _call(step: Mapping[str, Any]) -> str:
-    arguments = (f"{key}={value!r}" for key, value in step.items() if key != "type")
-    return f"{_type(step)}({', '.join(arguments)})"
+    name, told = _type(step), ("type", "imdecode_backend", "color_type")
+    arguments = [f"{key}={value!r}" for key, value in step.items() if key not in told]
+    if name.startswith("Load"):
+        name += f" by {step.get('imdecode_backend') or 'cv2'}"
+    return f"{name}({', '.join(arguments)})" if arguments else name
 
 
 def _views_text(model: Mapping[str, Any]) -> str:
@@ -155,8 +158,8 @@ def _metric_text(evaluator: Any, style: str | None) -> str:
 
 
 def _printed_text(paper: Mapping[str, Any] | None, benchmark: str) -> str:
-    figures = (f"{metric} {entry.figure:g}" for (of, metric), entry in printed_figures(paper).items() if of == benchmark)
-    return ", ".join(figures) or "nothing"
+    printed = {metric: entry.figure for (of, metric), entry in printed_figures(paper).items() if of == benchmark}
+    return ", ".join(f"{metric} {figure:g}" for metric, figure in printed.items()) or "nothing"
 
 
 def _background_text(dataset: Any, vocabulary: Vocabulary) -> str:

@@ -53,9 +53,9 @@ class PrintedFiguresHook(Hook):
         names = [name_in_results(runner.cfg.get("benchmark_style"), metric) for metric in printed]
         table = PrettyTable(["", *printed])
         table.add_row(["measured", *(measured.get(name, "-") for name in names)])
-        table.add_row(["measured as", *names])
         table.add_row([f"printed ({self.row or paper.get('row', 'the paper')})", *printed.values()])
-        runner.logger.info(f"beside the paper's figures:\n{table.get_string()}")
+        rules = ", ".join(f"{metric} is {name}" for metric, name in zip(printed, names, strict=True) if metric != name)
+        runner.logger.info(f"beside the paper's figures:\n{table.get_string()}" + (f"\n({rules})" if rules else ""))
 
     @staticmethod
     def _figures(cfg: Config) -> dict[str, float]:

@@ -22,12 +22,21 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "PAS-20 PAS-20b ...; 'all'; or 'found': those whose data is there); an interrupted evaluation goes on with "
         "those that remain",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="with --benchmarks: print for each which files were found, images, names, prompts, sizes and metrics, and "
+        "evaluate nothing; neither weights nor data need be there",
+    )
     parser.add_argument("--data-root", metavar="DIR", help="folder of the benchmarks' data (data)")
     parser.add_argument("--out", metavar="DIR", help="write label maps (16-bit above 255 classes) or boxes there")
     parser.add_argument("--show-dir", metavar="DIR", help="write images with the words there")
     parser.add_argument("--show", action="store_true", help="show the images in a window")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds that a window stays (2)")
-    return parser.parse_intermixed_args(argv)
+    args = parser.parse_intermixed_args(argv)
+    if args.dry_run and not args.benchmarks:
+        parser.error("--dry-run tells what --benchmarks NAME ... would do: give them too")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -38,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     from hclip_mmseg.benchmarks.test import prepare_test
 
     launch.prepare_process()
+    if args.dry_run:
+        return print_plan(args)
     with launch.clear_errors():
         runner = prepare_test(
             launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank),
@@ -52,6 +63,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     with launch.run_errors():
         runner.test()
+
+
+def print_plan(args: argparse.Namespace) -> None:
+    from hclip_mmseg.apis import launch
+    from hclip_mmseg.benchmarks import dry_run
+
+    with launch.clear_errors():
+        cfg, settings = launch.read_config(args.config, ["model"]), launch.read_settings(args.cfg_options)
+        cfg.merge_from_dict(settings)
+        print(dry_run.show(dry_run.plan(cfg, args.benchmarks, args.data_root, settings)))
 
 
 if __name__ == "__main__":

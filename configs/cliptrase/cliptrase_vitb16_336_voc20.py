@@ -2,4 +2,4 @@
 
 _base_ = ["./cliptrase_vitb16_336.py", "../_base_/datasets/pascal-voc-20.py"]
 
-test_dataloader = dict(batch_size=8, dataset=dict(pipeline=_base_.clip_pipeline))
+test_dataloader = dict(batch_size=8, dataset=dict(vocabulary="pascal_voc_20@cliptrase", pipeline=_base_.clip_pipeline))

@@ -2,4 +2,5 @@
 
 _base_ = ["./cliptrase_tiny_scenes.py"]
 
+benchmark_style = "sclip"
 model = dict(backbone=dict(attention="sclip"), regions=None)

@@ -2,7 +2,8 @@
 
 _base_ = ["./baseline_convnext-l_coco-stuff.py"]
 
-model = dict(ensemble=dict(alpha=0.4, beta=0.8, trained="coco_stuff_171"))
+benchmark_style = "fc-clip"
+model = dict(ensemble=dict(alpha=0.4, beta=0.8, trained="coco_stuff_171@fc-clip"))
 paper = dict(
     _delete_=True,
     table="main results",

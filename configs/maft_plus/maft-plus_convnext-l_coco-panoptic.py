@@ -7,5 +7,7 @@ _base_ = [
     "../_base_/mask_runtime.py",
 ]
 
-train_dataloader = dict(batch_size=2)  # on each of 4 processes
+vocabulary = "coco_panoptic_133@maft-plus"  # as published, in training too
+train_dataloader = dict(batch_size=2, dataset=dict(vocabulary=vocabulary))  # on each of 4 processes
+val_dataloader = test_dataloader = dict(dataset=dict(vocabulary=vocabulary))
 paper = dict(table="panoptic, ADE20K", row="MAFT+", figures={"ADE150 PQ": 27.1, "ADE150 SQ": 73.5, "ADE150 RQ": 32.9})

@@ -18,6 +18,7 @@ from hclip_mmseg.apis.checks import innermost_datasets
 from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS, find_benchmark, reads_same_data
 from hclip_mmseg.files.paths import locate, looked_in
+from hclip_mmseg.vocabularies import styled_name
 
 ALL, FOUND = "all", "found"
 DATA = "data"  # the folder that the benchmarks' configs expect their data in
@@ -141,7 +142,9 @@ def ready(
         wishes: a model's config. Its ``test_dataloader`` and ``test_evaluator`` hold for the benchmark that has the
             same data. Its ``benchmark_pipeline`` takes the place of other benchmarks' pipelines. Its
             ``benchmark_transforms``, such as a ``Resize``, are done to an image once it is loaded, before its labels
-            are, unless the pipeline has a transform of the same type.
+            are, in the place of the benchmark's own transforms of the same type; ``benchmark_pipeline`` keeps its own.
+            Its ``benchmark_style``, such as 'fc-clip', is the method whose published class lists models are asked by,
+            where it has one of its own.
 
     Raises:
         FileNotFoundError: listing every benchmark whose data is missing or not prepared, and what to do.
@@ -152,13 +155,10 @@ def ready(
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise FileNotFoundError(f"these benchmarks cannot be run:{listed}")
     _check_pipeline_options(options or {}, wishes or {})
-    options = {key: value for key, value in (options or {}).items() if key.split(".")[0] in PARTS}
     chosen = []
     for benchmark in benchmarks:
-        cfg = Config.fromfile(benchmark.config_path)
-        cfg.merge_from_dict(options)
-        one = _read(benchmark, cfg, root_of(benchmark, data_root)[0], wishes or {})
-        chosen.append(replace(one, settings={**one.settings, "data": _read_images(one)}))
+        settled = settle(benchmark, data_root, options, wishes)
+        chosen.append(replace(settled, settings={**settled.settings, "data": read_images(settled)}))
     return tuple(chosen)
 
 
@@ -171,17 +171,30 @@ def _check_pipeline_options(options: Mapping[str, Any], wishes: Mapping[str, Any
         )
 
 
-def _read(benchmark: Benchmark, cfg: Config, root: Path | None, wishes: Mapping[str, Any]) -> ReadyBenchmark:
+def settle(
+    benchmark: Benchmark,
+    data_root: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    wishes: Mapping[str, Any] | None = None,
+) -> ReadyBenchmark:
+    """A benchmark's settings for a model; its data need not be there. Arguments as in :func:`ready`."""
+    wishes = wishes or {}
+    cfg = Config.fromfile(benchmark.config_path)
+    cfg.merge_from_dict({key: value for key, value in (options or {}).items() if key.split(".")[0] in PARTS})
+    root = root_of(benchmark, data_root)[0]
     dataloader, evaluator = (cfg.to_dict()[part] for part in PARTS)
     if has_data_of(wishes, dataloader):
         dataloader, evaluator = (copy.deepcopy(wishes[part]) for part in PARTS)
     else:
         for dataset in innermost_datasets(dataloader["dataset"]):
             dataset["pipeline"] = _pipeline(dataset["pipeline"], wishes)
+            asked = styled_name(benchmark.vocabulary, wishes.get("benchmark_style"))
+            if asked != benchmark.vocabulary:
+                dataset["vocabulary"] = asked
     if not dataloader.get("num_workers"):
         dataloader["persistent_workers"] = False  # torch refuses them where there are none
     settings = dict(dataset=dataloader["dataset"], evaluator=evaluator)
-    place = (Path(benchmark.data_root).as_posix(), str(root))
+    place = (Path(benchmark.data_root).as_posix(), str(root or benchmark.data_root))
     return ReadyBenchmark(benchmark, _moved(dataloader, *place), _moved(evaluator, *place), settings)
 
 
@@ -192,9 +205,20 @@ def has_data_of(wishes: Mapping[str, Any], dataloader: Mapping[str, Any]) -> boo
 
 
 def _pipeline(pipeline: Sequence[dict[str, Any]], wishes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    load, *rest = wishes.get(OF_ALL) or pipeline
-    kinds = {step["type"] for step in rest}
-    return [load, *(one for one in wishes.get("benchmark_transforms") or () if one["type"] not in kinds), *rest]
+    transforms = wishes.get("benchmark_transforms") or ()
+    if wishes.get(OF_ALL):
+        load, *rest = wishes[OF_ALL]
+        kinds = {_kind(step) for step in rest}
+        return [load, *(step for step in transforms if _kind(step) not in kinds), *rest]
+    load, *rest = pipeline
+    kinds = {_kind(step) for step in transforms}
+    return [load, *transforms, *(step for step in rest if _kind(step) not in kinds)]
+
+
+def _kind(step: Mapping[str, Any]) -> str:
+    """The type of a transform; those that bring an image to a size are one."""
+    kind = str(step["type"]).rpartition(".")[2]
+    return "Resize" if kind == "PublishedResize" else kind
 
 
 def _moved(settings: Any, old: str, new: str) -> Any:
@@ -208,7 +232,7 @@ def _moved(settings: Any, old: str, new: str) -> Any:
     return settings
 
 
-def _read_images(chosen: ReadyBenchmark) -> dict[str, Any]:
+def read_images(chosen: ReadyBenchmark) -> dict[str, Any]:
     """How many images there are, and a digest of their names and of the sizes of their label maps' files."""
     names = []
     for settings in innermost_datasets(chosen.dataloader["dataset"]):

@@ -56,6 +56,7 @@ def use_benchmarks(
         checkpoint_sha256=None if file is None else sha256_of(file),
         settings=settings_of(cfg),
         paper=cfg.to_dict().get("paper") or {},
+        style=cfg.get("benchmark_style"),
     )
     cfg.work_dir = str(Path(cfg.work_dir) / "benchmarks")
     path = Path(cfg.work_dir) / f"{Path(weights).stem}.json"

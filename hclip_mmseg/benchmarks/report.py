@@ -14,11 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from hclip_mmseg.benchmarks.results import Results
-from hclip_mmseg.evaluation.printed_figures import METRICS, Printed, printed_figures
+from hclip_mmseg.evaluation.printed_figures import METRICS, Printed, measured_as, printed_figures
 from hclip_mmseg.files.writing import write_whole
 
+TITLES = {"mIoU_labelled": "mIoU of labelled classes", "mAcc_all": "mAcc over all classes"}
 SPLIT = {
-    "mIoU_labelled": "mIoU of labelled classes",
+    "mIoU_labelled": TITLES["mIoU_labelled"],
+    "mIoU": "mIoU, predicted classes without labels as 0",
     "PQ_seen": "PQ of seen classes",
     "PQ_unseen": "PQ of unseen classes",
     "mIoU_seen": "mIoU of seen classes",
@@ -26,9 +28,10 @@ SPLIT = {
 }
 PRINTED_NOTE = "Rows marked 'printed' are the paper's figures and were not measured here."
 LABELLED_NOTE = (
-    "mIoU counts a class that is predicted but never labelled as 0, as MMSegmentation does; that of labelled classes "
-    "leaves it out, as detectron2's evaluator does, which CAT-Seg's and H-CLIP's code calls."
+    "mIoU counts a class that is predicted but never labelled as 0, as MMSegmentation, SAN and MAFT+ do; that of "
+    "labelled classes leaves it out, as CAT-Seg, H-CLIP, FC-CLIP and CLIPtrase do."
 )
+ALL_NOTE = "mAcc over all classes counts those that are never labelled as 0, as CLIPtrase does."
 SEEN_NOTE = "A class is seen if one of its names is that of a class of the training data."
 FILE_WIDTH = 160  # characters in a line where no terminal says
 
@@ -59,6 +62,7 @@ class Report:
         self.results, self.names = results, tuple(names)
         self.paper = results.about.get("paper") or {}
         self.printed = printed_figures(self.paper)
+        self.measured_as = {metric: measured_as(results.about.get("style"), metric) for metric in METRICS}
 
     def headings(self) -> list[str]:
         """The paper's name of each benchmark, where it has one."""
@@ -68,11 +72,12 @@ class Report:
     def rows(self) -> dict[str, list[str]]:
         """Title of a row -> a text for each benchmark; rows in which nothing stands are left out."""
         rows: dict[str, list[str]] = {}
-        for metric in METRICS:
-            rows[f"{metric}, measured here"] = [self._measured(name, metric) for name in self.names]
+        for metric, own in self.measured_as.items():
+            rows[f"{TITLES.get(own, own)}, measured here"] = [self._measured(name, own) for name in self.names]
             rows[f"{metric}, {self.printed_row}"] = [self._printed(name, metric) for name in self.names]
         for metric, title in SPLIT.items():
-            rows[title] = [self._measured(name, metric) for name in self.names]
+            if metric not in self.measured_as.values():
+                rows[title] = [self._measured(name, metric) for name in self.names]
         rows["seen classes"] = [self._seen(name) for name in self.names]
         rows["images"] = [f"{self._of(name).get('images') or ''}" for name in self.names]
         return {title: texts for title, texts in rows.items() if any(texts)}
@@ -118,7 +123,8 @@ class Report:
         rows = self.rows()
         notes = ["In percent."]
         notes += [PRINTED_NOTE] if any(self.printed_row in title for title in rows) else []
-        notes += [LABELLED_NOTE] if SPLIT["mIoU_labelled"] in rows else []
+        notes += [LABELLED_NOTE] if any(TITLES["mIoU_labelled"] in title for title in rows) else []
+        notes += [ALL_NOTE] if any(TITLES["mAcc_all"] in title for title in rows) else []
         notes += [SEEN_NOTE] if "seen classes" in rows else []
         return " ".join(notes)
 
@@ -161,14 +167,14 @@ class Report:
         return [*lines, "", "</details>"]
 
     def csv(self) -> str:
-        """One line for each benchmark and metric; ``printed`` is the paper's."""
+        """One line for each benchmark and metric; ``printed`` is the paper's, on the line of what its code computes."""
         about, rows = self.results.about, []
         for name, heading in zip(self.names, self.headings(), strict=True):
             metrics = self._of(name).get("metrics", {})
             run = self.results.runs[self._of(name)["run"]] if metrics else {}
-            also = [metric for of, metric in self.printed if of == name and metric not in metrics]
-            for metric in [*metrics, *also]:
-                printed = self.printed.get((name, metric), Printed("", math.nan)).figure
+            beside = {self.measured_as[metric]: entry for (of, metric), entry in self.printed.items() if of == name}
+            for metric in dict.fromkeys([*metrics, *beside]):
+                printed = beside.get(metric, Printed("", math.nan)).figure
                 rows.append(
                     dict(
                         benchmark=name,

@@ -40,8 +40,8 @@ class Results:
         path: the JSON file; it is read if it exists.
 
     Attributes:
-        about: ``config``, ``checkpoint``, ``checkpoint_sha256``, ``settings`` (see :func:`settings_of`) and ``paper``
-            (the config's entry on the paper's row).
+        about: ``config``, ``checkpoint``, ``checkpoint_sha256``, ``settings`` (see :func:`settings_of`), ``paper``
+            (the config's entry on the paper's row) and ``style`` (its ``benchmark_style``).
         runs: every start of the evaluation that gave a result: command, seed, versions, processes, device.
         measured: benchmark -> ``metrics``, ``classes``, ``images``, ``seconds``, ``settings`` and ``run``, its place
             in ``runs``, and ``folders`` that label maps or images were written to.

@@ -22,13 +22,16 @@ def prompt_name(name: str) -> str:
     return name.split(",")[0].strip()
 
 
-def tokenize(names: Sequence[str], templates: Sequence[str], context_length: int = 77) -> Tensor:
+def tokenize(
+    names: Sequence[str], templates: Sequence[str], context_length: int = 77, whole: bool = False
+) -> Tensor:
     """Tokens of every name in every template.
 
     Args:
         names: class names; of one with synonyms, separated by commas, the first is used.
         templates: texts with one ``{}`` each, see :func:`~hclip_mmseg.clip.templates.resolve_templates`.
         context_length: positions of the text tower, start and end tokens included.
+        whole: put all of a name into the prompt, its synonyms and their commas too.
 
     Returns:
         int64 [names, templates, context_length], zero after the end token.
@@ -42,7 +45,7 @@ def tokenize(names: Sequence[str], templates: Sequence[str], context_length: int
         for j, template in enumerate(templates):
             codes = [
                 tokenizer.sot_token_id,
-                *tokenizer.encode(prompt(template, prompt_name(name))),
+                *tokenizer.encode(prompt(template, name if whole else prompt_name(name))),
                 tokenizer.eot_token_id,
             ]
             if len(codes) > context_length:

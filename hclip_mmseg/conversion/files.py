@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,7 +38,7 @@ def convert_checkpoint(source: str | Path, target: str | Path, to: str = "ours")
         published = converted["meta"]["published"]
         kind = published["kind"]
         if published["vocabulary"] is not None:
-            converted["meta"]["dataset_meta"] = dict(classes=load_vocabulary(published["vocabulary"]).names)
+            converted["meta"]["dataset_meta"] = _dataset_meta(published["vocabulary"])
         count = len(converted["state_dict"])
     else:
         if not isinstance(checkpoint.get("state_dict"), dict):
@@ -73,3 +74,12 @@ def write_folded(model: nn.Module, target: str | Path, clip: str | Path | None =
             torch.save(clip_state_dict(state), part)
         written.append(f"{clip}: the folded CLIP in open_clip's names")
     return written
+
+
+def _dataset_meta(vocabulary: str) -> dict[str, Any]:
+    """The benchmark's class names, and what the model was asked for where a method has its own list."""
+    benchmark, _, style = vocabulary.partition("@")
+    meta: dict[str, Any] = dict(classes=load_vocabulary(benchmark).names)
+    if style:
+        meta["vocabulary"] = load_vocabulary(vocabulary).titles
+    return meta

@@ -78,7 +78,7 @@ class MAFTPlusKind(Kind):
         transfer = {name: value for name, value in state.items() if name.startswith(TRANSFER)}
         note: dict[str, Any] = dict(transfer_prefixes=transfer_prefixes(transfer) if transfer else {})
         if len(aside.get("criterion.empty_weight", ())) == PANOPTIC_WEIGHTS:
-            note["vocabulary"] = "coco_panoptic_133"
+            note["vocabulary"] = "coco_panoptic_133@maft-plus"
         return note
 
     def rules_with(self, note: Mapping[str, Any]) -> tuple[Rule, ...]:
@@ -113,5 +113,10 @@ _SETTINGS: dict[str, Any] = dict(
     aside=_ASIDE,
     advice={TRANSFER: "content-dependent transfer was published in the forms 'semantic' and 'panoptic' alone"},
 )
-MAFT_PLUS = MAFTPlusKind(name="maft+", published=(*_FC_CLIP, rf"^{re.escape(TRANSFER)}"), **_SETTINGS)
-FC_CLIP = MAFTPlusKind(name="fc-clip", published=_FC_CLIP, vocabulary="coco_panoptic_133", **_SETTINGS)
+MAFT_PLUS = MAFTPlusKind(
+    name="maft+",
+    published=(*_FC_CLIP, rf"^{re.escape(TRANSFER)}"),
+    vocabulary="coco_stuff_171@maft-plus",
+    **_SETTINGS,
+)
+FC_CLIP = MAFTPlusKind(name="fc-clip", published=_FC_CLIP, vocabulary="coco_panoptic_133@fc-clip", **_SETTINGS)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from mmseg.datasets import BaseSegDataset
 
 from hclip_mmseg.visualization.colours import name_colours
-from hclip_mmseg.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies import Vocabulary, load_vocabulary
 
 
 def class_metainfo(vocabulary: str) -> dict[str, Any]:
@@ -20,9 +20,21 @@ def class_metainfo(vocabulary: str) -> dict[str, Any]:
         what it is asked for, and ``folds``, the index of the class that each of them counts as.
     """
     loaded = load_vocabulary(vocabulary)
-    metainfo: dict[str, Any] = dict(classes=loaded.classes)
-    if loaded.folds is not None:
-        metainfo.update(vocabulary=loaded.asked, folds=loaded.folds)
+    return dict(classes=loaded.classes) | (asked_metainfo(loaded) if loaded.folds is not None else {})
+
+
+def asked_metainfo(vocabulary: Vocabulary) -> dict[str, Any]:
+    """The part of a data set's metainfo that says what a model is asked for.
+
+    Returns:
+        ``vocabulary``; ``folds``, the index of the class that each of its entries counts as, unless it is the entry's
+        own; ``whole`` where entries go into the prompt with their commas.
+    """
+    metainfo: dict[str, Any] = dict(vocabulary=vocabulary.asked)
+    if vocabulary.folds is not None:
+        metainfo["folds"] = vocabulary.folds
+    if vocabulary.whole:
+        metainfo["whole"] = True
     return metainfo
 
 
@@ -33,6 +45,16 @@ class BenchmarkClasses(BaseSegDataset):
     counts as. A part of the classes can be chosen with ``metainfo=dict(classes=...)``, as in MMSeg; pixels of the
     others are ignored then. That a label map is there for every image is checked before the first is read. Colours
     follow from the names.
+
+    Args:
+        vocabulary: name of the list that a model is asked for instead of the benchmark's own, such as
+            "pascal_context_459@cat-seg"; see :func:`~hclip_mmseg.vocabularies.load_vocabulary`. Classes that are
+            evaluated, and their names in results, stay the benchmark's.
+        args, kwargs: of MMSeg's data set.
+
+    Raises:
+        KeyError: if there is no such list.
+        ValueError: if it has not one entry for each class, or classes were chosen too.
     """
 
     IGNORE: ClassVar[int] = 255
@@ -41,9 +63,26 @@ class BenchmarkClasses(BaseSegDataset):
     """Number in the file -> index of a class, or ``IGNORE``; None: they are the same."""
     HOW_TO_GET: ClassVar[str] = ""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, vocabulary: str | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("ignore_index", self.IGNORE)
+        if vocabulary is not None:
+            kwargs["metainfo"] = {**(kwargs.get("metainfo") or {}), **self._asked_instead(vocabulary, kwargs)}
         super().__init__(*args, **kwargs)
+
+    def _asked_instead(self, name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        own, chosen = self.METAINFO["classes"], (kwargs.get("metainfo") or {}).get("classes")
+        if chosen is not None and tuple(chosen) != tuple(own):
+            raise ValueError(
+                f"{type(self).__name__}: vocabulary='{name}' is for all {len(own)} classes, metainfo.classes chooses "
+                f"{len(chosen)}; give one of the two"
+            )
+        vocabulary = load_vocabulary(name)
+        if len(vocabulary.classes) != len(own):
+            raise ValueError(
+                f"{type(self).__name__} has {len(own)} classes, the vocabulary '{name}' {len(vocabulary.classes)}"
+            )
+        one_each = {"folds": tuple(range(len(own)))} if "folds" in self.METAINFO else {}
+        return one_each | asked_metainfo(vocabulary)
 
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -68,6 +69,8 @@ class VocabularyHook(Hook):
                 "what to look for; give the dataset classes, or set default_hooks=dict(vocabulary=dict(follow=False))"
             )
         vocabulary = as_vocabulary(metainfo.get("vocabulary", classes), repeats=True)
+        if metainfo.get("whole"):
+            vocabulary = replace(vocabulary, whole=True)
         if "thing_classes" in metainfo:  # panoptic sets tell things from stuff
             counted = set(metainfo["thing_classes"])
             titles = zip(vocabulary.titles, classes, strict=True)

@@ -29,6 +29,7 @@ class OpenVocabIoUMetric(IoUMetric):
 
     As in MMSegmentation a class that neither labels nor predictions hold is left out of the mean IoU; one that is
     predicted but never labelled counts with 0. ``mIoU_labelled`` leaves that one out too, as detectron2's evaluator.
+    mAcc is the mean over labelled classes, ``mAcc_all`` that over all classes, 0 for those that are never labelled.
 
     Where the dataset's metainfo has ``vocabulary`` and ``folds``, predictions of the former count as the classes that
     the latter says; so a background may be asked for by many names.
@@ -87,7 +88,12 @@ class OpenVocabIoUMetric(IoUMetric):
         return {**sample, "pred_sem_seg": {"data": table[labels.long()]}}
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
-        """MMSegmentation's metrics in percent, mIoU_labelled, fwIoU; mIoU_seen and mIoU_unseen if there is a split."""
+        """Metrics in percent.
+
+        Returns:
+            MMSegmentation's, ``mIoU_labelled``, ``mAcc_all``, ``fwIoU``; ``mIoU_seen`` and ``mIoU_unseen`` if there is
+            a split.
+        """
         if self.format_only:
             return super().compute_metrics(results)
         if not results:
@@ -102,6 +108,7 @@ class OpenVocabIoUMetric(IoUMetric):
             iou, accuracy = intersection / union, intersection / labelled
         there = labelled > 0
         metrics["mIoU_labelled"] = _mean(iou[there])
+        metrics["mAcc_all"] = _mean(np.where(there, accuracy, 0))
         metrics["fwIoU"] = round(float(100 * (iou[there] * labelled[there]).sum() / labelled.sum()), 2)
         seen = self._seen()
         if seen is not None:

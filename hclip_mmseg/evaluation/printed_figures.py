@@ -11,6 +11,36 @@ from hclip_mmseg.datasets.benchmarks import find_benchmark
 METRICS = ("PQ", "SQ", "RQ", "mIoU", "mAcc", "pAcc", "fwIoU")
 PANOPTIC = ("PQ", "SQ", "RQ")
 
+_LABELLED = {"mIoU": "mIoU_labelled"}
+MEASURED_AS: Mapping[str, Mapping[str, str]] = {
+    "cat-seg": _LABELLED,
+    "h-clip": _LABELLED,
+    "fc-clip": _LABELLED,
+    "cliptrase": {**_LABELLED, "mAcc": "mAcc_all"},
+    "maft-plus": {},
+    "san": {},
+}
+"""Method -> metric of its paper -> name that :class:`~.open_vocab_iou.OpenVocabIoUMetric` has for what its code computes.
+
+Metrics that are not listed have the same name in both. CAT-Seg, H-CLIP and FC-CLIP call detectron2's evaluator of today,
+CLIPtrase has its own; both leave out classes that are never labelled. MAFT+ and SAN count those that are predicted as 0,
+as detectron2 0.6 did. CLIPtrase's mAcc is divided by all classes.
+"""
+
+
+def measured_as(style: str | None, metric: str) -> str:
+    """What to measure for a metric of a paper.
+
+    Args:
+        style: the method whose published code made the figure; None, or one not known: MMSegmentation's own metrics.
+        metric: its name in the paper, such as 'mIoU'.
+
+    Returns:
+        A name such as 'mIoU_labelled'.
+    """
+    return MEASURED_AS.get(style or "", {}).get(metric, metric)
+
+
 PANOPTIC_COLUMNS = {"A-150": "ADE20K-panoptic", "Mapillary": "Mapillary-panoptic", "COCO": "COCO-panoptic"}
 """What a column of panoptic figures is called -> the benchmark that has segments."""
 

@@ -52,7 +52,7 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
             (100); ``score_memory``: bytes up to which the scores of all names are kept as ``seg_logits`` (0).
 
     Raises:
-        ValueError: on any other entry in ``test_cfg``.
+        ValueError: on any other entry in ``test_cfg``, or if ``text_encoder`` keeps templates apart.
     """
 
     gives_panoptic = True
@@ -70,6 +70,7 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
             raise ValueError(f"unknown entries in test_cfg: {', '.join(sorted(unknown))}")
         self.results = {**RESULTS, **(test_cfg or {})}
         self.text_encoder = MODELS.build(text_encoder)
+        self.text_encoder.check_averages(type(self).__name__)
         self.synonyms = SynonymTable(Vocabulary(()))
         self.things = torch.zeros(0, dtype=torch.bool)
         if self.text_encoder.vocabulary:
@@ -106,7 +107,7 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
         if things is not None:
             vocabulary = vocabulary.with_stuff([title for title in vocabulary.titles if title not in set(things)])
         table = SynonymTable(vocabulary)
-        self.text_encoder.set_vocabulary(table.words, templates)
+        self.text_encoder.set_vocabulary(Vocabulary(table.words, whole=True), templates)
         self.synonyms = table
         self.things = torch.tensor(vocabulary.things)
 

@@ -1,6 +1,6 @@
 """Lists of class names: the benchmarks' own, and those that people write."""
 
-from hclip_mmseg.vocabularies.benchmarks import available_vocabularies, load_vocabulary
+from hclip_mmseg.vocabularies.benchmarks import available_vocabularies, load_vocabulary, styled_name
 from hclip_mmseg.vocabularies.names import read_names, read_vocabulary
 from hclip_mmseg.vocabularies.vocabulary import Vocabulary, as_vocabulary, check_names
 
@@ -12,4 +12,5 @@ __all__ = [
     "load_vocabulary",
     "read_names",
     "read_vocabulary",
+    "styled_name",
 ]

@@ -36,7 +36,9 @@ _CANONICAL = {plain_spelling(name): vocabulary for name, vocabulary in VOCABULAR
 def canonical_name(name: str) -> str:
     """The name of a list of class names in the spelling that its file has.
 
-    "A-847", "ade20k-847" and "ADE20K_847" -> "ade20k_847". Whether there is such a list is not asked here.
+    "A-847", "ade20k-847" and "ADE20K_847" -> "ade20k_847"; "A-847@FC-CLIP" -> "ade20k_847@fc-clip". Whether there is
+    such a list is not asked here.
     """
-    plain = plain_spelling(name)
-    return _CANONICAL.get(plain, plain)
+    benchmark, at, style = name.partition("@")
+    plain = plain_spelling(benchmark)
+    return _CANONICAL.get(plain, plain) + at + plain_spelling(style).replace("_", "-")

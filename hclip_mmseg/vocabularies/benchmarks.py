@@ -1,4 +1,4 @@
-"""The benchmarks' vocabularies, one JSON file each in this folder."""
+"""The benchmarks' vocabularies, one JSON file each in this folder, and what published methods make of them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,27 @@ from difflib import get_close_matches
 from importlib.resources import files
 
 from hclip_mmseg.vocabularies.aliases import canonical_name
+from hclip_mmseg.vocabularies.styles import AT, available_styles, in_style, lists_of
 from hclip_mmseg.vocabularies.vocabulary import Vocabulary
 
 
 def available_vocabularies() -> tuple[str, ...]:
-    """The names that `load_vocabulary` takes, in their canonical spelling."""
+    """The names that `load_vocabulary` takes, in their canonical spelling: benchmarks' lists, and each in its styles."""
+    styled = (f"{name}{AT}{style}" for style in available_styles() for name in lists_of(style))
+    return tuple(sorted((*_benchmarks_lists(), *styled)))
+
+
+def _benchmarks_lists() -> tuple[str, ...]:
     stored = (entry.name for entry in files(__package__).iterdir() if entry.name.endswith(".json"))
     return tuple(sorted(name.removesuffix(".json") for name in stored))
 
 
 def load_vocabulary(name: str) -> Vocabulary:
-    """Read a benchmark's vocabulary.
+    """Read a benchmark's vocabulary, such as "ade20k_150", or what a method asks instead: "ade20k_150@fc-clip".
 
     Its titles are all synonyms of every class behind commas; no two classes share a title. A model that is asked for a
-    title takes its first synonym, as the published evaluations do. Of two classes with the same first synonym it then
-    scores both alike, and the first of them is predicted.
+    title takes its first synonym, as most published evaluations do; see ``Vocabulary.whole``. Of two classes with the
+    same first synonym it then scores both alike, and the first of them is predicted.
 
     Args:
         name: in any spelling, see :func:`~hclip_mmseg.vocabularies.aliases.canonical_name`.
@@ -29,18 +35,37 @@ def load_vocabulary(name: str) -> Vocabulary:
     Raises:
         KeyError: if there is none of that name; the message lists those there are.
     """
-    known, canonical = available_vocabularies(), canonical_name(name)
-    if canonical not in known:
-        near = get_close_matches(canonical, known, n=1, cutoff=0.4)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise KeyError(f"no vocabulary '{name}'{hint} (there are: {', '.join(known)})")
-    stored = json.loads(files(__package__).joinpath(f"{canonical}.json").read_text(encoding="utf-8"))
-    return Vocabulary(
+    canonical = canonical_name(name)
+    benchmark, _, style = canonical.partition(AT)
+    if canonical not in available_vocabularies():
+        raise KeyError(_unknown(name, benchmark, style))
+    stored = json.loads(files(__package__).joinpath(f"{benchmark}.json").read_text(encoding="utf-8"))
+    vocabulary = Vocabulary(
         titles=tuple(", ".join(synonyms) for synonyms in stored["classes"]),
-        name=canonical,
+        name=benchmark,
         source=stored["source"],
         background_from=stored.get("background_from"),
         categories=tuple(stored["categories"]) if "categories" in stored else None,
         members=tuple(tuple(entry) for entry in stored["members"]) if "members" in stored else None,
         stuff=tuple(stored["stuff"]) if "stuff" in stored else None,
     )
+    return in_style(vocabulary, style) if style else vocabulary
+
+
+def styled_name(benchmark: str, style: str | None) -> str:
+    """The name of a benchmark's list in a style; the benchmark's own where the style has none.
+
+    Raises:
+        KeyError: if there is no such style.
+    """
+    return f"{benchmark}{AT}{style}" if style is not None and benchmark in lists_of(style) else benchmark
+
+
+def _unknown(name: str, benchmark: str, style: str) -> str:
+    known = _benchmarks_lists()
+    if style and benchmark in known:
+        of_this = [each.partition(AT)[2] for each in available_vocabularies() if each.startswith(f"{benchmark}{AT}")]
+        return f"no vocabulary '{name}': {benchmark} is there in the styles {', '.join(of_this) or 'of nobody'}"
+    near = get_close_matches(benchmark, known, n=1, cutoff=0.4)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"no vocabulary '{name}'{hint} (there are: {', '.join(known)}; and BENCHMARK{AT}STYLE)"

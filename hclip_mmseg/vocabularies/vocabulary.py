@@ -23,6 +23,7 @@ class Vocabulary:
         categories: what the data set itself calls the classes, where that is no word ("sky-other-merged").
         members: for every class the names that it is made of and asked for by; None: it is asked for by its own.
         stuff: titles, or names, of the classes that are not counted one by one; None: nobody says.
+        whole: whether a title goes into the prompt with its commas, as one name, and not its first synonym alone.
     """
 
     titles: tuple[str, ...]
@@ -32,10 +33,13 @@ class Vocabulary:
     categories: tuple[str, ...] | None = None
     members: tuple[tuple[str, ...], ...] | None = None
     stuff: tuple[str, ...] | None = None
+    whole: bool = False
 
     @cached_property
     def synonyms(self) -> tuple[tuple[str, ...], ...]:
         """For every class all its names; the first is the one that its prompt holds."""
+        if self.whole:
+            return tuple((title,) for title in self.titles)
         return tuple(tuple(part for text in title.split(",") if (part := text.strip())) for title in self.titles)
 
     @property

@@ -87,7 +87,7 @@ def test_a_published_checkpoint_comes_back_entry_for_entry():
     note = converted["meta"]["published"]
     assert (note["kind"], note["vocabulary"]) == ("maft+", "coco_stuff_171")
     panoptic = to_ours({"model": {**published, "criterion.empty_weight": torch.ones(134)}})
-    assert panoptic["meta"]["published"]["vocabulary"] == "coco_panoptic_133"
+    assert panoptic["meta"]["published"]["vocabulary"] == "coco_panoptic_133@maft-plus"
 
 
 @torch.no_grad()

@@ -319,6 +319,9 @@ def test_what_a_model_wants_done_to_images(data):
     image, labels = loaded(pipeline, data / "animals")
     assert image == (3, 32, 40) and labels == (1, 64, 80), "labels keep their size"
 
+    larger = pipeline_of(data, benchmark_transforms=[dict(resize, scale=(80, 64))])
+    assert [step["scale"] for step in larger if step["type"] == "Resize"] == [(80, 64)]
+
     of_its_own = [pipeline[0], dict(resize, scale=(16, 16)), *pipeline[2:]]
     both = pipeline_of(data, benchmark_pipeline=of_its_own, benchmark_transforms=[resize])
     assert [step.get("scale") for step in both] == [None, (16, 16), None, None], "one Resize is enough"

@@ -36,7 +36,7 @@ def test_config(size, heading):
     assert config.model.regions == (
         dict(epsilon=0.7, min_samples=3) if size == 224 else dict(epsilon=1.1, min_samples=7)
     )
-    assert config.model.times_cls == ["pascal_voc_20"]
+    assert config.model.times_cls == ["pascal_voc_20", "pascal_voc_20@cliptrase"]
     assert not config.get("train_dataloader") and not config.get("val_dataloader")
 
 

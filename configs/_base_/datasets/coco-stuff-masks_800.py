@@ -2,6 +2,7 @@
 
 dataset_type = "mmseg.COCOStuff171Dataset"
 data_root = "data/coco_stuff164k"
+vocabulary = "coco_stuff_171@maft-plus"  # as published, in training too: synonyms, of which the best counts
 
 load_image = dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation")
 published_resize = dict(type="mmseg.PublishedResize", short_side=800, max_size=1333)
@@ -29,6 +30,7 @@ train_dataloader = dict(
     sampler=dict(type="mmseg.ReplayableSampler", shuffle=True),
     dataset=dict(
         type=dataset_type,
+        vocabulary=vocabulary,
         data_root=data_root,
         data_prefix=dict(img_path="images/train2017", seg_map_path="annotations/train2017"),
         pipeline=train_pipeline,
@@ -41,6 +43,7 @@ val_dataloader = dict(
     sampler=dict(type="DefaultSampler", shuffle=False),
     dataset=dict(
         type=dataset_type,
+        vocabulary=vocabulary,
         data_root=data_root,
         data_prefix=dict(img_path="images/val2017", seg_map_path="annotations/val2017"),
         pipeline=test_pipeline,

@@ -2,6 +2,7 @@
 
 _base_ = ["./hclip_vitb16.py"]
 
+benchmark_style = "cat-seg"  # whose published class lists and metrics benchmarks take
 model = dict(backbone=dict(adapter=dict(_delete_=True, type="TrainedProjections", projections=("q", "v"))))
 # the last image block is used without its attention, so its q never gets a gradient
 find_unused_parameters = True

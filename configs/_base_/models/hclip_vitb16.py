@@ -1,5 +1,6 @@
 """H-CLIP on CLIP ViT-B/16 at 384: 24 x 24 patches."""
 
+benchmark_style = "h-clip"  # whose published class lists and metrics benchmarks take
 data_preprocessor = dict(
     type="SegDataPreProcessor",
     test_cfg=dict(size_divisor=1),  # images of several sizes in one batch of a test

@@ -2,6 +2,7 @@
 
 _base_ = ["./mask2former.py"]
 
+benchmark_style = "maft-plus"  # whose published class lists and metrics benchmarks take
 model = dict(
     type="MAFTPlus",
     data_preprocessor=dict(

@@ -11,11 +11,10 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from hclip_mmseg.evaluation.seen_names import seen_in_training
 from hclip_mmseg.mask_classification.classification import class_logits, class_scores
 from hclip_mmseg.mask_classification.inference import without_padding
 from hclip_mmseg.mask_classification.maft_plus.content_dependent_transfer import ContentDependentTransfer
-from hclip_mmseg.mask_classification.maft_plus.geometric_ensemble import geometric_ensemble
+from hclip_mmseg.mask_classification.maft_plus.geometric_ensemble import geometric_ensemble, shares_a_name
 from hclip_mmseg.mask_classification.maft_plus.mask_aware_loss import MaskAwareLoss
 from hclip_mmseg.mask_classification.maft_plus.mask_pooling import mask_pooling
 from hclip_mmseg.mask_classification.maft_plus.representation_compensation import RepresentationCompensation
@@ -182,7 +181,7 @@ class MAFTPlus(MaskClassifier):
         void = inner.softmax(dim=-1)[..., -1]
         if self.ensemble is not None:
             options = dict(self.ensemble)
-            seen = torch.from_numpy(seen_in_training(self.vocabulary, options.pop("trained")))
+            seen = shares_a_name(self.vocabulary, options.pop("trained"))
             names = geometric_ensemble(inner[..., :-1], logits[..., :-1], seen, **options)
             logits = torch.cat([names, logits[..., -1:]], dim=-1)
         return class_scores(logits, void)

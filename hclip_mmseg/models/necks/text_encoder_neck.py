@@ -15,6 +15,8 @@ from hclip_mmseg.adapters import Held
 from hclip_mmseg.clip import resolve_templates, tokenize
 from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
 
+PROMPTS = ("first", "whole")
+
 
 def length_buckets(ends: Tensor, largest: int, smallest: int = 32) -> tuple[Tensor, list[int]]:
     """Groups texts of like length, since the text tower cuts a batch at its longest text.
@@ -52,8 +54,13 @@ class TextEncoderNeck(BaseModule):
         templates: see :func:`~hclip_mmseg.clip.resolve_templates`.
         average: whether the templates of a name become one embedding (each normalised, averaged,
             normalised: P = 1), or stand apart in the cost volume.
+        prompt: what of a name with synonyms goes into the prompt: 'first', the first of them, unless the vocabulary
+            says otherwise; 'whole', all of it with its commas, as in CLIPtrase's and SAN's code.
         chunk: how many texts are encoded at once without gradients.
         context_length: positions of the text tower.
+
+    Raises:
+        ValueError: for another ``prompt``, or a vocabulary or templates that are none.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class TextEncoderNeck(BaseModule):
         vocabulary: Vocabulary | Sequence[str] | None = None,
         templates: str | Sequence[str] = "scene",
         average: bool = True,
+        prompt: str = "first",
         chunk: int = 256,
         context_length: int = 77,
         init_cfg: dict[str, Any] | None = None,
@@ -68,9 +76,13 @@ class TextEncoderNeck(BaseModule):
         super().__init__(init_cfg)
         self.templates = resolve_templates(templates)
         self.average = average
+        if prompt not in PROMPTS:
+            raise ValueError(f"text_encoder.prompt must be one of {', '.join(PROMPTS)}, not {prompt!r}")
+        self.prompt = prompt
         self.chunk = chunk
         self.context_length = context_length
         self._vocabulary: tuple[str, ...] = ()
+        self._whole = False
         self._tokens: Tensor | None = None
         self._embeddings: Held[Tensor] = Held()
         if vocabulary is not None:
@@ -85,18 +97,20 @@ class TextEncoderNeck(BaseModule):
         """Replaces the names, and the templates where given.
 
         Args:
-            names: a vocabulary, or class names in label order; of a name's synonyms the first is used.
+            names: a vocabulary, or class names in label order; of a name's synonyms the first is used, or all as they
+                stand, see ``prompt`` and ``Vocabulary.whole``.
             templates: None keeps the present ones.
 
         Raises:
             ValueError: if names are empty, doubled or too long for the text tower; nothing changes then.
         """
-        titles = as_vocabulary(names).titles
+        vocabulary = as_vocabulary(names)
+        titles, whole = vocabulary.titles, vocabulary.whole or self.prompt == "whole"
         resolved = self.templates if templates is None else resolve_templates(templates)
-        if titles == self._vocabulary and resolved == self.templates:
+        if (titles, whole, resolved) == (self._vocabulary, self._whole, self.templates):
             return
-        self._tokens = tokenize(titles, resolved, self.context_length)
-        self._vocabulary, self.templates = titles, resolved
+        self._tokens = tokenize(titles, resolved, self.context_length, whole)
+        self._vocabulary, self._whole, self.templates = titles, whole, resolved
         self.forget()
 
     def set_templates(self, templates: str | Sequence[str]) -> None:
@@ -106,9 +120,24 @@ class TextEncoderNeck(BaseModule):
             ValueError: if a template is none, or with a name too long for the text tower; nothing changes then.
         """
         if self._vocabulary:
-            self.set_vocabulary(self._vocabulary, templates)
+            self.set_vocabulary(Vocabulary(self._vocabulary, whole=self._whole), templates)
         else:
             self.templates = resolve_templates(templates)
+
+    def check_averages(self, owner: str) -> None:
+        """Check that a name has one embedding, whatever its templates.
+
+        Args:
+            owner: the model that compares with one embedding a name.
+
+        Raises:
+            ValueError: if ``average`` is False.
+        """
+        if not self.average:
+            raise ValueError(
+                f"{owner} compares with one embedding a name, so text_encoder.average=False would leave all templates "
+                "but the first out; set text_encoder.average=True, which takes their mean"
+            )
 
     def settle(self) -> None:
         """Hold the embeddings without comparing parameters, until :meth:`forget`."""

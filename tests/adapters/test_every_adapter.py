@@ -182,3 +182,12 @@ def test_an_adapter_of_the_image_tower_alone_leaves_the_text_tower_as_it_is():
         with torch.no_grad():
             torch.testing.assert_close(backbone.encode_text(tokens), plain.encode_text(tokens), msg=kind)
             assert (backbone(draw(1, 3, 64, 64).float())[-1] - plain(draw(1, 3, 64, 64).float())[-1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [("lora", "dict.type='LoRA'."), (dict(type="Lora"), "did you mean 'LoRA'"), (dict(type="PPO"), "did you mean 'POP'")],
+)
+def test_a_mistyped_adapter_is_told_the_nearest(config, said):
+    with pytest.raises(ValueError, match=said):
+        build_adapter(config, image_layers=2, text_layers=2, image_width=8, text_width=8)

@@ -25,7 +25,7 @@ def png(pixels):
     return content.getvalue()
 
 
-def load_with(path, **results):
+def load(path, **results):
     results = dict(seg_map_path=str(path), seg_fields=[], label_map=None, reduce_zero_label=False, **results)
     loaded = LoadLabelMap().transform(results)
     assert loaded["seg_fields"] == ["gt_seg_map"]
@@ -38,7 +38,7 @@ def test_numbers_come_back_as_they_were(kind, format, tmp_path):
     numbers = np.random.default_rng(0).integers(0, np.iinfo(kind).max + 1, (7, 9)).astype(kind)
     path = tmp_path / f"map.{format.lower()}"
     Image.fromarray(numbers).save(path)
-    loaded = load_with(path, ignore_index=np.iinfo(kind).max)
+    loaded = load(path, ignore_index=np.iinfo(kind).max)
     assert loaded.dtype == kind and (loaded == numbers).all()
 
 
@@ -47,7 +47,7 @@ def test_palettes_are_no_colours(tmp_path):
     image = Image.fromarray(numbers)
     image.putpalette(bytes(range(255, -1, -1)) * 3)
     image.save(tmp_path / "map.png")
-    assert (load_with(tmp_path / "map.png") == numbers).all()
+    assert (load(tmp_path / "map.png") == numbers).all()
 
 
 @pytest.mark.parametrize("ignore", [255, 65535])
@@ -77,9 +77,9 @@ def test_a_loader_follows_its_data_set(tmp_path):
 def test_more_bits_than_the_labels_have_are_refused(tmp_path):
     (tmp_path / "map.png").write_bytes(png(np.array([[0, 256]], np.uint16)))
     with pytest.raises(ValueError, match=r"map\.png holds the label 256, but labels up to 255 are expected"):
-        load_with(tmp_path / "map.png")
+        load(tmp_path / "map.png")
     (tmp_path / "map.png").write_bytes(png(np.array([[0, 254]], np.uint16)))
-    assert load_with(tmp_path / "map.png").tolist() == [[0, 254]]
+    assert load(tmp_path / "map.png").tolist() == [[0, 254]]
 
 
 @pytest.mark.parametrize(
@@ -162,24 +162,24 @@ def test_class_255_is_drawn_and_65535_is_not():
 def test_written_label_maps_of_many_classes_load_again(tmp_path):
     labels = np.array([[0, 255, 256, 846, 65535]])
     write_label_map(tmp_path / "map.png", labels, 847)
-    assert load_with(tmp_path / "map.png", ignore_index=65535).tolist() == labels.tolist()
+    assert load(tmp_path / "map.png", ignore_index=65535).tolist() == labels.tolist()
 
 
-def load_with(path, **results):
+def load_beside(path, **results):
     return LoadLabelMap().transform(dict(seg_map_path=path, seg_fields=[], img_path="img/a.jpg", **results))
 
 
 def test_a_label_map_of_another_size_is_named_with_its_image(tmp_path):
     path = str(tmp_path / "a.png")
     write_label_map(path, np.zeros((48, 64), np.uint8), 2)
-    assert load_with(path, ori_shape=(48, 64))["gt_seg_map"].shape == (48, 64)
+    assert load_beside(path, ori_shape=(48, 64))["gt_seg_map"].shape == (48, 64)
     with pytest.raises(ValueError, match=rf"{path} is 64 x 48 pixels, its image img/a.jpg is 128 x 96"):
-        load_with(path, ori_shape=(96, 128), img_shape=(48, 64))
+        load_beside(path, ori_shape=(96, 128), img_shape=(48, 64))
 
 
 def test_a_missing_label_map_is_named_with_its_image(tmp_path):
     with pytest.raises(ValueError, match="a.png of img/a.jpg is missing"):
-        load_with(str(tmp_path / "a.png"))
+        load_beside(str(tmp_path / "a.png"))
 
 
 def test_a_sample_without_a_label_map_stays_as_it_is():
@@ -191,7 +191,7 @@ def test_a_sample_without_a_label_map_stays_as_it_is():
 def test_coloured_label_maps_are_refused_with_what_to_do(mode, said, tmp_path):
     Image.new(mode, (4, 3)).save(tmp_path / "a.png")
     with pytest.raises(ValueError, match=f"a.png is .*{said}.*save the number of each pixel's class as grey"):
-        load_with(str(tmp_path / "a.png"))
+        load_beside(str(tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize(

@@ -48,4 +48,7 @@ def test_a_test_set_needs_no_label_maps_and_training_does(dataset):
     dataset["data_prefix"] = dict(img_path="img")
     assert list(missing_files(dataset, trains=False)) == []
     (said,) = missing_files(dataset, trains=True)
-    assert "seg_map_path" in said
+    assert "trained on" in said and "seg_map_path" in said
+    (said,) = missing_files({**dataset, "pipeline": [dict(type="LoadAnnotations")]}, trains=False)
+    assert "put LoadLabelMap in the place of LoadAnnotations" in said
+    assert list(missing_files({**dataset, "pipeline": [dict(type="LoadLabelMap")]}, trains=False)) == []

@@ -40,6 +40,11 @@ def missing_files(settings: Mapping[str, Any], trains: bool) -> Iterator[str]:
     if folder is None:
         if trains:
             yield f"the label maps of {name}, which is trained on: data_prefix names no folder of them as seg_map_path"
+        elif any(str(step.get("type")).endswith("LoadAnnotations") for step in settings.get("pipeline") or ()):
+            yield (
+                f"the label maps of {name}, which its pipeline loads: data_prefix names no folder of them as "
+                "seg_map_path; to test without any, put LoadLabelMap in the place of LoadAnnotations"
+            )
         return
     if not Path(folder).is_dir():
         return

@@ -18,12 +18,16 @@ from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
 from hclip_mmseg.apis.settings import merge_settings
+from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.files.showing import printable
 from hclip_mmseg.visualization import write_label_map
 from hclip_mmseg.vocabularies import read_vocabulary
+
+SCENE_WORDS = {word for name in SCENE_CLASSES for word in name.split()}
+"""All words that the embedded model learnt."""
 
 if TYPE_CHECKING:
     from hclip_mmseg.apis.detection_inferencer import Detections
@@ -118,9 +122,35 @@ def prepare_prediction(
     checkpoint = checkpoint or latest_checkpoint(config)
     if checkpoint is None and "decode_head" in cfg.model:
         print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
+    for line in warnings_about(cfg, classes.titles, checkpoint):
+        print(line)
     inferencer, write = open_inferencer(cfg, checkpoint, device, panoptic, min_score)
     inferencer.set_vocabulary(classes, templates, stuff)
     return Prediction(inferencer, write, paths, Path(out_dir))
+
+
+def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None) -> list[str]:
+    """What a person should know of the answers to come: a line each.
+
+    Args:
+        cfg: the model's config.
+        names: the class names that are asked for.
+        checkpoint: the model's trained weights, if any.
+    """
+    lines = []
+    words = {word for name in names for word in name.lower().replace(",", " ").split()}
+    clip = (cfg.model.get("backbone") or {}).get("clip") or {}
+    if "demo_assets/" in str(clip.get("model")) and not words <= SCENE_WORDS:
+        lines.append(
+            "this model knows rendered shapes alone, such as 'red striped circle' on 'grass', and says nothing about "
+            "photographs: for those train or download one, and give --config configs/hclip/hclip_vitb16_coco-stuff.py "
+            "--checkpoint FILE"
+        )
+    if len(names) == 1 and cfg.model.type.rpartition(".")[2] == "OpenVocabSegmentor":
+        weak = ", or leave out weak pixels by --cfg-options model.test_cfg.score_threshold=0.5" if checkpoint else ""
+        if (cfg.model.get("test_cfg") or {}).get("score_threshold") is None:
+            lines.append(f"'{names[0]}' alone takes every pixel: ask for what else there may be beside it{weak}")
+    return lines
 
 
 def latest_checkpoint(config: str | Path) -> str | None:

@@ -70,7 +70,8 @@ class OpenVocabIoUMetric(IoUMetric):
                 f"output_dir of the metric writes 8 bits, too few for {classes} classes; LabelMapHook writes 16, which "
                 "tools/test.py --out DIR turns on"
             )
-        labelled = [self._folded(sample) for sample in data_samples if "gt_sem_seg" in sample]
+        data_samples = [self._folded(sample) for sample in data_samples]
+        labelled = [sample for sample in data_samples if "gt_sem_seg" in sample]
         for sample in labelled:
             labels = sample["gt_sem_seg"]["data"]
             check_labels(labels, classes, sample, self.ignore_index)

@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from PIL import Image
 
+from hclip_mmseg.apis.predict import warnings_about
 from hclip_mmseg.files.result_names import name_results
 
 
@@ -90,3 +91,23 @@ def test_a_folded_checkpoint_gives_the_same_labels(tiny_config, run_here, images
     assert code == 0, errors
     labels = [np.asarray(Image.open(f"{folder}/good_labels.png")) for folder in ("trained", "folded")]
     assert (labels[0] == labels[1]).mean() > 0.999 and len(np.unique(labels[0])) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "checkpoint", "said"),
+    [
+        (("red striped circle", "grass"), None, []),
+        (("cat", "grass"), None, ["rendered shapes"]),
+        (("grass",), None, ["'grass' alone takes every pixel"]),
+        (("grass",), "a.pth", ["score_threshold=0.5"]),
+    ],
+)
+def test_what_is_said_of_the_embedded_model_and_of_one_name(names, checkpoint, said, repository):
+    config = Config.fromfile(repository / "configs/hclip/hclip_tiny_scenes.py")
+    lines = warnings_about(config, names, checkpoint)
+    assert len(lines) == len(said) and all(part in line for part, line in zip(said, lines, strict=True))
+
+
+def test_a_model_of_photographs_is_not_warned_of(repository):
+    config = Config.fromfile(repository / "configs/hclip/hclip_vitb16_coco-stuff.py")
+    assert warnings_about(config, ("cat", "dog"), None) == []

@@ -42,10 +42,17 @@ class AtomicCheckpointHook(CheckpointHook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        """Go on with the best checkpoints in this folder: a copy's original keeps its own."""
+        """Go on with the checkpoints in this folder: a copy's original keeps its own."""
         super().before_train(runner)
-        if isinstance(self.file_backend, LocalBackend):
-            self._set_best({key: str(Path(self.out_dir) / Path(best).name) for key, best in self._best().items()})
+        if not isinstance(self.file_backend, LocalBackend):
+            return
+        self._set_best({key: str(Path(self.out_dir) / Path(best).name) for key, best in self._best().items()})
+        known = runner.message_hub.runtime_info
+        if runner.iter and "last_ckpt" in known:
+            # a validation that is made up for writes its best score into it
+            self.last_ckpt = str(Path(self.out_dir) / Path(known["last_ckpt"]).name)
+        if known.get("outdated_ckpt_id") is not None and is_main_process():  # a kill fell before its removal
+            _remove(self._place(known["outdated_ckpt_id"]))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Drop prefixes that all names share and the model does not have."""
@@ -80,6 +87,7 @@ class AtomicCheckpointHook(CheckpointHook):
         outdated = self._outdated_by(step)
         if self.max_keep_ckpts > 0:
             runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+        runner.message_hub.update_info("outdated_ckpt_id", outdated)
         place = self._place(step)
         self.last_ckpt = str(place)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)

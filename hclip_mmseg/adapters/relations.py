@@ -99,11 +99,11 @@ class LinearRelation(Relation):
 
 
 class ResidualLinearRelation(Relation):
-    """T + alpha * (T x_3 S_3 x_4 S_4): the paper's relation before it puts MLPs in the products' place (H-CLIP, Eq. 18).
+    """T + alpha * (T x_3 S_3 x_4 S_4): the paper's relation before MLPs take the products' place (H-CLIP, Eq. 18).
 
     In the paper's order of modes S_3 relates the slices of a layer and S_4 the layers. T's rows are 4 to a layer, one
-    for each projection; S_4 relates the rows of the same projection, so its size stays the printed L x L. alpha is as in
-    :class:`MLPRelation`. The paper names no start; here S_3 and S_4 start at the identity and alpha at 0.
+    for each projection; S_4 relates the rows of the same projection, so its size stays the printed L x L. alpha is as
+    in :class:`MLPRelation`. The paper names no start; here S_3 and S_4 start at the identity and alpha at 0.
 
     Attributes:
         slices: S_3, [c, c].

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def sequence_mask(mask_logits: Tensor, grid: tuple[int, int], patch: int) -> Tensor:
-    """Eq. 5, [B, 1 + P + Q, 1 + P + Q]: image tokens see image tokens, mask tokens the patches that their mask covers."""
+    """Eq. 5, [B, 1 + P + Q, 1 + P + Q]: image tokens see image tokens, mask tokens the patches of their mask."""
     batch, proposals = mask_logits.shape[:2]
     size = (grid[0] * patch, grid[1] * patch)
     pixels = F.interpolate(mask_logits, size=size, mode="bilinear", align_corners=False) > 0

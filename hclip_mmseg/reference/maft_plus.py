@@ -44,8 +44,8 @@ def attention(module: Any, texts: Tensor, keys: Tensor, values: Tensor) -> Tenso
 def transferred(cdt: Any, words: Tensor, projected: Tensor) -> Tensor:
     """Eqs. 5 and 6, [W, C] words and a projected map [B, C, H, W] -> [B, W, C].
 
-    T + MHA(T, F, F) and a layer norm, as they are printed; without a norm of its own, a layer is of this project's form,
-    which adds positions to the keys.
+    T + MHA(T, F, F) and a layer norm, as they are printed; without a norm of its own, a layer is of this project's
+    form, which adds positions to the keys.
     """
     keys = projected.flatten(2).transpose(1, 2)
     channels, height, width = projected.shape[1:]

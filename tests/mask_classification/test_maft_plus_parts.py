@@ -167,7 +167,10 @@ def test_the_printed_transfer_knows_no_places():
         assert (float(difference) < 1e-4) == same
 
 
-@pytest.mark.parametrize(("form", "layers"), [("printed", 2), ("paper", 2), ("semantic", 1), ("panoptic", 1), ("mlp", 1)])
+FORMS = [("printed", 2), ("paper", 2), ("semantic", 1), ("panoptic", 1), ("mlp", 1)]
+
+
+@pytest.mark.parametrize(("form", "layers"), FORMS)
 def test_transfer_is_its_equations(form, layers):
     torch.manual_seed(0)
     transfer = ContentDependentTransfer(16, form)

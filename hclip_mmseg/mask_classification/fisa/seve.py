@@ -71,7 +71,9 @@ class ClassAttention(nn.Module):
 
 
 class PrintedClassAttention(nn.Module):
-    """Attention of mask tokens to class tokens as FISA prints it: softmax(q k^T) v with q = g_q(m), k = g_k(c), v = g_v(c).
+    """Attention of mask tokens to class tokens as FISA prints it: softmax(q k^T) v.
+
+    Here q = g_q(m), k = g_k(c) and v = g_v(c).
 
     Eqs. 3 and 4 have no scale, no heads and no output projection; g_v leads straight to the image tower's width. All
     three projections start at random, so mask tokens do not start as plain CLIP's.
@@ -106,8 +108,8 @@ class SEVE(nn.Module):
 
     Two forms (docs/fisa.md says why 'added' is the default):
 
-    - 'added', this project's: what a mask token finds among the classes (:class:`ClassAttention`) is added to the normed
-      mask token before f_q. It starts at 0.
+    - 'added', this project's: what a mask token finds among the classes (:class:`ClassAttention`) is added to the
+      normed mask token before f_q. It starts at 0.
     - 'printed', as the paper prints Eqs. 3 and 4: what it finds (:class:`PrintedClassAttention`) stands in the place of
       the normed mask token that f_q reads.
 

@@ -142,7 +142,7 @@ def test_mixed_precision_is_bf16_where_there_is_bf16(config):
     if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
         pytest.skip("a GPU without bf16")
     use_mixed_precision(config)
-    assert config.optim_wrapper.type == "BF16OptimWrapper"
+    assert config.optim_wrapper.type == "mmseg.BF16OptimWrapper"
     config.optim_wrapper.type = "SomeoneElsesWrapper"
     with pytest.raises(ValueError, match="SomeoneElsesWrapper"):
         use_mixed_precision(config)

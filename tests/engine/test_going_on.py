@@ -188,7 +188,7 @@ def test_a_run_without_a_seed_goes_on_with_its_checkpoints(tmp_path, own, taken)
     weights = {"weight": torch.ones(1)}
     torch.save(dict(state_dict=weights, optimizer={}, message_hub={}, meta=dict(seed=7, iter=4)), path)
     cfg = Config(dict(resume=True, randomness=dict(seed=own, deterministic=True)))
-    assert read_start(cfg, str(path)).keys() == weights.keys()
+    assert read_start(cfg, str(path)).state.keys() == weights.keys()
     assert cfg.randomness == dict(seed=taken, deterministic=True)
 
 

@@ -119,8 +119,9 @@ def read_config(path: str | Path, parts: Sequence[str] = ()) -> Config:
 def _near_config(path: str | Path) -> str:
     """The project's config whose name is much like that of a path, as a message says it."""
     folder = configs_folder()
-    names = {config.stem: config.relative_to(folder.parent).as_posix() for config in folder.glob("*/*.py")}
-    return meant(names, Path(path).stem)
+    configs = [config.relative_to(folder.parent) for config in sorted(folder.glob("*/*.py"))]
+    names = {f"{config.parent.name}/{config.stem}": config.as_posix() for config in configs}
+    return meant(names, f"{Path(path).parent.name}/{Path(path).stem}")
 
 
 def load_config(

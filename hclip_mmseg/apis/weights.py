@@ -56,7 +56,7 @@ class Weights:
                 raise
             command = "python tools/convert_checkpoint.py" if is_clone() else "hclip-convert"
             raise InputError(
-                f"{error}. It is a published checkpoint of {self.kind}, and {CONFIGS[self.kind]}; "
+                f"{error}; it is a published checkpoint of {self.kind}, and {CONFIGS[self.kind]}; "
                 f"{command} {self.source} OUT.pth writes it in this project's names"
             ) from error
         if self.kind is not None:

@@ -16,7 +16,7 @@ LONGEST = 10
 """Lines that a message before the first iteration may have in the log."""
 SETUP = re.compile(
     r"paramwise_options|is skipped since its requires_grad=False|is duplicate\. It is skipped|all SyncBatchNorm|"
-    r"will be deprecated in future|The prefix is not set in metric class"
+    r"will be deprecated in future|The prefix is not set in metric class|OpenVocabIoUMetric got empty"
 )
 """What is found in short messages that belong to the set-up too, whenever they come."""
 

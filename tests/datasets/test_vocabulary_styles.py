@@ -73,6 +73,13 @@ def test_as_many_entries_differ_as_were_counted_in_the_published_lists(style, na
     assert sum(old != new for old, new in zip(own, styled, strict=True)) == changed
 
 
+def test_categories_and_things_stay_the_data_set_s():
+    for name in ("coco_panoptic_133", "mapillary_panoptic_65", "ade20k_150"):
+        own, styled = load_vocabulary(name), load_vocabulary(f"{name}@fc-clip")
+        assert styled.things == own.things and 0 < sum(own.things) < len(own)
+        assert styled.categories == (own.categories or own.names)
+
+
 def test_a_style_is_known_in_any_spelling_and_an_unknown_one_is_named():
     assert load_vocabulary("A-847@FC-CLIP") == read_vocabulary("ade20k-847@fc clip") == load_vocabulary("ade20k_847@fc-clip")
     assert "pascal_voc_20@sclip" in available_vocabularies() and "fc-clip" in available_styles()

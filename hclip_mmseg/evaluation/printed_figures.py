@@ -20,11 +20,11 @@ MEASURED_AS: Mapping[str, Mapping[str, str]] = {
     "maft-plus": {},
     "san": {},
 }
-"""Method -> metric of its paper -> name that :class:`~.open_vocab_iou.OpenVocabIoUMetric` has for what its code computes.
+"""Method -> metric of its paper -> what its code computes, as :class:`~.open_vocab_iou.OpenVocabIoUMetric` calls it.
 
-Metrics that are not listed have the same name in both. CAT-Seg, H-CLIP and FC-CLIP call detectron2's evaluator of today,
-CLIPtrase has its own; both leave out classes that are never labelled. MAFT+ and SAN count those that are predicted as 0,
-as detectron2 0.6 did. CLIPtrase's mAcc is divided by all classes.
+Metrics that are not listed have the same name in both. CAT-Seg, H-CLIP and FC-CLIP call detectron2's evaluator of
+today, CLIPtrase has its own; both leave out classes that are never labelled. MAFT+ and SAN count those that are
+predicted as 0, as detectron2 0.6 did. CLIPtrase's mAcc is divided by all classes.
 """
 
 

@@ -12,7 +12,7 @@ from hclip_mmseg.vocabularies.vocabulary import Vocabulary
 
 
 def available_vocabularies() -> tuple[str, ...]:
-    """The names that `load_vocabulary` takes, in their canonical spelling: benchmarks' lists, and each in its styles."""
+    """The names that `load_vocabulary` takes, in canonical spelling: benchmarks' lists, and each in its styles."""
     styled = (f"{name}{AT}{style}" for style in available_styles() for name in lists_of(style))
     return tuple(sorted((*_benchmarks_lists(), *styled)))
 

@@ -25,7 +25,7 @@ AT = "@"
 
 @lru_cache(maxsize=1)
 def _stored() -> dict[str, dict[str, Any]]:
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for entry in files(__package__).joinpath("styles").iterdir():
         if entry.name.endswith(".json"):
             style = json.loads(entry.read_text(encoding="utf-8"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hclip_tools import test as tool
 from miniature import REPOSITORY
 from miniature_benchmarks import OWNERS, write_owners
 
 from hclip_mmseg.apis.launch import read_config
 from hclip_mmseg.benchmarks.dry_run import plan
-from hclip_tools import test as tool
 
 
 def planned(config: str, *benchmarks: str, data_root=None) -> dict[str, dict[str, str]]:

@@ -15,7 +15,6 @@ from hclip_mmseg.adapters import Held
 from hclip_mmseg.clip import resolve_templates, tokenize
 from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
 
-
 PROMPTS = ("first", "whole")
 
 

@@ -22,7 +22,8 @@ name_config_packages()
 
 with quiet_imports():
     ensure_mmpretrain()
-    import_if_there("mmdet.datasets")  # which mask classification and detection import later, and which prints too
+    for module in ("mmdet.datasets", "mmdet.evaluation"):  # mask classification and detection import them later
+        import_if_there(module)
     from hclip_mmseg import datasets, engine, evaluation, models, visualization
 
 __version__ = project_version()

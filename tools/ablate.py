@@ -52,10 +52,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     from hclip_mmseg.ablation.jobs import Settings
     from hclip_mmseg.ablation.run import prepare_ablation, run_ablation
     from hclip_mmseg.apis import launch
+    from hclip_mmseg.apis.settings import read_settings
 
     launch.quieten_dependencies()
     with launch.clear_errors():
-        options = launch.read_settings(args.cfg_options)
+        options = read_settings(args.cfg_options)
         settings = Settings(Path(args.out), args.max_iters, args.scenes, args.search_iters, args.validations, options)
         factors = args.factors if args.search else ()
         plan = prepare_ablation(args.table, settings, args.rows, args.seeds, factors, args.jobs, args.threads)

@@ -8,7 +8,7 @@ from typing import Any
 
 
 class SettingAction(argparse.Action):
-    """Collects settings ``KEY=VALUE ...``, whose values ``hclip_mmseg.apis.launch.read_settings`` reads."""
+    """Collects settings ``KEY=VALUE ...``, whose values ``hclip_mmseg.apis.settings.read_settings`` reads."""
 
     def __call__(
         self,
@@ -43,6 +43,18 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add ``--device``, 'auto' where none is given."""
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (a GPU where there is one)")
+
+
+def add_resize(parser: argparse.ArgumentParser) -> None:
+    """Add ``--resize published|direct``."""
+    parser.add_argument(
+        "--resize",
+        choices=["published", "direct"],
+        default="published",
+        help="how images reach the model: published (the default, since figures are compared with the papers'): "
+        "resized by Pillow first as the papers' code does, shorter side 640 for H-CLIP and CAT-Seg; direct: as they "
+        "are, one resampling less, other scores (docs/cat_seg.md); segmentors only",
+    )
 
 
 def add_pretraining(parser: argparse.ArgumentParser, work_dir: str) -> None:

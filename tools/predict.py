@@ -23,7 +23,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         required=True,
         help="words with commas between, a text file with one a line, or a benchmark's name (coco_stuff_171)",
     )
-    parser.add_argument("--templates", help="prompts: scene, vild, imagenet, or a text with {}")
+    parser.add_argument("--templates", help="prompts: scene, vild, vild-63, imagenet, or a text with {}")
     parser.add_argument("--config", default=TINY, help=f"config of the model ({TINY})")
     parser.add_argument("--checkpoint", help="trained weights (the latest in work_dirs/<config>, if any)")
     parser.add_argument("--out-dir", default="predictions", help="folder for the results (predictions)")
@@ -32,6 +32,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--stuff", help="those of the words that --panoptic does not count one by one (those of coco_panoptic_133 ...)"
     )
     parser.add_argument("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
+    arguments.add_resize(parser)
     arguments.add_device(parser)
     arguments.add_settings(
         parser,
@@ -46,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from hclip_mmseg.apis import launch
     from hclip_mmseg.apis.predict import prepare_prediction
+    from hclip_mmseg.apis.settings import read_settings
 
     launch.prepare_process()
     with launch.clear_errors():
@@ -54,13 +56,14 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.vocab,
             config=args.config,
             checkpoint=args.checkpoint,
-            settings=launch.read_settings(args.cfg_options),
+            settings=read_settings(args.cfg_options),
             templates=args.templates,
             out_dir=args.out_dir,
             panoptic=args.panoptic,
             stuff=args.stuff,
             min_score=args.min_score,
             device=args.device,
+            resize=args.resize,
         )
     if not prediction.run():
         raise SystemExit(1)

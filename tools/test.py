@@ -33,6 +33,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--show-dir", metavar="DIR", help="write images with the words there")
     parser.add_argument("--show", action="store_true", help="show the images in a window")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds that a window stays (2)")
+    arguments.add_resize(parser)
     args = parser.parse_intermixed_args(argv)
     if args.dry_run and not args.benchmarks:
         parser.error("--dry-run tells what --benchmarks NAME ... would do: give them too")
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
     from hclip_mmseg.apis import launch
+    from hclip_mmseg.apis.settings import read_settings
     from hclip_mmseg.benchmarks.test import prepare_test
 
     launch.prepare_process()
@@ -54,23 +56,25 @@ def main(argv: Sequence[str] | None = None) -> None:
             args.checkpoint or None,
             benchmarks=args.benchmarks or (),
             data_root=args.data_root,
-            settings=launch.read_settings(args.cfg_options),
+            settings=read_settings(args.cfg_options),
             out=args.out,
             show_dir=args.show_dir,
             show=args.show,
             wait_time=args.wait_time,
+            resize=args.resize,
         )
-    runner.test()
+    with launch.run_errors():
+        runner.test()
 
 
 def print_plan(args: argparse.Namespace) -> None:
-    from hclip_mmseg.apis import launch
+    from hclip_mmseg.apis import launch, settings
     from hclip_mmseg.benchmarks import dry_run
 
     with launch.clear_errors():
-        cfg, settings = launch.read_config(args.config, ["model"]), launch.read_settings(args.cfg_options)
-        cfg.merge_from_dict(settings)
-        print(dry_run.show(dry_run.plan(cfg, args.benchmarks, args.data_root, settings)))
+        cfg, given = launch.read_config(args.config, ["model"]), settings.read_settings(args.cfg_options)
+        settings.merge_settings(cfg, given)
+        print(dry_run.show(dry_run.plan(cfg, args.benchmarks, args.data_root, given)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 if not __package__:
@@ -26,13 +27,16 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
+    try:
+        from hclip_mmseg.apis import launch
+        from hclip_mmseg.apis.train import train
 
-    from hclip_mmseg.apis import launch
-    from hclip_mmseg.apis.train import train
-
-    launch.prepare_process()
-    with launch.clear_errors():
-        cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank)
+        launch.prepare_process()
+        with launch.clear_errors():
+            cfg = launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank)
+    except KeyboardInterrupt:
+        print("stopped before the training began", file=sys.stderr)
+        raise SystemExit(130) from None
     train(cfg, args.resume, mixed_precision=args.amp)
 
 

@@ -28,11 +28,19 @@ model = dict(
         dict(type="PatchPyramid", channels=192, norm_cfg=norm),
         dict(type="FPN", in_channels=[192, 192, 192, 192], out_channels=64, norm_cfg=norm, num_outs=5),
     ],
-    rpn_head=dict(in_channels=64, feat_channels=64, anchor_generator=dict(strides=[2, 4, 8, 16, 32])),
+    rpn_head=dict(in_channels=64, feat_channels=64, num_convs=1, anchor_generator=dict(strides=[2, 4, 8, 16, 32])),
     roi_head=dict(
         base_names=base_names,
         bbox_roi_extractor=dict(out_channels=64, featmap_strides=[2, 4, 8, 16], finest_scale=28),
-        bbox_head=dict(text_channels=128, in_channels=64, conv_out_channels=64, fc_out_channels=256, norm_cfg=norm),
+        bbox_head=dict(
+            text_channels=128,
+            in_channels=64,
+            conv_out_channels=64,
+            fc_out_channels=256,
+            num_cls_fcs=0,
+            num_reg_fcs=0,
+            norm_cfg=norm,
+        ),
         region_extractor=dict(out_channels=128, featmap_strides=[8]),
     ),
     train_cfg=dict(

@@ -47,8 +47,18 @@ train_dataloader = dict(
         ]
     )
 )
-# its own labels are of no use to anybody, so nothing is evaluated
+# its own labels are of no use to anybody, so nothing is evaluated; a test looks at single images
 train_cfg = dict(_delete_=True, type="IterBasedTrainLoop", max_iters=max_iters)
 val_dataloader = val_evaluator = val_cfg = None
-test_dataloader = test_evaluator = test_cfg = None
+test_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
+            dict(type="PackDetInputs", meta_keys=("img_id", "img_path", "ori_shape", "img_shape", "scale_factor")),
+        ]
+    )
+)
+test_evaluator = []
 default_hooks = dict(checkpoint=dict(interval=100))
+# MMDetection's own model, drawn by its own visualizer
+visualizer = dict(_delete_=True, type="DetLocalVisualizer")

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from hclip_mmseg.apis import launch
+from hclip_mmseg.apis.settings import merge_settings
 
 ADAPTER = "backbone.adapter"
 
@@ -92,7 +93,7 @@ def job_config(table: Config, job: Job, settings: Settings) -> Config:
         for key, value in copy.deepcopy(dict(changes)).items():
             part[key] = value  # update() would merge the rows' adapter into the base's
     if settings.options:
-        cfg.merge_from_dict(dict(settings.options))
+        merge_settings(cfg, settings.options)
     _set_length(cfg, job, settings)
     _set_scenes(cfg, job, settings)
     _scale_adapter_rate(cfg, job.factor)

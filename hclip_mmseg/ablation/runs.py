@@ -16,6 +16,7 @@ from hclip_mmseg.ablation.jobs import Job
 from hclip_mmseg.ablation.results import code_digest, fingerprint
 from hclip_mmseg.apis import launch, record
 from hclip_mmseg.files.paths import PROJECT_ROOT, is_clone
+from hclip_mmseg.files.processes import bound_to_this
 from hclip_mmseg.files.writing import write_whole
 
 
@@ -55,7 +56,7 @@ class Runs:
         summary.unlink(missing_ok=True)
         cfg.dump(folder / "config.py")
         command = [*train_command(), str(folder / "config.py"), "--work-dir", str(folder)]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        environment = {**bound_to_this(), "OMP_NUM_THREADS": str(threads)}
         with open(folder / "log.txt", "wb") as log:
             returned = self._run(command, environment, log, cores)
         if returned != 0 or not summary.is_file():

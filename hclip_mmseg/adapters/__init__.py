@@ -11,7 +11,13 @@ from hclip_mmseg.adapters.lora import LoRA
 from hclip_mmseg.adapters.lst import LST
 from hclip_mmseg.adapters.oft import OFT
 from hclip_mmseg.adapters.pop import POP, SIDES, ParameterCount
-from hclip_mmseg.adapters.relations import LinearRelation, MLPRelation, Relation, build_relation
+from hclip_mmseg.adapters.relations import (
+    LinearRelation,
+    MLPRelation,
+    Relation,
+    ResidualLinearRelation,
+    build_relation,
+)
 from hclip_mmseg.adapters.ssf import SSF
 from hclip_mmseg.adapters.t_product import facewise_product, mode_product, t_product, transform_modes
 from hclip_mmseg.adapters.trained_projections import TrainedProjections
@@ -44,6 +50,7 @@ __all__ = [
     "ParameterCount",
     "ParameterVersions",
     "Relation",
+    "ResidualLinearRelation",
     "Side",
     "Tower",
     "TrainedProjections",

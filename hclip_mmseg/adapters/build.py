@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -23,6 +24,12 @@ ADAPTERS: Mapping[str, type[Adapter]] = {
 }
 
 
+def near_adapter(word: str) -> str:
+    """The adapter whose name is most like a word."""
+    names = {name.lower(): name for name in ADAPTERS}
+    return names[get_close_matches(word.lower(), names, n=1, cutoff=0)[0]]
+
+
 def build_adapter(
     config: Mapping[str, Any], *, image_layers: int, text_layers: int, image_width: int, text_width: int
 ) -> Adapter:
@@ -40,10 +47,17 @@ def build_adapter(
     Raises:
         ValueError: on an unknown type or argument, or on values that do not fit this CLIP.
     """
+    if isinstance(config, str):
+        raise ValueError(
+            f"adapter is the text {config!r}, and must be a dict: to train another adapter than the config's, take a "
+            f"config of configs/peft/, or set adapter=dict(type={near_adapter(config)!r}) in a config of your own"
+        )
     arguments = dict(config)
     kind = arguments.pop("type", None)
     if kind not in ADAPTERS:
-        raise ValueError(f"adapter.type must be one of {sorted(ADAPTERS)}, not {kind!r}")
+        raise ValueError(
+            f"adapter.type must be one of {sorted(ADAPTERS)}, not {kind!r}; did you mean {near_adapter(str(kind))!r}?"
+        )
     sizes = dict(
         image_layers=image_layers, text_layers=text_layers, image_width=image_width, text_width=text_width
     )

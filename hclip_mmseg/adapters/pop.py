@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,9 @@ from hclip_mmseg.adapters.turning import Side, turn_weight, turned_linear
 
 SIDES: Mapping[str, Side] = {"q": "input", "k": "input", "v": "input", "out": "output"}
 """The side on which each projection is turned: W D for q, k and v, D W for out."""
+
+Related = Literal["X", "R"]
+"""What a relation mixes: the X before the Cayley map, or the R behind it."""
 
 TOWERS: tuple[Tower, ...] = get_args(Tower)
 
@@ -78,7 +81,8 @@ class POP(Adapter):
     row l, columns b_t + r b_v to b_t + (r + 1) b_v - 1. The relation mixes the slices; then text blocks
     (the towers named in ``orthogonal``) go through the Cayley map, so that they are orthogonal whatever
     the relation gave, and image blocks are used as they are. Both start as the identity: X = 0 in an
-    orthogonal tower, X = I elsewhere.
+    orthogonal tower, X = I elsewhere. With ``relate='R'`` the order is the paper's (H-CLIP, Eqs. 8, 18 and 20):
+    first the Cayley map, then the relation, whose mixtures of orthogonal blocks are orthogonal no longer.
 
     The matrices are computed once, in fp32 or wider, when they are first needed, and held. They are
     computed again when a parameter has changed (see :class:`~hclip_mmseg.adapters.held.ParameterVersions`;
@@ -95,6 +99,7 @@ class POP(Adapter):
         block_size: q; divides both widths.
         orthogonal: the towers whose blocks are kept orthogonal, of 'image' and 'text'.
         relation: config of :func:`~hclip_mmseg.adapters.relations.build_relation`; None for none.
+        relate: 'X' or 'R', what the relation mixes; without effect where there is no relation or no orthogonal tower.
         sides: projections to be turned on another side than ``SIDES`` says, such as
             ``dict(out='input')``.
         image: whether the image tower is adapted.
@@ -119,6 +124,7 @@ class POP(Adapter):
         block_size: int = 128,
         orthogonal: Sequence[str] = ("text",),
         relation: Mapping[str, Any] | None = {"type": "linear"},
+        relate: Related = "X",
         sides: Mapping[str, Side] | None = None,
         image: bool = True,
         text: bool = True,
@@ -129,8 +135,10 @@ class POP(Adapter):
         wanted: dict[Tower, bool] = {"text": text, "image": image}
         adapted = [tower for tower in wanted if wanted[tower]]
         _check_towers(orthogonal, adapted)
+        if relate not in get_args(Related):
+            raise ValueError(f"relate must be one of {list(get_args(Related))}, not {relate!r}")
         _check_sizes({t: depths[t] for t in adapted}, {t: widths[t] for t in adapted}, block_size)
-        self.block_size = block_size
+        self.block_size, self.relate = block_size, relate
         self.sides = _merge_sides(sides)
         self.rows = depths[adapted[0]]
         self._slices: dict[Tower, _TowerSlices] = {}
@@ -248,13 +256,15 @@ class POP(Adapter):
     def _compute(self) -> _Matrices:
         with without_autocast(self.tensor), own_saved_tensors():
             tensor = at_least_fp32(self.tensor)
+            if self.relate == "R":
+                tensor = self._behind_cayley(tensor)
             related = tensor if self.relation is None else self.relation(tensor)
             slices = related.permute(2, 3, 0, 1).contiguous()
             turns = {}
             columns = slices.split([own.blocks * own.layers_per_row for own in self._slices.values()], dim=1)
             for (tower, own), part in zip(self._slices.items(), columns, strict=True):
                 matrices = own.matrices(part)
-                turns[tower] = cayley(matrices) if own.orthogonal else matrices
+                turns[tower] = cayley(matrices) if own.orthogonal and self.relate == "X" else matrices
             # Taken apart in one operation: as many single look-ups would each send back a gradient
             # of the size of the whole.
             blocks = {tower: whole.flatten(0, 1).unbind() for tower, whole in turns.items()}
@@ -264,6 +274,16 @@ class POP(Adapter):
             # activation checkpointing included) and right before the graph behind them is freed.
             slices.register_hook(_dropper(weakref.ref(self._held), weakref.ref(computed)))
         return computed
+
+    def _behind_cayley(self, tensor: Tensor) -> Tensor:
+        """T with the orthogonal towers' X replaced by their R."""
+        parts = [
+            cayley(tensor[..., own.columns].permute(2, 3, 0, 1)).permute(2, 3, 0, 1)
+            if own.orthogonal
+            else tensor[..., own.columns]
+            for own in self._slices.values()
+        ]
+        return torch.cat(parts, dim=-1)
 
     def _is_adapted(self, tower: Tower) -> bool:
         if tower not in TOWERS:

@@ -98,6 +98,32 @@ class LinearRelation(Relation):
         return related.view(slices.shape)
 
 
+class ResidualLinearRelation(Relation):
+    """T + alpha * (T x_3 S_3 x_4 S_4): the paper's relation before MLPs take the products' place (H-CLIP, Eq. 18).
+
+    In the paper's order of modes S_3 relates the slices of a layer and S_4 the layers. T's rows are 4 to a layer, one
+    for each projection; S_4 relates the rows of the same projection, so its size stays the printed L x L. alpha is as
+    in :class:`MLPRelation`. The paper names no start; here S_3 and S_4 start at the identity and alpha at 0.
+
+    Attributes:
+        slices: S_3, [c, c].
+        layers: S_4, [L, L].
+        alpha: [c, L].
+    """
+
+    def __init__(self, layers: int, columns: int) -> None:
+        super().__init__(layers, columns)
+        self.slices = nn.Parameter(torch.eye(columns))
+        self.layers = nn.Parameter(torch.eye(layers))
+        self.alpha = nn.Parameter(torch.zeros(columns, layers))
+
+    def relate(self, slices: Tensor) -> Tensor:
+        """See :class:`Relation`."""
+        own = slices.unflatten(0, (self.num_layers, len(PROJECTIONS)))  # [L, 4, c, q, q]
+        related = mode_product(mode_product(own, self.slices.to(own.dtype), 3), self.layers.to(own.dtype), 1)
+        return slices + (self.alpha.to(own.dtype).T[:, None, :, None, None] * related).flatten(0, 1)
+
+
 class ModeMLP(nn.Module):
     """A two-layer MLP without bias along one mode of a tensor: (T x_k A) -> nonlinearity -> x_k B.
 
@@ -128,7 +154,9 @@ class ModeMLP(nn.Module):
 
 
 class MLPRelation(Relation):
-    """T + alpha * f4(f3(T)): the papers' relation (H-CLIP, Eqs. 16-19).
+    """T + alpha * f4(f3(T)): the paper's relation with MLPs (H-CLIP, Eqs. 18 to 20).
+
+    The paper's T holds the R behind the Cayley map; ``POP(relate=...)`` chooses.
 
     The papers' subscripts follow their order of modes, slices third and layers fourth, as the shape of
     alpha, [b_t + b_v, L], does. Here T keeps the published checkpoints' order, so f3 (over the slices)
@@ -172,15 +200,19 @@ class MLPRelation(Relation):
         return slices + alpha[:, :, None, None] * related
 
 
-RELATIONS: Mapping[str, type[Relation]] = {"linear": LinearRelation, "mlp": MLPRelation}
+RELATIONS: Mapping[str, type[Relation]] = {
+    "linear": LinearRelation,
+    "residual_linear": ResidualLinearRelation,
+    "mlp": MLPRelation,
+}
 
 
 def build_relation(config: Mapping[str, Any] | None, *, layers: int, columns: int) -> Relation | None:
     """A relation from its config.
 
     Args:
-        config: ``dict(type='linear')``, ``dict(type='mlp', ...)`` with arguments of
-            :class:`MLPRelation`, or None for no relation.
+        config: ``dict(type='linear')``, ``dict(type='residual_linear')``, ``dict(type='mlp', ...)`` with arguments
+            of :class:`MLPRelation`, or None for no relation.
         layers: L.
         columns: c.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, OPTIMIZERS
 from open_clip.pretrained import get_pretrained_cfg
 
-from hclip_mmseg.files.checkpoints import find_checkpoint, generator_files, no_generator, read_state_dict
+from hclip_mmseg.apis.data_files import missing_files
+from hclip_mmseg.files.checkpoints import find_checkpoint, generator_files, no_generator
 from hclip_mmseg.files.paths import PROJECT_ROOT, locate, looked_in
 
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
@@ -29,7 +30,7 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
 
     Raises:
         FileNotFoundError: listing every thing that is missing, where it was looked for, and how to get it.
-        ValueError: if training asks for an unknown optimizer.
+        ValueError: if training asks for an unknown optimizer, or its rate or seed are no numbers.
     """
     if "train" in splits:
         _check_optimizer(cfg)
@@ -38,18 +39,26 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
         missing += _missing_generator(cfg.model)
     for split in splits:
         for dataset in innermost_datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
-            missing += [problem for problem in _missing_data(dataset) if problem not in missing]
+            found = [*_missing_data(dataset), *missing_files(dataset, trains=split == "train")]
+            missing += [problem for problem in found if problem not in missing]
     if missing:
         listed = "".join(f"\n  - {problem}" for problem in missing)
         raise FileNotFoundError(f"this run cannot start:{listed}")
 
 
 def _check_optimizer(cfg: Config) -> None:
-    kind = ((cfg.get("optim_wrapper") or {}).get("optimizer") or {}).get("type")
+    optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer") or {}
+    kind = optimizer.get("type")
     if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
         near = get_close_matches(kind, OPTIMIZERS.parent.module_dict, n=1, cutoff=0.4)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise ValueError(f"optim_wrapper.optimizer.type is '{kind}', and there is no such optimizer{hint}")
+    rate = optimizer.get("lr")
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate < 0):
+        raise ValueError(f"optim_wrapper.optimizer.lr must be a number, at least 0, not {rate!r}")
+    seed = (cfg.get("randomness") or {}).get("seed")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise ValueError(f"randomness.seed must be a whole number, or None for another one each time, not {seed!r}")
 
 
 def take_clip_from_checkpoint(cfg: Config) -> None:
@@ -66,19 +75,16 @@ def take_clip_from_checkpoint(cfg: Config) -> None:
         clip["pretrained"] = None
 
 
-def take_generator_from_checkpoint(cfg: Config, checkpoint: str | Path) -> None:
+def take_generator_from_checkpoint(cfg: Config, names: Iterable[str]) -> None:
     """Do without the mask generator's file where it is missing and training starts from a checkpoint that holds it.
 
     Args:
         cfg: a config of MMSeg; `model.generator.init_cfg` is set to None then.
-        checkpoint: that training goes on or starts from.
-
-    Raises:
-        FileNotFoundError, ValueError: as `read_state_dict`.
+        names: of the tensors in the checkpoint that training goes on or starts from.
     """
     generator = cfg.model.get("generator") or {}
     lacking = [one for one in generator_files(generator.get("init_cfg")) if locate(one["checkpoint"]) is None]
-    if lacking and any(name.startswith("generator.") for name in read_state_dict(checkpoint)):
+    if lacking and any(name.startswith("generator.") for name in names):
         generator["init_cfg"] = None
 
 

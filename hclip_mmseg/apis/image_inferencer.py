@@ -158,8 +158,9 @@ class ImageInferencer(ABC, Generic[Result]):
                 yield result
 
     def _answer(self, source: str, image: Image, question: Question, options: dict[str, Any]) -> Result:
-        pixels = self.read(source, image)
+        pixels = None
         try:
+            pixels = self.read(source, image)
             with self._lock:
                 if self.question != question:
                     self.model.set_vocabulary(question.compared, question.templates)
@@ -168,10 +169,10 @@ class ImageInferencer(ABC, Generic[Result]):
         except (RuntimeError, MemoryError) as error:
             if not _is_lack_of_memory(error):
                 raise
-            height, width = pixels.shape[:2]
+            size = "" if pixels is None else f" of {pixels.shape[0]} x {pixels.shape[1]} pixels"
             raise ValueError(
-                f"{source} of {height} x {width} pixels and {len(question.vocabulary)} class names take more memory "
-                "than there is; make it smaller, or ask for fewer names"
+                f"{source}{size} and {len(question.vocabulary)} class names take more memory than there is; make it "
+                "smaller, or ask for fewer names"
             ) from error
 
     def read(self, source: str, image: Image) -> NDArray[np.uint8]:

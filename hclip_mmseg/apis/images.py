@@ -30,9 +30,12 @@ def list_images(sources: Iterable[str | Path]) -> list[Path]:
         if not source.is_dir():
             found.append(source)
             continue
-        inside = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
+        files = sorted(path for path in source.iterdir() if not path.is_dir())
+        inside = [path for path in files if path.suffix.lower() in SUFFIXES]
         if not inside:
-            raise ValueError(f"the folder {source} holds no images ({', '.join(SUFFIXES)})")
+            there = sorted({path.suffix.lower() or "no suffix" for path in files})
+            found_there = f"its files have {', '.join(there[:8])}" if there else "it has no files"
+            raise ValueError(f"the folder {source} holds no images ({', '.join(SUFFIXES)}); {found_there}")
         found += inside
     return found
 
@@ -63,13 +66,18 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         raise ValueError(f"{path} is no image, or of a format that cannot be read") from error
     except Image.DecompressionBombError as error:
         raise ValueError(f"{path} is too large to be read at once; make it smaller or cut it: {error}") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except MemoryError as error:
+        raise ValueError(f"{path} takes more memory to read than there is; make it smaller, or cut it") from error
+    except (OSError, SyntaxError, ValueError, RuntimeError, EOFError) as error:  # RuntimeError: of libavif
         raise ValueError(f"{path} is broken: {error}") from error
     if upright.mode not in CONVERTED:
         raise ValueError(
             f"{path} is of mode '{upright.mode}'; images of 8 bits in RGB, grey, palette or CMYK are read"
         )
-    return np.array(upright.convert("RGB"))
+    try:
+        return np.array(upright.convert("RGB"))
+    except MemoryError as error:
+        raise ValueError(f"{path} takes more memory to read than there is; make it smaller, or cut it") from error
 
 
 def check_array(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:

@@ -18,8 +18,8 @@ from torch import nn
 from hclip_mmseg.apis import checks
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.apis.weights import read_weights
 from hclip_mmseg.datasets.published_resize import published_resize_steps
-from hclip_mmseg.files import checkpoints
 from hclip_mmseg.models.frozen import frozen_clip_config
 from hclip_mmseg.visualization import class_shares, draw_overlay
 
@@ -57,8 +57,8 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
 
     Args:
         config: path of a config, or the config.
-        checkpoint: of this config's model. None: CLIP alone, frozen, since a head without training says
-            nothing; the words are then compared with CLIP's dense tokens. Only for segmentors.
+        checkpoint: of this config's model, a published one too. None: CLIP alone, frozen, since a head without training
+            says nothing; the words are then compared with CLIP's dense tokens. Only for segmentors.
 
     Raises:
         FileNotFoundError, ValueError: if config, CLIP's weights or checkpoint are missing, broken, or do not
@@ -75,9 +75,9 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
     init_default_scope(config.get("default_scope", "mmseg"))
     model = MODELS.build(config.model)
     if checkpoint is not None:
-        state = checkpoints.read_state_dict(checkpoint)
-        checkpoints.check_fits(model, state, checkpoint)
-        model.load_state_dict(state)
+        weights = read_weights(checkpoint)
+        weights.check(model)
+        model.load_state_dict(weights.state)
     return model.eval()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
+import errno
 import os
 import signal
 import sys
@@ -10,20 +10,29 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 
+from hclip_mmseg.apis.settings import explained, meant, merge_settings, read_settings
 from hclip_mmseg.engine.memory import keep_freed_memory
-from hclip_mmseg.files.paths import locate, looked_in
+from hclip_mmseg.engine.setup_log import ShortLogRunner
+from hclip_mmseg.files.errors import InputError, line_of
+from hclip_mmseg.files.paths import configs_folder, locate, looked_in
+from hclip_mmseg.files.processes import end_with_parent, is_bound
+from hclip_mmseg.files.showing import printable
 
 
 def prepare_process() -> None:
-    """Set up a process that runs a model: freed memory is kept for the next tensors, dependencies are quiet."""
+    """Set up a process that runs a model: freed memory is kept for the next tensors, dependencies are quiet.
+
+    One that an ablation has started ends with it.
+    """
+    if is_bound():
+        end_with_parent()
     quieten_dependencies()
     keep_freed_memory()
 
@@ -42,8 +51,22 @@ def clear_errors() -> Iterator[None]:
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, TypeError) and "argument" not in str(error):  # not of a config's unknown setting
             raise
-        text = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"error: {text}", file=sys.stderr)
+        print(printable(f"error: {explained(line_of(error))}"), file=sys.stderr)
+        raise SystemExit(2) from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: the disk is full; what was finished before is kept ({error})", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+@contextmanager
+def run_errors() -> Iterator[None]:
+    """End a run as `clear_errors` does where data or names that it meets are wrong; other errors keep a traceback."""
+    try:
+        yield
+    except InputError as error:
+        print(printable(f"error: {line_of(error)}"), file=sys.stderr)
         raise SystemExit(2) from error
 
 
@@ -63,13 +86,6 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def read_settings(texts: Sequence[str]) -> dict[str, Any]:
-    """Settings of a config from texts ``KEY=VALUE``, as MMEngine reads them: numbers, lists, tuples, None, text."""
-    namespace = argparse.Namespace(settings={})
-    DictAction(["--cfg-options"], "settings", nargs="+")(argparse.ArgumentParser(), namespace, texts)
-    return namespace.settings
-
-
 def read_config(path: str | Path, parts: Sequence[str] = ()) -> Config:
     """The config in a file, looked for from the working directory, then from the project's folder.
 
@@ -83,7 +99,7 @@ def read_config(path: str | Path, parts: Sequence[str] = ()) -> Config:
     """
     found = locate(path)
     if found is None or found.is_dir():
-        raise FileNotFoundError(f"no config {path}: looked for at {looked_in(path)}")
+        raise FileNotFoundError(f"no config {path}: looked for at {looked_in(path)}{_near_config(path)}")
     try:
         cfg = Config.fromfile(found)
     except FileNotFoundError as error:
@@ -98,6 +114,13 @@ def read_config(path: str | Path, parts: Sequence[str] = ()) -> Config:
         if part not in cfg:
             raise ValueError(f"the config {found} has no '{part}'")
     return cfg
+
+
+def _near_config(path: str | Path) -> str:
+    """The project's config whose name is much like that of a path, as a message says it."""
+    folder = configs_folder()
+    names = {config.stem: config.relative_to(folder.parent).as_posix() for config in folder.glob("*/*.py")}
+    return meant(names, Path(path).stem)
 
 
 def load_config(
@@ -117,11 +140,11 @@ def load_config(
         local_rank: of this process on its machine, where the launcher has not set LOCAL_RANK.
 
     Raises:
-        FileNotFoundError, ValueError: see `read_config`, or if the work directory cannot be one.
-        KeyError: if a setting goes into a part that the config does not have.
+        FileNotFoundError, ValueError, KeyError: see `read_config` and `merge_settings`, or if the work directory cannot
+            be one.
     """
     cfg = read_config(path, ["model"])
-    cfg.merge_from_dict(read_settings(settings))
+    merge_settings(cfg, read_settings(settings))
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(default_work_dir(path))
     check_writable(cfg.work_dir, "--work-dir")
@@ -196,20 +219,26 @@ def distribute(cfg: Config) -> None:
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get("model_wrapper_cfg") or {}), "device_ids": None}
 
 
-def is_first_process() -> bool:
-    """Whether no other process of this run, as torchrun, Slurm or MPI number them, comes before this one."""
+def is_first_process(launcher: str) -> bool:
+    """Whether no other process of this run, as torchrun, Slurm or MPI number them, comes before this one.
+
+    Args:
+        launcher: what started the processes; of 'none', each is a run of its own, whatever numbers a machine gives it.
+    """
+    if launcher == "none":
+        return True
     ranks = (os.environ.get(name) for name in ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK"))
     return next((int(rank) for rank in ranks if rank), 0) == 0
 
 
 def build_trainer(cfg: Config) -> Runner | FlexibleRunner:
-    """The runner that a config asks for by ``runner_type``, MMEngine's plain one by default.
+    """The runner that a config asks for by ``runner_type``, MMEngine's plain one, with a short log, by default.
 
     Raises:
         ValueError: if the config shares the model among processes, and this one has no others.
     """
     if "runner_type" not in cfg:
-        return Runner.from_cfg(cfg)
+        return ShortLogRunner.from_cfg(cfg)
     strategy = (cfg.get("strategy") or {}).get("type")
     if strategy is not None and cfg.launcher == "none":
         raise ValueError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +17,18 @@ from tqdm import tqdm
 from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
+from hclip_mmseg.apis.settings import merge_settings
+from hclip_mmseg.datasets.published_resize import check_resize
+from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
 from hclip_mmseg.files.paths import locate
+from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
+from hclip_mmseg.files.showing import printable
 from hclip_mmseg.visualization import write_label_map
 from hclip_mmseg.vocabularies import read_vocabulary
+
+SCENE_WORDS = {word for name in SCENE_CLASSES for word in name.split()}
+"""All words that the embedded model learnt."""
 
 if TYPE_CHECKING:
     from hclip_mmseg.apis.detection_inferencer import Detections
@@ -53,11 +61,21 @@ class Prediction:
         names = name_results(self.paths)
         bar = tqdm(self.paths, unit="image", disable=None)
         for path in bar:
+            if path.is_dir():
+                failed.append((str(path), ValueError(f"{path} is a folder, not an image")))
+                continue
             for result in self.inferencer([path], on_error=lambda source, error: failed.append((source, error))):
-                self.folder.mkdir(parents=True, exist_ok=True)
-                bar.write(f"{path}: {self.write(result, self.folder, names[str(path)])}")
+                try:
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                    found = self.write(result, self.folder, names[str(path)])
+                except OSError as problem:
+                    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                        raise
+                    failed.append((str(path), ValueError(f"{path}: its result cannot be written: {problem}")))
+                else:
+                    bar.write(printable(f"{path}: {found}"))
         for _, error in failed:
-            print(f"error: {error}", file=sys.stderr)
+            print(printable(f"error: {error}"), file=sys.stderr)
         print(f"{len(self.paths) - len(failed)} of {len(self.paths)} images done, results in {self.folder}")
         return not failed
 
@@ -75,6 +93,7 @@ def prepare_prediction(
     stuff: str | None = None,
     min_score: float = 0.3,
     device: str = "auto",
+    resize: str = "published",
 ) -> Prediction:
     """Build the model that a config describes and check all that it is asked.
 
@@ -90,6 +109,7 @@ def prepare_prediction(
         stuff: the class names that are not counted one by one.
         min_score: of the boxes that are drawn, 0..1; detectors only.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+        resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
@@ -99,15 +119,42 @@ def prepare_prediction(
     launch.check_writable(out_dir, "--out-dir")
     launch.choose_device(device)
     cfg = launch.read_config(config, ["model"])
-    cfg.merge_from_dict(dict(settings or {}))
+    merge_settings(cfg, settings or {})
     if (panoptic or stuff) and not classifies_masks(cfg):
         raise ValueError(f"{config} gives no panoptic results: --panoptic takes a config that classifies masks")
+    check_resize(resize, cfg)
     checkpoint = checkpoint or latest_checkpoint(config)
     if checkpoint is None and "decode_head" in cfg.model:
         print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
-    inferencer, write = open_inferencer(cfg, checkpoint, device, panoptic, min_score)
+    for line in warnings_about(cfg, classes.titles, checkpoint):
+        print(line)
+    inferencer, write = open_inferencer(cfg, checkpoint, device, panoptic, min_score, resize)
     inferencer.set_vocabulary(classes, templates, stuff)
     return Prediction(inferencer, write, paths, Path(out_dir))
+
+
+def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None) -> list[str]:
+    """What a person should know of the answers to come: a line each.
+
+    Args:
+        cfg: the model's config.
+        names: the class names that are asked for.
+        checkpoint: the model's trained weights, if any.
+    """
+    lines = []
+    words = {word for name in names for word in name.lower().replace(",", " ").split()}
+    clip = (cfg.model.get("backbone") or {}).get("clip") or {}
+    if "demo_assets/" in str(clip.get("model")) and not words <= SCENE_WORDS:
+        lines.append(
+            "this model knows rendered shapes alone, such as 'red striped circle' on 'grass', and says nothing about "
+            "photographs: for those train or download one, and give --config configs/hclip/hclip_vitb16_coco-stuff.py "
+            "--checkpoint FILE"
+        )
+    if len(names) == 1 and cfg.model.type.rpartition(".")[2] == "OpenVocabSegmentor":
+        weak = ", or leave out weak pixels by --cfg-options model.test_cfg.score_threshold=0.5" if checkpoint else ""
+        if (cfg.model.get("test_cfg") or {}).get("score_threshold") is None:
+            lines.append(f"'{names[0]}' alone takes every pixel: ask for what else there may be beside it{weak}")
+    return lines
 
 
 def latest_checkpoint(config: str | Path) -> str | None:
@@ -126,7 +173,7 @@ def classifies_masks(cfg: Config) -> bool:
 
 
 def open_inferencer(
-    cfg: Config, checkpoint: str | None, device: str, panoptic: bool, min_score: float
+    cfg: Config, checkpoint: str | None, device: str, panoptic: bool, min_score: float, resize: str = "published"
 ) -> tuple[ImageInferencer[Any], Callable[..., str]]:
     """The inferencer for a config's model, and what writes its results (see `Prediction.write`)."""
     if "roi_head" in cfg.model:  # a head for regions: a detector
@@ -138,22 +185,7 @@ def open_inferencer(
 
         inferencer = PanopticInferencer(cfg, checkpoint, device, panoptic=panoptic)
         return inferencer, partial(write_panoptic, segments=panoptic)
-    return OpenVocabInferencer(cfg, checkpoint, device), write_segmentation
-
-
-def name_results(paths: Sequence[Path]) -> dict[str, str]:
-    """Image -> the name of its results: its stem, or, where others have that, as much of its path as it takes."""
-    paths = list(dict.fromkeys(paths))
-    parts = {path: path.relative_to(path.anchor).parts for path in paths}
-    names = {path: path.stem for path in paths}
-    for depth in range(2, max(map(len, parts.values()), default=0) + 2):
-        counts = Counter(names.values())
-        names |= {path: "_".join(parts[path][-depth:]) for path in paths if counts[names[path]] > 1}
-    counts = Counter(names.values())
-    return {
-        str(path): name if counts[name] == 1 else f"{name}_{number}"
-        for number, (path, name) in enumerate(names.items())
-    }
+    return OpenVocabInferencer(cfg, checkpoint, device, resize), write_segmentation
 
 
 def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:

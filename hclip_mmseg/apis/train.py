@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
+from mmengine.registry import TRANSFORMS
 from mmengine.runner import FlexibleRunner, Runner
 
 from hclip_mmseg.apis import checks, launch, record
+from hclip_mmseg.apis.weights import PublishedCheckpointHook, Weights, weights_of
 from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
 from hclip_mmseg.engine.interruption_hook import InterruptedTraining, InterruptionHook, Request, standing
+from hclip_mmseg.engine.iteration_seed_hook import IterationSeedHook
 from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.paths import is_clone
 from hclip_mmseg.files.run_folders import alone_in, find_latest
 
 
@@ -27,21 +32,39 @@ def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = Fal
             asked to end.
     """
     request, runner = Request(), None
+    is_first = launch.is_first_process(cfg.get("launcher", "none"))
     with request.heard(), ExitStack() as folder:
         try:
             with launch.clear_errors():
-                if launch.is_first_process():
+                if is_first:
                     folder.enter_context(alone_in(cfg.work_dir))
                 runner = prepare_training(cfg, resume, mixed_precision=mixed_precision)
             runner.register_hook(InterruptionHook(request))
-            runner.train()
+            with launch.run_errors():
+                runner.train()
+            runner.logger.info(ending(runner))
         except (InterruptedTraining, KeyboardInterrupt) as stopped:
-            before = "stopped before the training began" if runner is None else standing(runner, runner.iter)
-            print(str(stopped) or before, file=sys.stderr)
+            if is_first:
+                before = "stopped before the training began" if runner is None else standing(runner, runner.iter)
+                print(str(stopped) or before, file=sys.stderr)
             raise SystemExit(130) from None
         except DivergedTrainingError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
+
+
+def ending(runner: Runner | FlexibleRunner) -> str:
+    """What a finished training left, and what comes next: checkpoint, drawn images, the command that predicts."""
+    checkpoint = find_latest(runner.work_dir)
+    if checkpoint is None:
+        return "training is done; it saved no checkpoint (default_hooks.checkpoint.interval is longer than the run)"
+    images = Path(runner.log_dir) / "vis_data/vis_image"
+    drawn = f"; images of its validations: {images}" if images.is_dir() else ""
+    command = "python tools/predict.py" if is_clone() else "hclip-predict"
+    return (
+        f"training is done; checkpoint: {checkpoint}{drawn}; next: {command} IMAGE --vocab 'cat, grass' "
+        f"--config {runner.cfg.filename} --checkpoint {checkpoint}"
+    )
 
 
 def prepare_training(
@@ -59,18 +82,21 @@ def prepare_training(
     """
     if mixed_precision:
         launch.use_mixed_precision(cfg)
-    start = choose_start(cfg, resume)
-    if start is not None:
-        checks.take_generator_from_checkpoint(cfg, start)
+    checkpoint = choose_start(cfg, resume)
+    start = None if checkpoint is None else read_start(cfg, checkpoint)
+    checks.take_generator_from_checkpoint(cfg, () if start is None else start.state)
     checks.check_run(cfg, ["train", "val"])
     launch.distribute(cfg)
     runner = launch.build_trainer(cfg)
     if start is not None and isinstance(runner, Runner):
         check = checkpoints.check_fits if cfg.get("resume") else checkpoints.check_start
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        check(model, checkpoints.read_state_dict(start), start)
+        start.check(model, check)
+        runner.register_hook(PublishedCheckpointHook())
     launch.read_data(runner, "train", "val")
     record.write_record(runner)
+    if lacking := what_a_repeated_run_lacks(cfg, runner):
+        runner.logger.warning(f"A resumed run will not equal an uninterrupted one: {'; '.join(lacking)}")
     return runner
 
 
@@ -83,16 +109,62 @@ def choose_start(cfg: Config, resume: str | None) -> str | None:
     Raises:
         FileNotFoundError, ValueError: if there is no such checkpoint, or training cannot go on from it.
     """
+    if resume is None and cfg.get("resume"):
+        resume = cfg.get("load_from") or "latest"
     if resume == "latest":
         latest = find_latest(cfg.work_dir)
         if latest is None:
             print(f"nothing to resume in {cfg.work_dir}: there is no checkpoint, so training starts anew")
-            cfg.resume = False
-            return choose_start(cfg, None)
-        resume = str(latest)
+            cfg.resume, resume = False, None
+        else:
+            resume = str(latest)
     if resume:
-        checkpoints.check_resumable(resume)
         cfg.resume, cfg.load_from = True, str(checkpoints.find_checkpoint(resume))
     elif cfg.get("load_from"):
         cfg.load_from = str(checkpoints.find_checkpoint(cfg.load_from))
     return cfg.get("load_from")
+
+
+def read_start(cfg: Config, start: str) -> Weights:
+    """The weights in the checkpoint that a training starts from or goes on from; it is read once.
+
+    Args:
+        cfg: of the run; where it goes on without a seed of its own, it takes the checkpoint's.
+        start: the checkpoint.
+
+    Raises:
+        ValueError: if it is damaged, holds no model, or a resumed training cannot go on from it.
+    """
+    content = checkpoints.load(start)
+    if cfg.get("resume"):
+        checkpoints.check_resumable(content, start)
+        if (cfg.get("randomness") or {}).get("seed") is None and "seed" in content["meta"]:
+            cfg.randomness = {**(cfg.get("randomness") or {}), "seed": content["meta"]["seed"]}
+    return weights_of(content, start)
+
+
+def what_a_repeated_run_lacks(cfg: Config, runner: Runner | FlexibleRunner) -> list[str]:
+    """What a run lacks to draw the same random numbers when it goes on from a checkpoint; nothing for our configs.
+
+    Args:
+        cfg: of the run.
+        runner: built from it.
+
+    Returns:
+        A line for each thing.
+    """
+    lacking = []
+    if not any(isinstance(hook, IterationSeedHook) for hook in runner.hooks):
+        lacking.append("add iteration_seed=dict(type='mmseg.IterationSeedHook') to default_hooks")
+    sampler = str(cfg.train_dataloader.get("sampler", {}).get("type"))
+    for dataset in checks.innermost_datasets(cfg.train_dataloader.dataset):
+        kinds = [str(step["type"]) for step in dataset.get("pipeline") or []]
+        seeded = sampler.endswith("ReplayableSampler") and any(kind.endswith("SeedAugmentation") for kind in kinds)
+        with TRANSFORMS.switch_scope_and_registry(cfg.get("default_scope")) as registry:
+            drawn = [kind for kind in kinds if getattr(registry.get(kind), "_methods_with_randomness", ())]
+        if drawn and not seeded:
+            lacking.append(
+                f"{drawn[0]} draws new numbers; put dict(type='mmseg.SeedAugmentation') first in the pipeline, and "
+                "sample by mmseg.ReplayableSampler (by epochs mmseg.EpochReplayableSampler)"
+            )
+    return lacking

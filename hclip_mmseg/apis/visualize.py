@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from tqdm import tqdm
 
 from hclip_mmseg.apis import checks, images, launch
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, build_model
+from hclip_mmseg.files.result_names import plain_name
+from hclip_mmseg.files.showing import printable
 from hclip_mmseg.training_free.class_similarity import class_embeddings
 from hclip_mmseg.training_free.depth import GLOBAL
 from hclip_mmseg.training_free.explanation import Explanation, Point, explain
@@ -77,24 +80,32 @@ class Figures:
         Returns:
             Whether all images were done.
         """
-        sections, failed = [], []
+        sections: list[Section] = []
+        failed: list[Exception] = []
         for number, path in enumerate(tqdm(self.paths, unit="image", disable=None)):
             try:
                 assert self.inferencer is not None
                 shown = explain(self.inferencer.model, images.read_image(path), self.points)
-            except (ValueError, FileNotFoundError) as error:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                figures = draw_explanation(shown, self.folder, f"{number:03d}_{plain_name(path.stem)}")
+            except (ValueError, OSError, MemoryError) as error:
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise
                 failed.append(error)
                 continue
-            self.folder.mkdir(parents=True, exist_ok=True)
-            sections.append(Section(path.name, draw_explanation(shown, self.folder, f"{number:03d}_{path.stem}")))
+            self._add(sections, Section(plain_name(path.name), figures))
         if self.similarity is not None:
-            sections.append(self.similarity.draw(self.folder))
+            self._add(sections, self.similarity.draw(self.folder))
         for problem in failed:
-            print(f"error: {problem}", file=sys.stderr)
+            print(printable(f"error: {problem}"), file=sys.stderr)
         if sections:
-            write_gallery(self.folder / "index.html", "Segmentation without training", sections)
             print(f"{len(sections)} sections in {self.folder / 'index.html'}")
         return not failed
+
+    def _add(self, sections: list[Section], section: Section) -> None:
+        """Write the page anew with one section more, so that it shows all that is done whenever the work ends."""
+        sections.append(section)
+        write_gallery(self.folder / "index.html", "Segmentation without training", sections)
 
 
 def prepare_figures(

@@ -23,7 +23,8 @@ from hclip_mmseg.vocabularies import styled_name
 ALL, FOUND = "all", "found"
 DATA = "data"  # the folder that the benchmarks' configs expect their data in
 PARTS = ("test_dataloader", "test_evaluator")
-OWN_PIPELINE, OF_ALL = "test_dataloader.dataset.pipeline", "benchmark_pipeline"
+OWN_PIPELINE, OF_ALL, TRANSFORMS = "test_dataloader.dataset.pipeline", "benchmark_pipeline", "benchmark_transforms"
+RESIZES = ("Resize", "PublishedResize")
 
 
 @dataclass(frozen=True)
@@ -138,9 +139,11 @@ def ready(
         options: settings that replace those of every benchmark, such as {'test_dataloader.num_workers': 8};
             of others than ``test_dataloader`` and ``test_evaluator`` no notice is taken.
         wishes: a model's config. Its ``test_dataloader`` and ``test_evaluator`` hold for the benchmark that has the
-            same data. Its ``benchmark_pipeline`` takes the place of other benchmarks' pipelines. Its
-            ``benchmark_transforms``, such as a ``Resize``, are done to an image once it is loaded, before its labels
-            are, in the place of the benchmark's own transforms of the same type; ``benchmark_pipeline`` keeps its own.
+            same data. Its ``benchmark_pipeline`` takes the place of other benchmarks' pipelines, but for a loader that
+            a benchmark has for a reason (reduced copies). Its ``benchmark_transforms``, such as a ``Resize``, are done
+            to an image once it is loaded, before its labels are, in place of a benchmark's own resizing; a list for
+            all benchmarks, or a dict of lists by benchmark with 'default' for the others. Where ``benchmark_pipeline``
+            has a transform of the same type, that stands.
             Its ``benchmark_style``, such as 'fc-clip', is the method whose published class lists models are asked by,
             where it has one of its own.
 
@@ -185,7 +188,7 @@ def settle(
         dataloader, evaluator = (copy.deepcopy(wishes[part]) for part in PARTS)
     else:
         for dataset in innermost_datasets(dataloader["dataset"]):
-            dataset["pipeline"] = _pipeline(dataset["pipeline"], wishes)
+            dataset["pipeline"] = pipeline_for(dataset["pipeline"], benchmark.name, wishes)
             asked = styled_name(benchmark.vocabulary, wishes.get("benchmark_style"))
             if asked != benchmark.vocabulary:
                 dataset["vocabulary"] = asked
@@ -202,21 +205,31 @@ def has_data_of(wishes: Mapping[str, Any], dataloader: Mapping[str, Any]) -> boo
     return "type" in own and own.get("data_root") == other.get("data_root") and reads_same_data(own, other)
 
 
-def _pipeline(pipeline: Sequence[dict[str, Any]], wishes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    transforms = wishes.get("benchmark_transforms") or ()
-    if wishes.get(OF_ALL):
-        load, *rest = wishes[OF_ALL]
-        kinds = {_kind(step) for step in rest}
-        return [load, *(step for step in transforms if _kind(step) not in kinds), *rest]
+def pipeline_for(pipeline: Sequence[dict[str, Any]], name: str, wishes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pipeline by which a model reads a benchmark.
+
+    Args:
+        pipeline: the benchmark's own.
+        name: of the benchmark.
+        wishes: the model's config; see :func:`ready`.
+    """
+    transforms = wishes.get(TRANSFORMS)
+    if isinstance(transforms, Mapping):
+        transforms = transforms.get(name, transforms.get("default"))
     load, *rest = pipeline
-    kinds = {_kind(step) for step in transforms}
-    return [load, *transforms, *(step for step in rest if _kind(step) not in kinds)]
+    if wishes.get(OF_ALL):
+        own_load, *rest = wishes[OF_ALL]
+        load = own_load if _kind(load) == "LoadImageFromFile" else load
+        kinds = set(map(_kind, rest))
+        transforms = [step for step in transforms or () if _kind(step) not in kinds]
+    elif transforms is not None:
+        rest = [step for step in rest if _kind(step) not in RESIZES]
+    return [load, *(transforms or ()), *rest]
 
 
 def _kind(step: Mapping[str, Any]) -> str:
-    """The type of a transform; those that bring an image to a size are one."""
-    kind = str(step["type"]).rpartition(".")[2]
-    return "Resize" if kind == "PublishedResize" else kind
+    """The type of a transform without the scope or module that it may be named with."""
+    return str(step["type"]).split(".")[-1]
 
 
 def _moved(settings: Any, old: str, new: str) -> Any:

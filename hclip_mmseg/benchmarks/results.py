@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock
 from mmengine.config import Config
 
+from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.writing import write_whole
 
 MOST_SHOWN = 4
@@ -54,7 +55,7 @@ class Results:
         stored: Any = {}
         if self.path.exists():
             try:
-                stored = json.loads(self.path.read_text(encoding="utf-8"))
+                stored = read_json(self.path)
                 assert isinstance(stored["measured"], dict) and isinstance(stored["runs"], list)
             except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
                 raise ValueError(

@@ -10,9 +10,11 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from hclip_mmseg.apis import checks, launch, record
+from hclip_mmseg.apis.weights import PublishedCheckpointHook, read_weights
 from hclip_mmseg.benchmarks.choice import FOUND, survey
 from hclip_mmseg.benchmarks.command import check_takes_names, use_benchmarks
-from hclip_mmseg.files import checkpoints
+from hclip_mmseg.datasets.published_resize import check_resize, take_out_published_resize
+from hclip_mmseg.engine.setup_log import ShortLogRunner
 from hclip_mmseg.models.frozen import is_training_free
 
 
@@ -27,12 +29,13 @@ def prepare_test(
     show_dir: str | None = None,
     show: bool = False,
     wait_time: float = 2,
+    resize: str = "published",
 ) -> Runner:
     """Build the runner of a test and check all that it reads; its ``test`` starts the work.
 
     Args:
         cfg: a config as `launch.load_config` gives it; changed in place.
-        checkpoint: the model's trained weights; models that need no training have none.
+        checkpoint: the model's trained weights, published ones too; models that need no training have none.
         benchmarks: names of benchmarks to evaluate on, one after the other, instead of the config's own test data.
         data_root: folder of the benchmarks' data; None: data.
         settings: of the config that were replaced for this run.
@@ -40,6 +43,8 @@ def prepare_test(
         show_dir: folder to write the drawn results to.
         show: whether to show them in a window.
         wait_time: seconds that a window stays.
+        resize: 'published' resizes images as the config's test pipeline does; 'direct' takes its ``PublishedResize``
+            out, so that the model brings the images themselves to its own size.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything that the run needs is missing or wrong.
@@ -47,6 +52,9 @@ def prepare_test(
     for option, folder in (("--out", out), ("--show-dir", show_dir)):
         if folder:
             launch.check_writable(folder, option)
+    check_resize(resize, cfg)
+    if resize == "direct":
+        take_out_published_resize(cfg)
     if benchmarks:
         folders = [folder for folder in (out, show_dir) if folder]
         use_benchmarks(cfg, checkpoint, list(benchmarks), data_root, settings, folders)
@@ -57,22 +65,23 @@ def prepare_test(
     elif not is_training_free(cfg.model):
         raise ValueError(f"{cfg.filename} is a model that is trained: give the checkpoint to be tested after it")
     checks.check_run(cfg, ["test"])
-    state = checkpoints.read_state_dict(checkpoint) if checkpoint else None
+    weights = read_weights(checkpoint) if checkpoint else None
     if show or show_dir:
         draw_results(cfg, show_dir, show, wait_time)
     if out:
         hook = "BoxFileHook" if "roi_head" in cfg.model else "mmseg.LabelMapHook"
         cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type=hook, folder=out)]
-    cfg.load_from = str(checkpoints.find_checkpoint(checkpoint)) if checkpoint else None
+    cfg.load_from = str(weights.source) if weights else None
     cfg.resume = False
     launch.distribute(cfg)
-    runner = Runner.from_cfg(cfg)
+    runner = ShortLogRunner.from_cfg(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if benchmarks:
         check_takes_names(model)
-    if state is not None and checkpoint is not None:
-        checkpoints.check_fits(model, state, checkpoint)
-    del state
+    if weights is not None:
+        weights.check(model)
+        runner.register_hook(PublishedCheckpointHook())
+    del weights
     launch.read_data(runner, "test")
     record.write_record(runner)
     if list(benchmarks) == [FOUND]:

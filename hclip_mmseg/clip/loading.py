@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from hclip_mmseg.clip.quick_gelu import use_quick_gelu_mlps
+from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.paths import locate, looked_in
 from hclip_mmseg.files.state_dicts import check_state_dict, compare, find_state_dict, without_shared_prefix
 from hclip_mmseg.files.tensors import read_tensors
@@ -42,7 +42,9 @@ def clip_config(model: str | Mapping[str, Any]) -> dict[str, Any]:
             path = locate(model)
             if path is None:
                 raise FileNotFoundError(f"no CLIP model configuration: looked for at {looked_in(model)}")
-            config = json.loads(path.read_text())
+            config = read_json(path)
+            if not isinstance(config, dict):
+                raise ValueError(f"{path} is no CLIP model configuration: it is no JSON object")
             config = config.get("model_cfg", config)
         else:
             found = factory.get_model_config(model)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+ARTICLE = "{article}"
+"""Where a template has it, the class name's article stands in the prompt."""
 SCENE = ("A photo of a {} in the scene",)
 
 VILD = (
@@ -24,6 +26,35 @@ VILD = (
 )
 
 
+def _vild_63() -> tuple[str, ...]:
+    """ViLD's templates for detection, as F-ViT and CLIM fill them in."""
+    own, the, a = "{article} {}", "the {}", "a {}"
+    photos = [f"a photo of {seen}" for seen in (own, "my {}", the, "one {}", "many {}")]
+    photos += [f"a {quality} photo of {seen}" for quality in ("good", "bad", *QUALITIES) for seen in (own, the)]
+    photos += [f"a photo of {which} {looks} {{}}" for looks in LOOKS for which in ("a", "the")]
+    photos += [f"a painting of {seen}" for seen in (the, a)]
+    things = [f"{which} {made} {{}}" for made in ("plastic", "toy", "plushie", "cartoon") for which in ("a", "the")]
+    things += ["an embroidered {}", "the embroidered {}"]
+    scenes = [f"This is a photo of {seen} in the scene." for seen in (own, the, "one {}")]
+    scenes += [f"There is {seen} in the scene." for seen in (own, the)]
+    taken = [f"itap of {seen}." for seen in (own, "my {}", the)]  # "I took a picture of"
+    return (*scenes, *taken, *(f"This is {text}." for text in (*photos, *things)))
+
+
+QUALITIES = (
+    "bright",
+    "dark",
+    "low resolution",
+    "cropped",
+    "close-up",
+    "jpeg corrupted",
+    "blurry",
+    "pixelated",
+    "black and white",
+)
+LOOKS = ("nice", "cool", "weird", "small", "large", "clean", "dirty", "hard to see")
+
+
 def _imagenet() -> tuple[str, ...]:
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
@@ -34,8 +65,9 @@ def resolve_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
     """Templates by name or as given.
 
     Args:
-        templates: 'scene' (H-CLIP's and CAT-Seg's one template), 'vild' (14, of ViLD), 'imagenet' (the
-            80 of CLIP, as open_clip carries them), one template with ``{}``, or a sequence of templates.
+        templates: 'scene' (H-CLIP's and CAT-Seg's one template), 'vild' (14, of ViLD), 'vild-63' (ViLD's for
+            detection, as F-ViT and CLIM fill them in), 'imagenet' (the 80 of CLIP, as open_clip carries them), one
+            template with ``{}``, or a sequence of templates. ``{article}`` in a template becomes "a" or "an".
 
     Returns:
         The templates, at least one, each with exactly one ``{}``.
@@ -44,12 +76,12 @@ def resolve_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
         ValueError: on an unknown name, an empty sequence, or a template without ``{}``.
     """
     if isinstance(templates, str):
-        named = {"scene": lambda: SCENE, "vild": lambda: VILD, "imagenet": _imagenet}
+        named = {"scene": lambda: SCENE, "vild": lambda: VILD, "vild-63": _vild_63, "imagenet": _imagenet}
         if templates in named:
             return named[templates]()
         if "{}" not in templates:
             raise ValueError(
-                f"unknown templates {templates!r}: use 'scene', 'vild', 'imagenet', or a text with {{}} "
+                f"unknown templates {templates!r}: use 'scene', 'vild', 'vild-63', 'imagenet', or a text with {{}} "
                 "where the class name belongs"
             )
         templates = (templates,)
@@ -57,6 +89,14 @@ def resolve_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
     if not templates:
         raise ValueError("no prompt template given: at least one is needed, for instance 'a photo of a {}'")
     for template in templates:
-        if template.count("{}") != 1:
+        rest = template.replace(ARTICLE, "")
+        if rest.count("{}") != 1:
             raise ValueError(f"prompt template {template!r} must hold {{}} exactly once, for the class name")
+        if set("{}") & set(rest.replace("{}", "")):
+            raise ValueError(f"prompt template {template!r} has braces other than {{}} and {ARTICLE}")
     return templates
+
+
+def prompt(template: str, name: str) -> str:
+    """A template filled in with a class name: "an" before a small a, e, i, o or u, else "a", as ViLD's code has it."""
+    return template.format(name, article="an" if name[:1] in tuple("aeiou") else "a")

@@ -9,6 +9,8 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
+from hclip_mmseg.clip.templates import prompt
+
 
 @lru_cache(maxsize=1)
 def _tokenizer() -> SimpleTokenizer:
@@ -25,7 +27,7 @@ def tokenize(names: Sequence[str], templates: Sequence[str], context_length: int
 
     Args:
         names: class names; of one with synonyms, separated by commas, the first is used.
-        templates: texts with one ``{}`` each.
+        templates: texts with one ``{}`` each, see :func:`~hclip_mmseg.clip.templates.resolve_templates`.
         context_length: positions of the text tower, start and end tokens included.
         whole: put all of a name into the prompt, its synonyms and their commas too.
 
@@ -41,7 +43,7 @@ def tokenize(names: Sequence[str], templates: Sequence[str], context_length: int
         for j, template in enumerate(templates):
             codes = [
                 tokenizer.sot_token_id,
-                *tokenizer.encode(template.format(name if whole else prompt_name(name))),
+                *tokenizer.encode(prompt(template, name if whole else prompt_name(name))),
                 tokenizer.eot_token_id,
             ]
             if len(codes) > context_length:

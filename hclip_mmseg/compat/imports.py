@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import io
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 
@@ -15,10 +16,11 @@ NOISE = "Could not import OneDL"
 
 @contextmanager
 def quiet_imports() -> Iterator[None]:
-    """Pass on to stdout all that is printed in the block, at its end, but `NOISE`."""
+    """Pass on to stdout all that is printed in the block, at its end, but `NOISE`; OpenMMLab's warnings are dropped."""
     printed = io.StringIO()
     try:
-        with redirect_stdout(printed):
+        with redirect_stdout(printed), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"mm(cv|engine|seg|det|pretrain)\b")
             yield
     finally:
         sys.stdout.writelines(line for line in printed.getvalue().splitlines(True) if not line.startswith(NOISE))

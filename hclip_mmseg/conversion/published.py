@@ -27,8 +27,13 @@ def recognise(state: Mapping[str, Tensor]) -> str:
     return _kind_of(state).name
 
 
+def find_kind(state: Mapping[str, Tensor]) -> Kind | None:
+    """The kind that a published state dict is of; None if it is no published one that this project knows."""
+    return next((kind for kind in KINDS if kind.is_published(state)), None)
+
+
 def _kind_of(state: Mapping[str, Tensor]) -> Kind:
-    found = next((kind for kind in KINDS if kind.is_published(state)), None)
+    found = find_kind(state)
     if found is None:
         raise ValueError(
             "this is no checkpoint of CAT-Seg, H-CLIP, MAFT+, FC-CLIP or CLIP that this project knows; its first "

@@ -13,6 +13,8 @@ from mmseg.registry import TRANSFORMS
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from hclip_mmseg.files.errors import InputError
+
 
 def decode_label_map(content: bytes, source: str) -> NDArray[np.integer]:
     """The numbers in a grey or palette image of 8 or 16 bits.
@@ -30,14 +32,18 @@ def decode_label_map(content: bytes, source: str) -> NDArray[np.integer]:
     try:
         labels = np.asarray(Image.open(BytesIO(content)))
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{source} is no image, or a truncated one: {error}") from error
+        raise InputError(f"{source} is no image, or a truncated one: {error}") from error
     if labels.ndim != 2:
-        raise ValueError(f"{source} is an image of {labels.shape[2]} colour channels, not a label map")
+        channels = labels.shape[2]
+        what = "grey with an alpha channel" if channels == 2 else f"an image of {channels} colour channels"
+        raise InputError(
+            f"{source} is {what}, not a label map: save the number of each pixel's class as grey (or palette) alone"
+        )
     if labels.dtype in (np.uint8, np.uint16):
         return labels
     if labels.dtype == bool or (0 <= labels.min() and labels.max() < 2**16):  # Pillow may read 16 bits as 32
         return labels.astype(np.uint16)
-    raise ValueError(f"{source} holds numbers from {labels.min()} to {labels.max()}, which are no labels of 16 bits")
+    raise InputError(f"{source} holds numbers from {labels.min()} to {labels.max()}, which are no labels of 16 bits")
 
 
 def label_table(
@@ -64,12 +70,24 @@ def label_table(
     return table.astype(kind)
 
 
+def _check_size(labels: NDArray[np.integer], results: dict[str, Any]) -> None:
+    """Check that a label map has the size of its image's file, where the image was loaded before it."""
+    size = tuple(results.get("ori_shape", labels.shape)[:2])
+    if labels.shape != size:
+        raise InputError(
+            f"the label map {results['seg_map_path']} is {labels.shape[1]} x {labels.shape[0]} pixels, its image "
+            f"{results.get('img_path')} is {size[1]} x {size[0]}: they must have one size"
+        )
+
+
 @TRANSFORMS.register_module()
 class LoadLabelMap(BaseTransform):
     """Loads a label map of 8 or 16 bits; stands where MMSeg's ``LoadAnnotations``, which keeps 8 bits, would.
 
     Required keys: ``seg_map_path``, ``seg_fields``, ``label_map``, ``reduce_zero_label``, and ``ignore_index``, which
-    is 255 where it is absent. Where there is ``label_shape``, (H, W), labels are brought to it by the nearest pixel.
+    is 255 where it is absent.
+    A sample without ``seg_map_path``, of a test set without label maps, stays as it is. Where there is ``label_shape``,
+    (H, W), labels are brought to it by the nearest pixel.
     Added key: ``gt_seg_map``, ``uint8 [H, W]`` where ``ignore_index`` is at most 255, else
     ``uint16``.
 
@@ -86,13 +104,21 @@ class LoadLabelMap(BaseTransform):
         """See the class.
 
         Raises:
-            ValueError: if the file is no label map, or needs more bits than the data set's labels have.
+            ValueError: if the file is missing or no label map, has not its image's size, or needs more bits than the
+                data set's labels have.
         """
-        path = results["seg_map_path"]
-        numbers = decode_label_map(fileio.get(path, backend_args=self.backend_args), path)
+        path = results.get("seg_map_path")
+        if path is None:
+            return results
+        try:
+            content = fileio.get(path, backend_args=self.backend_args)
+        except FileNotFoundError as error:
+            raise InputError(f"the label map {path} of {results.get('img_path')} is missing") from error
+        numbers = decode_label_map(content, path)
+        _check_size(numbers, results)
         table = self._table_for(results)
         if len(table) < 2**16 and numbers.dtype != np.uint8 and numbers.max(initial=0) >= len(table):
-            raise ValueError(f"{path} holds the label {numbers.max()}, but labels up to {len(table) - 1} are expected")
+            raise InputError(f"{path} holds the label {numbers.max()}, but labels up to {len(table) - 1} are expected")
         labels = table[numbers]
         if "label_shape" in results:
             labels = mmcv.imresize(labels, results["label_shape"][::-1], interpolation="nearest")

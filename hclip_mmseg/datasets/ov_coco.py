@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import Any
 
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmdet.registry import DATASETS
 
+from hclip_mmseg.datasets.annotation_files import read_instances
 from hclip_mmseg.visualization.colours import name_colours
 from hclip_mmseg.vocabularies import load_vocabulary, read_names
 
@@ -19,7 +22,22 @@ class NamedCOCO(COCO):
     """An instances file whose categories are read in the order of given names.
 
     MMDetection numbers labels in the order of the file's categories and leaves out what the file does not have.
+
+    Args:
+        annotation_file: its path.
+
+    Raises:
+        ValueError: see :func:`~hclip_mmseg.datasets.annotation_files.read_instances`.
     """
+
+    def __init__(self, annotation_file: str | None = None) -> None:
+        super().__init__()
+        if annotation_file is None:
+            return
+        self.dataset = read_instances(annotation_file)
+        with redirect_stdout(StringIO()):  # pycocotools prints its progress
+            self.createIndex()
+        self.img_ann_map, self.cat_img_map = self.imgToAnns, self.catToImgs
 
     def get_cat_ids(
         self, cat_names: Sequence[str] = (), sup_names: Sequence[str] = (), cat_ids: Sequence[int] = ()
@@ -50,11 +68,13 @@ class OVCocoDataset(CocoDataset):
     those that MMDetection takes for too small to train on.
 
     Args:
-        names: what is asked for: 'ov_coco_48' (base), 'ov_coco_17' (novel), 'ov_coco_65' (both), or the names.
+        names: the classes: 'ov_coco_48' (base), 'ov_coco_17' (novel), 'ov_coco_65' (both), or the names.
+        asked: what a model is asked for beside the classes, as ``names``; it stands behind them in metainfo
+            ``vocabulary``. Such names compete for regions, and are not evaluated.
         kwargs: of MMDetection's ``CocoDataset``.
 
     Raises:
-        ValueError: if ``names`` are no list of names, or the file does not have them all.
+        ValueError: if ``names`` are no list of names, the file does not have them all, or is not in COCO's form.
     """
 
     COCOAPI = NamedCOCO
@@ -64,10 +84,14 @@ class OVCocoDataset(CocoDataset):
         "python tools/prepare_dataset.py ov-coco --root FOLDER"
     )
 
-    def __init__(self, *args: Any, names: str | Sequence[str] = "ov_coco_65", **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, names: str | Sequence[str] = "ov_coco_65", asked: str | Sequence[str] = (), **kwargs: Any
+    ) -> None:
         classes = read_names(names)
+        beside = tuple(name for name in (read_names(asked) if asked else ()) if name not in classes)
         kwargs["metainfo"] = {
             "classes": classes,
+            "vocabulary": classes + beside,
             "palette": [tuple(colour) for colour in name_colours(classes).tolist()],
             "held_out": tuple(name for name in classes if name not in BASE),
             **(kwargs.get("metainfo") or {}),

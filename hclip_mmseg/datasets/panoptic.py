@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from os import scandir
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ import numpy as np
 from mmdet.datasets import CocoPanopticDataset
 from mmdet.datasets.api_wrappers import COCOPanoptic
 from mmdet.datasets.transforms import LoadPanopticAnnotations
-from mmengine.fileio import get, get_local_path
+from mmengine.fileio import get, get_local_path, join_path
 from mmseg.registry import DATASETS, TRANSFORMS
+from numpy.typing import NDArray
 
 from hclip_mmseg.compat.panoptic_api import VOID, rgb2id
+from hclip_mmseg.datasets.annotation_files import boxes_and_areas, label_map_of, read_panoptic
 from hclip_mmseg.vocabularies import load_vocabulary
 
 
@@ -24,8 +28,12 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
     """MMDetection's panoptic dataset, whose classes are its annotation file's own, in that file's order.
 
     Classes, their order and which of them are things follow from ``categories`` in the file, so that files of other
-    tools, which sort them otherwise, are read right. Metainfo ``classes`` holds the categories as the file calls them,
-    ``vocabulary`` the words that a model is asked for.
+    tools, which sort them otherwise, are read right, and so are those whose label maps have names of their own
+    (``annotations[].file_name``). What such a file may lack: see
+    :func:`~hclip_mmseg.datasets.annotation_files.read_panoptic`.
+
+    Metainfo ``classes`` holds the categories as the file calls them, ``vocabulary`` the words that a model is asked
+    for.
 
     Args:
         vocabulary: a list of words for these categories; see
@@ -65,39 +73,49 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
         self.cat_img_map = dict(annotations.cat_img_map)
         self.coco = annotations
         # MMDetection finds an image's segments by their ids, which are not unique and take minutes for large sets
-        data = [
-            self.parse_data_info(
-                dict(raw_img_info={**image, "img_id": key}, raw_ann_info=annotations.img_ann_map.get(key, []))
-            )
-            for key, image in annotations.imgs.items()
-        ]
+        files = {annotation["image_id"]: annotation["file_name"] for annotation in annotations.dataset["annotations"]}
+        data = []
+        for key, image in annotations.imgs.items():
+            segments = annotations.img_ann_map.get(key, [])
+            label_map = self._label_map(files.get(key) or label_map_of(image["file_name"]))
+            self._complete(segments, label_map, key)
+            entry = self.parse_data_info(dict(raw_img_info={**image, "img_id": key}, raw_ann_info=segments))
+            entry["seg_map_path"] = label_map
+            # MMDetection leaves segments without an area out, which label maps may still have
+            entry["segment_ids"] = [segment["id"] for segment in segments]
+            data.append(entry)
         del self.coco
-        for entry in data:  # MMDetection leaves segments without an area out, which label maps may still have
-            entry["segment_ids"] = [one["id"] for one in annotations.img_ann_map.get(entry["img_id"], [])]
         self._check_files(data)
         return data
 
+    def _label_map(self, name: str) -> str | None:
+        """Path of a label map, called as the annotation file calls it; MMDetection goes by the image's name."""
+        folder = self.data_prefix.get("seg")
+        return join_path(folder, name) if folder else None
+
+    def _complete(self, segments: Sequence[dict[str, Any]], label_map: str | None, image: Any) -> None:
+        """Fill in boxes and areas that the annotation file lacks, from the label map."""
+        lacking = [(segment, key) for segment in segments for key in ("bbox", "area") if segment.get(key) is None]
+        if not lacking:
+            return
+        segment, key = lacking[0]
+        where = f"{self.ann_file}: segment {segment['id']} of image {image} lacks {key!r}"
+        if label_map is None:
+            raise ValueError(f"{where}, and data_prefix.seg names no label maps to take it from")
+        try:
+            found = boxes_and_areas(read_ids(label_map, self.backend_args))
+        except FileNotFoundError as error:
+            raise ValueError(f"{where}, and there is no label map {label_map} to take it from") from error
+        for segment in segments:  # one that is not in the map is told of when the map is loaded
+            segment["bbox"], segment["area"] = found.get(segment["id"], ([0, 0, 0, 0], 0))
+
     def _read(self) -> COCOPanoptic:
+        annotations = COCOPanoptic()
         with get_local_path(self.ann_file, backend_args=self.backend_args) as path:
-            try:
-                annotations = COCOPanoptic(path)
-            except (KeyError, ValueError) as error:
-                raise ValueError(
-                    f"{self.ann_file} is no panoptic annotation file in COCO's form ({type(error).__name__}: {error})"
-                ) from error
-        for category in annotations.cats.values():
-            category["name"] = category["name"].strip()  # as the words that a model is asked for are
-        names = [category["name"] for category in annotations.cats.values()]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{self.ann_file} has two categories called {twice!r}")
-        for image, segments in annotations.img_ann_map.items():
-            unknown = next((one for one in segments if one["category_id"] not in annotations.cats), None)
-            if unknown is not None:
-                raise ValueError(
-                    f"{self.ann_file}: segment {unknown['id']} of image {image} is of category "
-                    f"{unknown['category_id']}, which the file's categories do not list"
-                )
+            annotations.dataset = read_panoptic(path, self.ann_file)
+        with redirect_stdout(StringIO()):  # it prints its progress
+            annotations.createIndex()
+        annotations.img_ann_map, annotations.cat_img_map = annotations.imgToAnns, annotations.catToImgs
         return annotations
 
     def _words_of(self, category: str) -> str:
@@ -126,6 +144,12 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
             check_segments(maps[index], self.backend_args)
 
 
+def read_ids(path: str, backend_args: dict[str, Any] | None = None) -> NDArray[np.int32]:
+    """The segments' ids [H, W] in a panoptic label map."""
+    content = get(path, backend_args=backend_args)
+    return rgb2id(mmcv.imfrombytes(content, flag="color", channel_order="rgb"))
+
+
 def check_segments(entry: Mapping[str, Any], backend_args: dict[str, Any] | None = None) -> None:
     """Compares a label map with what the annotation file says of it.
 
@@ -137,8 +161,7 @@ def check_segments(entry: Mapping[str, Any], backend_args: dict[str, Any] | None
         ValueError: if the size, or the segments of map and file differ.
     """
     path = entry["seg_map_path"]
-    content = get(path, backend_args=backend_args)
-    ids = rgb2id(mmcv.imfrombytes(content, flag="color", channel_order="rgb"))
+    ids = read_ids(path, backend_args)
     size = (entry["height"], entry["width"])
     if ids.shape != size:
         raise ValueError(f"{path} is {ids.shape[0]} x {ids.shape[1]}, the annotation file says {size[0]} x {size[1]}")

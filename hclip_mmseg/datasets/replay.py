@@ -37,13 +37,32 @@ class Draw(int):
         draw.number, draw.seed = number, seed
         return draw
 
+    def _with(self, index: int) -> Draw:
+        return Draw(index, self.number, self.seed)
+
+    # what wrappers of data sets make of an index is the same draw
+
+    def __add__(self, other: int) -> Draw:
+        return self._with(int(self) + other)
+
+    def __sub__(self, other: int) -> Draw:
+        return self._with(int(self) - other)
+
+    def __mod__(self, other: int) -> Draw:
+        return self._with(int(self) % other)
+
+    def __floordiv__(self, other: int) -> Draw:
+        return self._with(int(self) // other)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Draw, (int(self), self.number, self.seed)
 
 
 @DATA_SAMPLERS.register_module()
 class ReplayableSampler(Sampler[Draw]):
-    """Endless indices for iteration-based training, each with its number; see :class:`SeedAugmentation`.
+    """Endless indices for training by iterations, each with its number; see :class:`SeedAugmentation`.
+
+    In training by epochs, which ``IterationSeedHook`` tells it of, indices end with each epoch.
 
     Args:
         dataset: what is sampled.
@@ -56,6 +75,7 @@ class ReplayableSampler(Sampler[Draw]):
         self.size, self.shuffle = len(dataset), shuffle
         self.seed = sync_random_seed() if seed is None else seed
         self.start = 0
+        self.epoch: int | None = None
 
     def _orders(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed)
@@ -64,9 +84,12 @@ class ReplayableSampler(Sampler[Draw]):
             yield from order.tolist()
 
     def __iter__(self) -> Iterator[Draw]:
-        first = self.rank + self.start * self.world_size
+        first, end = self.rank + self.start * self.world_size, None
+        if self.epoch is not None:
+            total = len(self) * self.world_size
+            first, end = self.epoch * total + self.rank, (self.epoch + 1) * total
         numbered = enumerate(self._orders())
-        for number, index in itertools.islice(numbered, first, None, self.world_size):
+        for number, index in itertools.islice(numbered, first, end, self.world_size):
             yield Draw(index, number, self.seed)
 
     def skip(self, num_samples: int) -> None:
@@ -74,10 +97,17 @@ class ReplayableSampler(Sampler[Draw]):
         self.start = num_samples
 
     def __len__(self) -> int:
-        return self.size
+        """Indices of this process in an epoch."""
+        return -(-self.size // self.world_size)
+
+    def end_with_epochs(self) -> None:
+        """Give one epoch's indices at a time from now on, beginning with the first epoch."""
+        self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Nothing: there are no epochs."""
+        """The epoch whose indices come next; without effect in training by iterations."""
+        if self.epoch is not None:
+            self.epoch = epoch
 
 
 @TRANSFORMS.register_module()

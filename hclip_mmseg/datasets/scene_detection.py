@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS, TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 
-from hclip_mmseg.datasets.scenes import SceneDataset
+from hclip_mmseg.datasets.scenes import SceneDataset, rendering
 from hclip_mmseg.demo_assets.scenes import BACKGROUNDS, HELD_OUT_NAMES, SCENE_CLASSES, TRAIN_NAMES
 from hclip_mmseg.visualization.colours import name_colours
 
@@ -28,11 +29,13 @@ class BoxesFromLabels(BaseTransform):
 
     Required keys: ``gt_seg_map`` (``uint8 [H, W]``, 255 where there is no object). Added keys: ``gt_bboxes`` (x1, y1,
     x2, y2, the last pixel included), ``gt_bboxes_labels``, ``gt_ignore_flags``, and ``instances``, the same as
-    MMDetection's data sets list them.
+    MMDetection's data sets list them. An image without labels is passed on as it is.
     """
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """See the class."""
+        if "gt_seg_map" not in results:
+            return results
         labels = results["gt_seg_map"]
         found = [label for label in np.unique(labels).tolist() if label != NO_OBJECT]
         boxes = np.zeros((len(found), 4), np.float32)
@@ -54,7 +57,7 @@ class SceneDetectionDataset(BaseDetDataset):
 
     ``split='train'`` shows and names the training names only; ``split='val'`` mixes all names, and its metainfo tells
     under ``held_out`` which of them no box was shown for. Labels are the same in both splits. The pipeline begins
-    with ``mmseg.RenderScene`` and ``BoxesFromLabels``.
+    with ``mmseg.RenderScene``, or ``LoadImageFromFile``, which stands for it here, and ``BoxesFromLabels``.
 
     Args:
         split, length, image_size, seed, num_objects, radius: of ``SceneDataset``.
@@ -75,6 +78,7 @@ class SceneDetectionDataset(BaseDetDataset):
         seed: int = 0,
         num_objects: tuple[int, int] = (2, 4),
         radius: tuple[float, float] = (24.0, 42.0),
+        pipeline: Sequence[Any] = (),
         **kwargs: Any,
     ) -> None:
         self.scenes = SceneDataset(
@@ -93,7 +97,7 @@ class SceneDetectionDataset(BaseDetDataset):
             "held_out": () if split == "train" else HELD_OUT_OBJECTS,
             **(kwargs.get("metainfo") or {}),
         }
-        super().__init__(**kwargs)
+        super().__init__(pipeline=rendering(pipeline), **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One entry a scene; ``img_path`` names it in results and images, there is no such file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,28 @@ class RenderScene(BaseTransform):
         return results
 
 
+def rendering(pipeline: Sequence[Any]) -> list[Any]:
+    """A pipeline that renders a scene where it says that an image is loaded from its file.
+
+    So one pipeline serves scenes, which have no files, and whatever image MMSegmentation's and MMDetection's own
+    inferencers are given, which look for ``LoadImageFromFile`` in a config's test pipeline.
+    """
+    return [
+        dict(type="mmseg.RenderScene")
+        if isinstance(step, Mapping) and str(step.get("type")).split(".")[-1] == "LoadImageFromFile"
+        else step
+        for step in pipeline
+    ]
+
+
 @DATASETS.register_module()
 class SceneDataset(BaseSegDataset):
     """Scenes with exact masks, rendered when they are asked for.
 
     ``split='train'`` shows and names :data:`TRAIN_NAMES` only; ``split='val'`` mixes all names, and its
     metainfo tells under ``held_out`` which of them no training mask ever had. Labels are the same in both
-    splits, since the training names come first. The pipeline begins with ``RenderScene``.
+    splits, since the training names come first. The pipeline begins with ``RenderScene``, or with
+    ``LoadImageFromFile``, which stands for it here.
 
     Args:
         split: 'train' or 'val'.
@@ -78,6 +94,7 @@ class SceneDataset(BaseSegDataset):
         seed: int = 0,
         num_objects: tuple[int, int] = (2, 4),
         radius: tuple[float, float] = (24.0, 42.0),
+        pipeline: Sequence[Any] = (),
         **kwargs: Any,
     ) -> None:
         if split not in SERIES:
@@ -97,7 +114,7 @@ class SceneDataset(BaseSegDataset):
         )
         if split == "train":
             kwargs["metainfo"] = {"classes": TRAIN_NAMES, "held_out": (), **(kwargs.get("metainfo") or {})}
-        super().__init__(**kwargs)
+        super().__init__(pipeline=rendering(pipeline), **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One entry a scene; ``img_path`` names it in results and images, there is no such file."""

@@ -82,9 +82,12 @@ def _area(box: NDArray[Any]) -> float:
 class OpenVocabAP50(BaseMetric):
     """COCO's AP at an IoU of 0.5, averaged over novel names, over base names and over all, in percent.
 
-    Novel are the names that the data set's metainfo lists under ``held_out``. Boxes of the truth come from each
-    sample's ``instances`` (metainfo, in the original image), so that no annotation file is read again. The results go
-    to the log as one row.
+    Base are the names that the model says boxes were shown for in training (its samples' metainfo ``base_names``, from
+    ``model.roi_head.base_names``), novel all others. Where a model does not say, novel are those that the data set's
+    metainfo lists under ``held_out``. A line below the results says which of the two it was. Averaged are the data
+    set's classes; of a vocabulary that is longer, detections of further names are left out. Boxes of the truth come
+    from each sample's ``instances`` (metainfo, in the original image), so that no annotation file is read again. The
+    results go to the log as one row.
 
     Args:
         paper: AP50 that a paper prints for this model, ``dict(novel=..., base=...)``; shown beside the results as the
@@ -96,6 +99,7 @@ class OpenVocabAP50(BaseMetric):
         super().__init__(**kwargs)
         printed = dict(paper or {})
         self.paper = {group: printed[group] for group in GROUPS if group in printed}
+        self.base_names: tuple[str, ...] | None = None
         unknown = set(printed) - set(GROUPS)
         if unknown:
             raise ValueError(f"the paper's AP50 is of {', '.join(GROUPS)}, not of {', '.join(sorted(unknown))}")
@@ -108,6 +112,7 @@ class OpenVocabAP50(BaseMetric):
                     "a sample does not carry its boxes: add 'instances' to the meta_keys of PackDetInputs in the "
                     "pipeline that is evaluated"
                 )
+            self.base_names = sample.get("base_names", self.base_names)
             instances, predicted = sample["instances"], sample["pred_instances"]
             truth = dict(
                 bboxes=np.array([one["bbox"] for one in instances], float).reshape(-1, 4),
@@ -122,12 +127,19 @@ class OpenVocabAP50(BaseMetric):
         truth, found = ([result[part] for result in results] for part in (0, 1))
         classes = self.dataset_meta["classes"]
         ap = ap50_by_class(truth, found, len(classes))
-        novel = np.isin(classes, list(self.dataset_meta.get("held_out", ())))
+        novel, told_by = self._novel(classes)
         chosen = dict(novel=novel, base=~novel, all=np.ones(len(classes), bool))
         groups = [group for group in GROUPS if group == "all" or (novel.any() and chosen[group].any())]
         metrics = {f"AP50_{group}": round(_mean(ap[chosen[group]]), 2) for group in groups}
-        print_log(f"\n{self.table(metrics)}", logger="current")
+        split = f"{novel.sum()} novel and {(~novel).sum()} base names by {told_by}"
+        print_log(f"\n{self.table(metrics)}{split}", logger="current")
         return metrics
+
+    def _novel(self, classes: Sequence[str]) -> tuple[NDArray[np.bool_], str]:
+        """Which classes are novel, and what says so."""
+        if self.base_names is not None:
+            return ~np.isin(classes, self.base_names), "model.roi_head.base_names"
+        return np.isin(classes, list(self.dataset_meta.get("held_out", ()))), "the data set's held_out"
 
     def table(self, metrics: Mapping[str, float]) -> str:
         """The results in one row, behind them what the paper prints."""

@@ -11,10 +11,13 @@ from mmdet.models.roi_heads.bbox_heads import ConvFCBBoxHead
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from hclip_mmseg.detection.score_fusion import with_background
+
 # MMDetection's, but for the embeddings: they are made unit vectors, and tiny ones would get huge gradients
+FULLY_CONNECTED = ("shared_fcs", "cls_fcs", "reg_fcs", "fc_cls")
 INIT = [
     dict(type="Normal", std=0.001, override=dict(name="fc_reg")),
-    dict(type="Xavier", distribution="uniform", override=[dict(name="shared_fcs"), dict(name="fc_cls")]),
+    dict(type="Xavier", distribution="uniform", override=[dict(name=name) for name in FULLY_CONNECTED]),
 ]
 
 
@@ -30,6 +33,7 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         temperature: its value at the start; the logarithm is what is trained.
         background_weight: weight of background regions in the loss.
         num_shared_convs, num_shared_fcs: layers before both outputs.
+        num_cls_fcs, num_reg_fcs: layers behind them, before each.
         kwargs: of MMDetection's ``ConvFCBBoxHead``; ``num_classes`` is the vocabulary's, set by the region head.
     """
 
@@ -41,11 +45,15 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         background_weight: float = 0.6,
         num_shared_convs: int = 4,
         num_shared_fcs: int = 2,
+        num_cls_fcs: int = 0,
+        num_reg_fcs: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(
             num_shared_convs=num_shared_convs,
             num_shared_fcs=num_shared_fcs,
+            num_cls_fcs=num_cls_fcs,
+            num_reg_fcs=num_reg_fcs,
             num_classes=0,
             reg_class_agnostic=True,
             init_cfg=INIT,
@@ -60,8 +68,8 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
         """Regions' features [N, channels, 7, 7] and unit text embeddings [T, C] -> logits [N, T + 1], deltas [N, 4]."""
         embeddings, deltas = super().forward(x)
         with torch.autocast(x.device.type, enabled=False):  # bf16 would round logits near 50 to quarters
-            columns = F.normalize(torch.cat([text.float(), self.background]), dim=-1)
-            logits = self.log_temperature.exp() * F.normalize(embeddings.float(), dim=-1) @ columns.T
+            cosine = F.normalize(embeddings.float(), dim=-1) @ with_background(text, self.background).T
+            logits = self.log_temperature.exp() * cosine
         return logits, deltas.float()
 
     def loss(

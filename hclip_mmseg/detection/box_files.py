@@ -13,6 +13,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
+from hclip_mmseg.files.result_names import ResultNames
+
 
 def write_boxes(path: str | Path, instances: InstanceData, names: Sequence[str]) -> None:
     """Write detections as a JSON list, the highest scores first.
@@ -38,7 +40,7 @@ def write_boxes(path: str | Path, instances: InstanceData, names: Sequence[str])
 
 @HOOKS.register_module()
 class BoxFileHook(Hook):
-    """Writes the detections of every tested image to ``<folder>/<image's name>.json``.
+    """Writes the detections of every tested image to ``<folder>/<image's name>.json``; see `name_results`.
 
     Args:
         folder: where to; made if absent.
@@ -46,6 +48,7 @@ class BoxFileHook(Hook):
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
+        self._names = ResultNames()
 
     def after_test_iter(
         self,
@@ -56,5 +59,5 @@ class BoxFileHook(Hook):
     ) -> None:
         """Write the detections of a batch."""
         for sample in outputs or ():
-            path = self.folder / f"{Path(sample.img_path).stem}.json"
-            write_boxes(path, sample.pred_instances, sample.metainfo["vocabulary"])
+            name = self._names.name(sample.img_path, runner.test_dataloader.dataset)
+            write_boxes(self.folder / f"{name}.json", sample.pred_instances, sample.metainfo["vocabulary"])

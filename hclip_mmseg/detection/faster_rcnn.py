@@ -26,13 +26,16 @@ class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
 
     Args:
         text_encoder: the neck that owns the vocabulary.
+        pretrained: nothing; MMSegmentation's own ``init_model`` hands None to every model.
         backbone: a ``CLIPBackbone`` that gives :class:`~hclip_mmseg.models.features.DenseFeatures` with block maps.
         kwargs: of MMDetection's ``FasterRCNN``; ``roi_head`` is an ``OpenVocabRoIHead``.
     """
 
     gives_label_maps = False
 
-    def __init__(self, *, text_encoder: dict[str, Any], backbone: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self, *, text_encoder: dict[str, Any], backbone: dict[str, Any], pretrained: None = None, **kwargs: Any
+    ) -> None:
         super().__init__(backbone=backbone, **kwargs)
         self.text_encoder = MODELS.build(text_encoder)
         self.roi_head.set_names(self.vocabulary)
@@ -61,8 +64,13 @@ class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
     ) -> list[DetDataSample]:
-        """Detections of images, in ``pred_instances``, with ``vocabulary``, the names that labels stand for."""
+        """Detections of images, in ``pred_instances``.
+
+        Each sample's metainfo gets ``vocabulary``, the names that labels stand for, and ``base_names``, those of them
+        that boxes were shown for in training.
+        """
         samples = super().predict(batch_inputs, batch_data_samples, rescale)
+        base = tuple(name for name in self.vocabulary if self.roi_head.is_base(name))
         for sample in samples:
-            sample.set_metainfo(dict(vocabulary=self.vocabulary))
+            sample.set_metainfo(dict(vocabulary=self.vocabulary, base_names=base))
         return samples

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hclip_mmseg.clip import prompt_name
 from hclip_mmseg.detection.features import PyramidFeatures
-from hclip_mmseg.detection.score_fusion import clip_scores, fuse_scores
+from hclip_mmseg.detection.score_fusion import clip_scores, fuse_scores, with_background
 from hclip_mmseg.vocabularies import read_names
 
 
@@ -25,14 +25,15 @@ class OpenVocabRoIHead(StandardRoIHead):
     """MMDetection's region head on embeddings of words.
 
     At test time a region's score for a name is the geometric mean of the head's own softmax and CLIP's: the dense
-    tokens, made unit vectors, are averaged over the region (RoIAlign to 1 x 1) and compared with all names
-    (F-VLM, Eqs. 2 to 4).
+    tokens, made unit vectors, are averaged over the region (RoIAlign to 1 x 1) and compared with all names and with the
+    background (F-VLM, Eqs. 2 to 4; CLIM's code).
 
     Args:
         region_extractor: pools the dense tokens, one level of the patch's stride.
-        base_names: the names that boxes were shown for in training; a string as ``read_names`` takes it.
+        base_names: the names that boxes were shown for in training, by which the metric too tells base from novel; a
+            string as ``read_names`` takes it.
         clip_temperature: of CLIP's scores.
-        base_exponent, novel_exponent: CLIP's weight in the mean for base names, and for all others.
+        base_exponent, novel_exponent: CLIP's weight in the mean for base names and background, and for all others.
         kwargs: of MMDetection's ``StandardRoIHead``.
     """
 
@@ -58,10 +59,13 @@ class OpenVocabRoIHead(StandardRoIHead):
         self.names = tuple(names)
         self.bbox_head.num_classes = len(self.names)
 
+    def is_base(self, name: str) -> bool:
+        """Whether boxes of a name were shown in training."""
+        return prompt_name(name) in self.base_names
+
     def exponents(self) -> Tensor:
         """CLIP's weight for each name, [T]."""
-        is_base = [prompt_name(name) in self.base_names for name in self.names]
-        return torch.tensor([self.base_exponent if base else self.novel_exponent for base in is_base])
+        return torch.tensor([self.base_exponent if self.is_base(name) else self.novel_exponent for name in self.names])
 
     def _bbox_forward(self, x: PyramidFeatures, rois: Tensor) -> dict[str, Tensor]:
         """MMDetection's hook: RoIs [N, 5] -> logits [N, T + 1], deltas [N, 4] and the pooled features."""
@@ -76,11 +80,14 @@ class OpenVocabRoIHead(StandardRoIHead):
         return self.region_extractor([F.normalize(dense.float(), dim=1)], rois).flatten(1)
 
     def region_scores(self, x: PyramidFeatures, rois: Tensor, logits: Tensor) -> Tensor:
-        """Scores [N, T + 1] of RoIs [N, 5] with the head's logits [N, T + 1]; the last column is background."""
-        detector = logits.softmax(dim=-1)
-        clip = clip_scores(self.pool_regions(x.dense, rois), x.text, self.clip_temperature)
-        names = fuse_scores(detector[:, :-1], clip, self.exponents().to(logits))
-        return torch.cat([names, detector[:, -1:]], dim=-1)
+        """Scores [N, T + 1] of RoIs [N, 5] with the head's logits [N, T + 1]; the last column is background.
+
+        CLIP too compares regions with the background, which leans on the detector as base names do (CLIM's code).
+        """
+        columns = with_background(x.text, self.bbox_head.background)
+        clip = clip_scores(self.pool_regions(x.dense, rois), columns, self.clip_temperature)
+        weights = torch.cat([self.exponents(), torch.tensor([self.base_exponent])])
+        return fuse_scores(logits.softmax(dim=-1), clip, weights.to(logits))
 
     def predict_bbox(
         self,

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
+def with_background(text: Tensor, background: Tensor) -> Tensor:
+    """What regions are compared with: unit text embeddings [T, C], and behind them the background's of any length.
+
+    Args:
+        text: [T, C], unit text embeddings.
+        background: [1, C], the region head's learnt embedding.
+
+    Returns:
+        [T + 1, C] in fp32, unit vectors.
+    """
+    return F.normalize(torch.cat([text.float(), background.float()]), dim=-1)
+
+
 def clip_scores(regions: Tensor, text: Tensor, temperature: float) -> Tensor:
-    """CLIP's scores of regions: softmax over names of ``temperature`` times the cosine.
+    """CLIP's scores of regions: softmax over names, and background, of ``temperature`` times the cosine.
 
     Args:
         regions: [N, C], dense tokens pooled over each region; of any length.
-        text: [T, C], unit text embeddings.
+        text: [T, C], unit embeddings; see :func:`with_background`.
         temperature: what cosines are multiplied by.
 
     Returns:

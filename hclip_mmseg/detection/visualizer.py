@@ -12,10 +12,11 @@ from mmengine.dist import master_only
 from numpy.typing import NDArray
 
 from hclip_mmseg.visualization.colours import name_colours
+from hclip_mmseg.visualization.image_backends import ImageBackends
 
 
 @VISUALIZERS.register_module()
-class OpenVocabDetVisualizer(DetLocalVisualizer):
+class OpenVocabDetVisualizer(ImageBackends, DetLocalVisualizer):
     """Draws boxes with the vocabulary that a result carries (metainfo ``vocabulary``), else with the data set's names.
 
     Args:

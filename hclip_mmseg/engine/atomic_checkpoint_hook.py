@@ -32,13 +32,27 @@ class AtomicCheckpointHook(CheckpointHook):
     A checkpoint is written beside its place and moved there when it is complete; then ``last_checkpoint``, which
     ``--resume`` follows, is replaced by one that names it; only then is the oldest checkpoint removed. So there
     is always a whole one, also with ``max_keep_ckpts=1``, for which the disk must hold two for a moment. What a
-    killed run leaves beside, ``*.partial``, is overwritten by the run that goes on.
+    killed run leaves beside, ``*.partial``, is overwritten by the run that goes on. The best checkpoint
+    (``save_best``) is replaced in the same way, and looked for in this run's folder, wherever it was moved.
 
     Weights that are NaN or Inf are never saved: training ends instead, at the first loss that is no number, and the
     last good checkpoint stays. A checkpoint whose names all begin with a wrapper's prefix is loaded without it.
 
     Arguments are those of MMEngine's hook. Folders that are not on a local disk are left to it.
     """
+
+    def before_train(self, runner: Runner) -> None:
+        """Go on with the checkpoints in this folder: a copy's original keeps its own."""
+        super().before_train(runner)
+        if not isinstance(self.file_backend, LocalBackend):
+            return
+        self._set_best({key: str(Path(self.out_dir) / Path(best).name) for key, best in self._best().items()})
+        known = runner.message_hub.runtime_info
+        if runner.iter and "last_ckpt" in known:
+            # a validation that is made up for writes its best score into it
+            self.last_ckpt = str(Path(self.out_dir) / Path(known["last_ckpt"]).name)
+        if known.get("outdated_ckpt_id") is not None and is_main_process():  # a kill fell before its removal
+            _remove(self._place(known["outdated_ckpt_id"]))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Drop prefixes that all names share and the model does not have."""
@@ -73,13 +87,13 @@ class AtomicCheckpointHook(CheckpointHook):
         outdated = self._outdated_by(step)
         if self.max_keep_ckpts > 0:
             runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
+        runner.message_hub.update_info("outdated_ckpt_id", outdated)
         place = self._place(step)
         self.last_ckpt = str(place)
         runner.message_hub.update_info("last_ckpt", self.last_ckpt)
-        beside = _beside(place)
-        runner.save_checkpoint(
+        WholeCheckpoints(runner).save_checkpoint(
             self.out_dir,
-            beside.name,
+            place.name,
             self.file_client_args,
             save_optimizer=self.save_optimizer,
             save_param_scheduler=self.save_param_scheduler,
@@ -88,14 +102,43 @@ class AtomicCheckpointHook(CheckpointHook):
             backend_args=self.backend_args,
             **self.args,
         )
-        barrier()  # a sharded checkpoint is a folder that all processes write into
         if is_main_process():
-            _move(beside, place)
             pointer = Path(runner.work_dir) / POINTER
             _beside(pointer).write_text(self.last_ckpt)
             _move(_beside(pointer), pointer)
             if outdated is not None:
                 _remove(self._place(outdated))
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, Any]) -> None:
+        if not self.save_best or not isinstance(self.file_backend, LocalBackend):
+            super()._save_best_checkpoint(runner, metrics)
+            return
+        before = self._best()
+        self._set_best({})  # MMEngine would remove them before it saves better ones
+        try:
+            super()._save_best_checkpoint(WholeCheckpoints(runner), metrics)
+        finally:
+            best = before | self._best()
+            self._set_best(best)
+        if is_main_process():
+            for outdated in set(before.values()) - set(best.values()):
+                _remove(Path(outdated))
+
+    def _best(self) -> dict[str, str]:
+        """The best checkpoint so far by each metric that has one; a metric alone is called ''."""
+        if not self.save_best:
+            return {}
+        if len(self.key_indicators) == 1:
+            return {"": self.best_ckpt_path} if self.best_ckpt_path else {}
+        return {key: best for key, best in self.best_ckpt_path_dict.items() if best}
+
+    def _set_best(self, best: dict[str, str]) -> None:
+        if not self.save_best:
+            return
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = best.get("")
+        else:
+            self.best_ckpt_path_dict = {key: best.get(key) for key in self.key_indicators}
 
     def _outdated_by(self, step: int) -> int | None:
         """The step of the checkpoint that has to go for this one, which is counted from now on."""
@@ -110,6 +153,28 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def _place(self, step: int) -> Path:
         return Path(self.out_dir) / self.filename_tmpl.format(step)
+
+
+class WholeCheckpoints:
+    """A runner whose checkpoints appear whole or not at all; all else is the runner's own.
+
+    Args:
+        runner: that saves them, into a folder on a local disk.
+    """
+
+    def __init__(self, runner: Runner | WholeCheckpoints) -> None:
+        self._runner: Runner = runner._runner if isinstance(runner, WholeCheckpoints) else runner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._runner, name)
+
+    def save_checkpoint(self, out_dir: str, filename: str, *arguments: Any, **options: Any) -> None:
+        """Write a checkpoint beside its place, and move it there; see ``Runner.save_checkpoint``."""
+        place = Path(out_dir) / filename
+        self._runner.save_checkpoint(out_dir, _beside(place).name, *arguments, **options)
+        barrier()  # a sharded checkpoint is a folder that all processes write into
+        if is_main_process():
+            _move(_beside(place), place)
 
 
 def check_weights(runner: Runner) -> None:

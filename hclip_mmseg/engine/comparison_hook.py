@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
@@ -17,6 +18,9 @@ from rich.table import Table
 from hclip_mmseg.files.writing import write_whole
 from hclip_mmseg.models.frozen import frozen_clip_config
 
+METHODS = {"None": "Freeze", "TrainedProjections": "CAT-Seg", "HoulsbyAdapter": "Adapter"}
+"""Adapter -> the method it stands for, where that has another name."""
+
 
 @HOOKS.register_module()
 class ComparisonHook(Hook):
@@ -26,7 +30,8 @@ class ComparisonHook(Hook):
     it is known. A run that goes on reads the rows that are there.
 
     Args:
-        frozen_name, trained_name: headings of the two rows.
+        frozen_name: heading of the first row.
+        trained_name: heading of the second row; None: the method's name, see `method_of`.
         columns: heading of a column -> name of the metric that it shows.
     """
 
@@ -36,19 +41,23 @@ class ComparisonHook(Hook):
         self,
         columns: Mapping[str, str],
         frozen_name: str = "frozen CLIP",
-        trained_name: str = "H-CLIP",
+        trained_name: str | None = None,
     ) -> None:
-        self.names = frozen_name, trained_name
+        self.frozen_name, self.trained_name = frozen_name, trained_name
         self.columns = dict(columns)
         self.results: dict[str, dict[str, float]] = {}
+
+    def before_run(self, runner: Runner) -> None:
+        """Names the row of what is trained."""
+        self.trained_name = self.trained_name or method_of(runner.cfg.model)
 
     def before_train(self, runner: Runner) -> None:
         """Evaluates the frozen CLIP, before anything is trained, or reads what an earlier part of the run found."""
         if runner.iter:
             self.results = self._read(runner)
-        if self.names[0] in self.results:
+        if self.frozen_name in self.results:
             return
-        runner.logger.info(f"Evaluating {self.names[0]} ...")
+        runner.logger.info(f"Evaluating {self.frozen_name} ...")
         model = MODELS.build(frozen_clip_config(runner.cfg.model.to_dict()))
         model.to(next(runner.model.parameters()).device).eval()
         loop = runner.val_loop
@@ -57,12 +66,12 @@ class ComparisonHook(Hook):
             with torch.no_grad():
                 outputs = model.val_step(batch)
             loop.evaluator.process(data_samples=outputs, data_batch=batch)
-        self._note(runner, self.names[0], loop.evaluator.evaluate(len(loop.dataloader.dataset)))
+        self._note(runner, self.frozen_name, loop.evaluator.evaluate(len(loop.dataloader.dataset)))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Remembers the newest result of the model that is trained."""
-        if metrics:
-            self._note(runner, self.names[1], metrics)
+        if metrics and self.trained_name is not None:
+            self._note(runner, self.trained_name, metrics)
 
     def after_train(self, runner: Runner) -> None:
         """Prints the table."""
@@ -78,6 +87,7 @@ class ComparisonHook(Hook):
         self.results[row] = {
             heading: float(metrics.get(key, float("nan"))) for heading, key in self.columns.items()
         }
+        runner.logger.info(f"{row}: {', '.join(f'{name} {value:.1f}' for name, value in self.results[row].items())}")
         if is_main_process():
             write_whole(self._path(runner), json.dumps(self.results, indent=2) + "\n")
 
@@ -87,8 +97,21 @@ class ComparisonHook(Hook):
             rows = {row: {heading: float(found[row][heading]) for heading in self.columns} for row in found}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
-        return {row: rows[row] for row in self.names if row in rows}
+        return {row: rows[row] for row in (self.frozen_name, self.trained_name) if row is not None and row in rows}
 
     @staticmethod
     def _path(runner: Runner) -> Path:
         return Path(runner.work_dir) / "comparison.json"
+
+
+def method_of(model: Mapping[str, Any]) -> str:
+    """What the method that a model's config trains is called.
+
+    Args:
+        model: config of a segmentor with CLIP as its backbone.
+    """
+    adapter = model["backbone"].get("adapter") or {}
+    kind = str(adapter.get("type"))
+    if kind == "POP" and adapter.get("relation"):
+        return "H-CLIP"
+    return METHODS.get(kind, kind)

@@ -50,7 +50,8 @@ class DCRCHook(Hook):
 
     Args:
         interval: training iterations between logs of the orthogonality error per tower (the largest
-            |R^T R - I|) and of the drift of the hyperspherical energy per tower (relative to CLIP's).
+            |R^T R - I|) and of the drift of the hyperspherical energy per tower (relative to CLIP's): along the axis
+            that orthogonal turns keep, and with the rows of every projection as neurons.
             They go to the visualizer's backends; 0 for never.
     """
 
@@ -107,6 +108,10 @@ class DCRCHook(Hook):
             }
             scalars |= {
                 f"adapter/energy_drift_{tower}": value for tower, value in energy_drift_by_tower(backbone).items()
+            }
+            scalars |= {
+                f"adapter/energy_drift_of_rows_{tower}": value
+                for tower, value in energy_drift_by_tower(backbone, axis=0).items()
             }
             runner.visualizer.add_scalars(scalars, step=runner.iter + 1)
             runner.logger.info("  ".join(f"{name}: {value:.3e}" for name, value in scalars.items()))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmengine.dataset import ClassBalancedDataset
 from mmengine.dist import get_rank, get_world_size
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmseg.registry import HOOKS
+
+from hclip_mmseg.datasets.replay import ReplayableSampler
 
 
 @HOOKS.register_module()
@@ -19,6 +22,22 @@ class IterationSeedHook(Hook):
     """
 
     priority = "VERY_HIGH"
+
+    def before_train(self, runner: Runner) -> None:
+        """Let the sampler end with epochs in training by epochs; warn of data that a resumed run augments otherwise."""
+        loop = runner.train_loop
+        sampler = getattr(loop.dataloader, "sampler", None)
+        if isinstance(loop, EpochBasedTrainLoop) and isinstance(sampler, ReplayableSampler):
+            sampler.end_with_epochs()
+            sampler.set_epoch(loop.epoch)
+        dataset = loop.dataloader.dataset
+        while dataset is not None:
+            if isinstance(dataset, ClassBalancedDataset):
+                runner.logger.warning(
+                    "ClassBalancedDataset does not tell its images which draw of the training they are: a run that is "
+                    "resumed augments them otherwise than an uninterrupted one"
+                )
+            dataset = getattr(dataset, "dataset", None)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seeds the generators of all devices."""

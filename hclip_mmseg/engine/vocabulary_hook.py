@@ -10,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.vocabularies import as_vocabulary
 
 
@@ -37,7 +38,7 @@ class VocabularyHook(Hook):
         """
         dataset = runner.train_dataloader.dataset
         if self.follow and takes_names(runner) and dataset.metainfo.get("folds") is not None:
-            raise ValueError(
+            raise InputError(
                 f"{type(dataset).__name__} can be tested on but not trained on: it asks for several names a class, and "
                 "its labels do not tell which of them a pixel shows"
             )
@@ -63,7 +64,7 @@ class VocabularyHook(Hook):
         metainfo = dataloader.dataset.metainfo
         classes = metainfo.get("classes")
         if classes is None:
-            raise ValueError(
+            raise InputError(
                 f"{type(dataloader.dataset).__name__} has no 'classes' in its metainfo, so the model cannot know "
                 "what to look for; give the dataset classes, or set default_hooks=dict(vocabulary=dict(follow=False))"
             )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from mmseg.evaluation.metrics import IoUMetric
 from mmseg.registry import METRICS
 from numpy.typing import NDArray
 from prettytable import PrettyTable
+from torch import Tensor
 
 from hclip_mmseg.evaluation.seen_names import seen_in_training
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.vocabularies.labels import check_labels
 
 NO_CLASS = 65535  # above every label
@@ -68,10 +71,12 @@ class OpenVocabIoUMetric(IoUMetric):
                 "tools/test.py --out DIR turns on"
             )
         data_samples = [self._folded(sample) for sample in data_samples]
-        for sample in data_samples:
-            if "gt_sem_seg" in sample:
-                check_labels(sample["gt_sem_seg"]["data"], classes, sample, self.ignore_index)
-        super().process(data_batch, data_samples)
+        labelled = [sample for sample in data_samples if "gt_sem_seg" in sample]
+        for sample in labelled:
+            labels = sample["gt_sem_seg"]["data"]
+            check_labels(labels, classes, sample, self.ignore_index)
+            check_same_size(sample["pred_sem_seg"]["data"], labels, sample)
+        super().process(data_batch, data_samples if self.format_only else labelled)
 
     def _folded(self, sample: dict[str, Any]) -> dict[str, Any]:
         """The sample with its prediction in the dataset's classes, if its labels are those of the vocabulary."""
@@ -92,6 +97,9 @@ class OpenVocabIoUMetric(IoUMetric):
         """
         if self.format_only:
             return super().compute_metrics(results)
+        if not results:
+            print_log("no label maps in this data set, so there is nothing to measure", "current")
+            return {}
         areas = [sum(area.double() for area in kind) for kind in zip(*results, strict=True)]
         found = self.total_area_to_metrics(*areas, self.metrics, self.nan_to_num, self.beta)
         metrics = {"aAcc" if name == "aAcc" else f"m{name}": _mean(values) for name, values in found.items()}
@@ -117,6 +125,9 @@ class OpenVocabIoUMetric(IoUMetric):
             for index, name in enumerate(self.dataset_meta["classes"])
         ]
         self._log_classes({name: values for name, values in found.items() if name != "aAcc"})
+        absent = [name for name, count in zip(self.dataset_meta["classes"], labelled, strict=True) if not count]
+        if absent:
+            print_log(without_pixels(absent, len(labelled)), "current", logging.WARNING)
         return metrics
 
     def _seen(self) -> NDArray[np.bool_] | None:
@@ -144,6 +155,37 @@ class OpenVocabIoUMetric(IoUMetric):
         for name, of_classes in values.items():
             table.add_column(name, list(np.round(100 * of_classes, 2)))
         print_log(f"per class results:\n{table.get_string()}", "current")
+
+
+def check_same_size(predicted: Tensor, labels: Tensor, meta: Mapping[str, Any]) -> None:
+    """Check that a label map has its image's size.
+
+    Raises:
+        ValueError: with both files and sizes.
+    """
+    own, other = labels.shape[-2:], predicted.shape[-2:]
+    if own != other:
+        raise InputError(
+            f"the label map {meta.get('seg_map_path')} is {own[1]} x {own[0]} pixels, the result of its image "
+            f"{meta.get('img_path')} {other[1]} x {other[0]}: label map and image must have one size"
+        )
+
+
+def without_pixels(absent: Sequence[str], classes: int) -> str:
+    """What is said of classes that no label map has a pixel of.
+
+    Args:
+        absent: their names, at least one.
+        classes: how many classes there are in all.
+    """
+    listed = ", ".join(absent[:5]) + (", ..." if len(absent) > 5 else "")
+    said = f"{len(absent)} of {classes} classes have no pixel in any label map: {listed}"
+    if classes - len(absent) > 1:
+        return said
+    return (
+        f"{said}. So these figures say little. Masks drawn as 0 and 255 are a likely cause, since 255 is ignored: save "
+        "them as 0 and 1"
+    )
 
 
 def _mean(values: NDArray[np.floating]) -> float:

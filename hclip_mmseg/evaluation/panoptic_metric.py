@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -44,8 +45,13 @@ class OpenVocabPanopticMetric(CocoPanopticMetric):
                 raise ValueError("the model gives no panoptic results: set model.test_cfg.panoptic=True")
             if not sample.get("seg_map_path"):
                 raise ValueError(f"{sample.get('img_path', 'a sample')} has no panoptic label map to compare with")
-            self.seg_prefix = str(Path(sample["seg_map_path"]).parent)
-            super().process(data_batch, [sample])
+            # MMDetection makes the label map's name from the image's, by replacing .jpg
+            label_map = Path(sample["seg_map_path"])
+            with TemporaryDirectory() as folder:
+                if ".jpg" in label_map.name:
+                    label_map = Path(copyfile(label_map, Path(folder) / label_map.name.replace(".jpg", "")))
+                self.seg_prefix = str(label_map.parent)
+                super().process(data_batch, [dict(sample, img_path=str(label_map))])
 
     def compute_metrics(self, results: list[Any]) -> dict[str, float]:
         """MMDetection's metrics in percent, and PQ_seen, PQ_unseen where the split is known."""

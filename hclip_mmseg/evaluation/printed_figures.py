@@ -20,7 +20,7 @@ MEASURED_AS: Mapping[str, Mapping[str, str]] = {
     "maft-plus": {},
     "san": {},
 }
-"""Method -> metric of its paper -> what its code computes, as :class:`~.open_vocab_iou.OpenVocabIoUMetric` calls it.
+"""Method -> metric of its paper -> what :class:`~.open_vocab_iou.OpenVocabIoUMetric` calls what its code computes.
 
 Metrics that are not listed have the same name in both. CAT-Seg, H-CLIP and FC-CLIP call detectron2's evaluator of
 today, CLIPtrase has its own; both leave out classes that are never labelled. MAFT+ and SAN count those that are

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 from torch import Tensor, nn
 
 from hclip_mmseg.compat.checkpoints import message_hub_globals
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.paths import locate, looked_in
 from hclip_mmseg.files.state_dicts import check_state_dict, compare, find_state_dict, first, without_shared_prefix
 from hclip_mmseg.files.tensors import read_tensors
@@ -55,10 +56,19 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         FileNotFoundError, ValueError: as `find_checkpoint` and `load`, or if there are no tensors in it.
     """
     found = find_checkpoint(path)
-    state = find_state_dict(load(found), ("state_dict",))
+    return state_dict_of(load(found), found)
+
+
+def state_dict_of(content: Any, source: str | Path) -> dict[str, Tensor]:
+    """The model's tensors in the content of a checkpoint; ``source`` is what errors call it.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    state = find_state_dict(content, ("state_dict",))
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{found} holds no model: it must have a 'state_dict' of tensors")
-    return without_shared_prefix(state, found)
+        raise InputError(f"{source} holds no model: it must have a 'state_dict' of tensors")
+    return without_shared_prefix(state, source)
 
 
 def check_fits(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
@@ -75,7 +85,7 @@ def check_fits(model: nn.Module, state: Mapping[str, Tensor], source: str | Path
         hint = "; is it of another CLIP?"
     elif any(".adapter." in name for name in differences.lacking):
         hint = "; where it lacks the adapters, folded or never there, set model.backbone.adapter=None"
-    raise ValueError(f"the checkpoint {source} does not fit the model: {differences}{hint}")
+    raise InputError(f"the checkpoint {source} does not fit the model: {differences}{hint}")
 
 
 def check_start(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
@@ -87,28 +97,30 @@ def check_start(model: nn.Module, state: Mapping[str, Tensor], source: str | Pat
     own = model.state_dict()
     common = {name: tensor for name, tensor in state.items() if name in own}
     if not common:
-        raise ValueError(
+        raise InputError(
             f"load_from {source} has none of the model's tensors (it has {first(list(state))}; the model has "
             f"{first(list(own))})"
         )
     differences = compare({name: own[name] for name in common}, common)
     if differences:
-        raise ValueError(f"load_from {source}: {differences}; is it of another CLIP?")
+        raise InputError(f"load_from {source}: {differences}; is it of another CLIP?")
 
 
-def check_resumable(path: str | Path) -> None:
+def check_resumable(content: Mapping[str, Any], source: str | Path) -> None:
     """Check that a checkpoint says where its training stood.
 
+    Args:
+        content: as `load` gives it.
+        source: where it comes from, for the message.
+
     Raises:
-        FileNotFoundError, ValueError: as `find_checkpoint` and `load`, or if it holds a model alone.
+        ValueError: if it holds a model alone.
     """
-    found = find_checkpoint(path)
-    loaded = load(found)
-    lacks = [key for key in ("meta", "message_hub", "optimizer") if key not in loaded]
+    lacks = [key for key in ("meta", "message_hub", "optimizer") if key not in content]
     if lacks:
-        raise ValueError(
-            f"training cannot be resumed from {found}: it lacks {', '.join(lacks)}; to start from its weights set "
-            f"--cfg-options load_from={path}"
+        raise InputError(
+            f"training cannot be resumed from {source}: it lacks {', '.join(lacks)}; to start from its weights set "
+            f"--cfg-options load_from={source}"
         )
 
 

@@ -6,12 +6,15 @@ import json
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+from hclip_mmseg.files.processes import is_running
 
 POINTER = "last_checkpoint"
 NUMBERED = re.compile(r"(?:iter|epoch)_(\d+)\.pth$")
@@ -53,6 +56,8 @@ def find_latest(folder: str | Path) -> Path | None:
 def alone_in(folder: str | Path) -> Iterator[None]:
     """Hold a run's folder, in which one training works at a time; it is given back however this process ends.
 
+    Where the file system has no locks this is said, and nothing is held.
+
     Args:
         folder: of the run; it is made.
 
@@ -76,6 +81,9 @@ def alone_in(folder: str | Path) -> Iterator[None]:
             raise ValueError(
                 f"{folder} is in use by {who}, which trains there; wait for it, or give another --work-dir"
             ) from None
+        except (OSError, NotImplementedError) as error:
+            print(f"{folder} cannot be locked ({error}): start no other training in it", file=sys.stderr)
+            break
     try:
         about.write_text(json.dumps(dict(process=os.getpid(), machine=socket.gethostname())), encoding="utf-8")
         yield
@@ -96,10 +104,5 @@ def _has_ended(holder: dict[str, object] | None) -> bool:
     """Whether the process that held the folder is gone, and only its children are left to end."""
     if holder is None or holder["machine"] != socket.gethostname():
         return False
-    try:
-        os.kill(int(str(holder["process"])), 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, ValueError):
-        return False
-    return False
+    process = str(holder["process"])
+    return process.isdecimal() and not is_running(int(process))

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from mmdet.models.detectors.base import BaseDetector
-from mmdet.models.utils import preprocess_panoptic_gt
 from mmdet.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
@@ -87,18 +86,26 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
         """1 pixel: images are resized to what the model takes."""
         return 1
 
-    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+    def set_vocabulary(
+        self,
+        names: Vocabulary | Sequence[str],
+        templates: str | Sequence[str] | None = None,
+        things: Sequence[str] | None = None,
+    ) -> None:
         """Replaces what the model looks for; each synonym of a name is looked for.
 
         Args:
             names: a vocabulary, which may say what is stuff; or class names in label order, all of them things. Two
                 may have the same name.
             templates: prompt templates, None keeps the present ones.
+            things: those of the names that are counted one by one; None: as the vocabulary says.
 
         Raises:
-            ValueError: if names are empty or too long; nothing changes then.
+            ValueError: if names are empty or too long, or things are none of them; nothing changes then.
         """
         vocabulary = as_vocabulary(names, repeats=True)
+        if things is not None:
+            vocabulary = vocabulary.with_stuff([title for title in vocabulary.titles if title not in set(things)])
         table = SynonymTable(vocabulary)
         self.text_encoder.set_vocabulary(Vocabulary(table.words, whole=True), templates)
         self.synonyms = table
@@ -111,22 +118,24 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
             batch_data_samples: with ``gt_instances`` (``labels``, ``masks``) of things and ``gt_sem_seg`` of stuff.
 
         Raises:
-            ValueError: if the vocabulary does not list things before stuff, or a label is outside of it: which
-                label, in which image.
+            ValueError: if a label is outside the vocabulary: which label, in which image.
         """
         return [self._target(sample) for sample in batch_data_samples]
 
     def _target(self, sample: Any) -> InstanceData:
-        names, things = len(self.vocabulary), int(self.things.sum())
-        if not bool(self.things[:things].all()):
-            raise ValueError("a vocabulary that is trained with must list things before stuff, as panoptic sets do")
+        names = len(self.vocabulary)
         own = sample.gt_instances
         semantic = sample.gt_sem_seg.sem_seg if "gt_sem_seg" in sample else None
         check_labels(own.labels, names, sample.metainfo)
-        if semantic is not None:
-            check_labels(semantic, names, sample.metainfo, IGNORED)
-        labels, masks = preprocess_panoptic_gt(own.labels, own.masks, semantic, things, names - things)
-        return InstanceData(labels=labels, masks=masks)
+        masks = own.masks.to_tensor(dtype=torch.bool, device=own.labels.device)
+        if semantic is None:
+            return InstanceData(labels=own.labels, masks=masks.long())
+        check_labels(semantic, names, sample.metainfo, IGNORED)
+        # the pixels of things without a mask, crowds, are left out
+        there = [label for label in semantic.unique().tolist() if label != IGNORED and not self.things[label]]
+        stuff = torch.tensor(there, dtype=own.labels.dtype, device=own.labels.device)
+        masks = torch.cat([masks, semantic[0] == stuff[:, None, None]])
+        return InstanceData(labels=torch.cat([own.labels, stuff]), masks=masks.long())
 
     @abstractmethod
     def scored_masks(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,3 +59,24 @@ def best_class(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         label = (index + start).where(better, label)
         del part, value, index  # before the next chunk is made
     return label, best
+
+
+FLIPS = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-1, -2)}
+
+
+def unflipped(maps: Tensor, metainfo: Mapping[str, Any]) -> Tensor:
+    """Maps [..., H, W] of an image that a pipeline flipped, turned back.
+
+    Args:
+        maps: scores or labels.
+        metainfo: of the image: ``flip``, ``flip_direction``.
+
+    Raises:
+        ValueError: on an unknown direction.
+    """
+    if not metainfo.get("flip"):
+        return maps
+    direction = metainfo.get("flip_direction")
+    if direction not in FLIPS:
+        raise ValueError(f"an image cannot be turned back from flip_direction={direction!r}; known: {', '.join(FLIPS)}")
+    return maps.flip(FLIPS[direction])

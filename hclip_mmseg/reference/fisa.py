@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def sequence_mask(mask_logits: Tensor, grid: tuple[int, int], patch: int) -> Tensor:
-    """[B, 1 + P + Q, 1 + P + Q]: image tokens see image tokens, mask tokens the patches that their mask covers."""
+    """Eq. 5, [B, 1 + P + Q, 1 + P + Q]: image tokens see image tokens, mask tokens the patches of their mask."""
     batch, proposals = mask_logits.shape[:2]
     size = (grid[0] * patch, grid[1] * patch)
     pixels = F.interpolate(mask_logits, size=size, mode="bilinear", align_corners=False) > 0
@@ -41,11 +41,14 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | None =
 
 
 def enriched(seve: Any, layer: int, tokens: Tensor, class_tokens: Tensor) -> Tensor:
-    """Eqs. 1 and 2."""
+    """What f_q reads: Eqs. 3 and 4 as they are printed, or the form that adds to the mask token."""
     g = seve.sets[0 if len(seve.sets) == 1 else layer]
     classes = F.normalize(class_tokens, dim=-1) * class_tokens.shape[1] ** 0.5
-    classes = classes.expand(len(tokens), -1, -1)
-    return tokens + g.g_o(attention(g.g_q(tokens), g.g_k(classes), g.g_v(classes), g.heads))
+    q, k, v = g.g_q(tokens), g.g_k(classes), g.g_v(classes)  # Eq. 4
+    if not hasattr(g, "g_o"):
+        return (q @ k.T).softmax(-1) @ v  # Eq. 3
+    k, v = (x.expand(len(tokens), -1, -1) for x in (k, v))
+    return tokens + g.g_o(attention(q, k, v, g.heads))
 
 
 def embeddings(clip: Any, images: Tensor, mask_logits: Tensor, class_tokens: Tensor) -> Tensor:
@@ -69,7 +72,7 @@ def embeddings(clip: Any, images: Tensor, mask_logits: Tensor, class_tokens: Ten
         weight, shift = own.in_proj_weight[rows], own.in_proj_bias[rows]
         if model.queries is not None:
             weight, shift = model.queries.weight[layer], model.queries.bias[layer]
-        q = torch.cat([q[:, :image], F.linear(asking, weight, shift)], dim=1)
+        q = torch.cat([q[:, :image], F.linear(asking, weight, shift)], dim=1)  # Eq. 2; below Eq. 1
         x = x + block.ls_1(own.out_proj(attention(q, k, v, own.num_heads, bias)))
         x = x + block.ls_2(block.mlp(block.ln_2(x)))
     return tower.project(x[:, image:])

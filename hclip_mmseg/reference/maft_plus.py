@@ -42,13 +42,22 @@ def attention(module: Any, texts: Tensor, keys: Tensor, values: Tensor) -> Tenso
 
 
 def transferred(cdt: Any, words: Tensor, projected: Tensor) -> Tensor:
-    """The paper's form: [W, C] words and a projected map [B, C, H, W] -> [B, W, C]."""
+    """Eqs. 5 and 6, [W, C] words and a projected map [B, C, H, W] -> [B, W, C].
+
+    T + MHA(T, F, F) and a layer norm, as they are printed; without a norm of its own, a layer is of this project's
+    form, which adds positions to the keys.
+    """
     keys = projected.flatten(2).transpose(1, 2)
     channels, height, width = projected.shape[1:]
     where = positions(height, width, channels, projected.device)
     texts = words.repeat(len(projected), 1, 1)
     for layer in cdt.layers:
-        texts = texts + attention(layer.attention, texts, keys + where, keys)
+        norm = getattr(layer, "norm", None)
+        if norm is None:
+            texts = texts + attention(layer.attention, texts, keys + where, keys)
+        else:
+            texts = texts + attention(layer.attention, texts, keys, keys)
+            texts = F.layer_norm(texts, texts.shape[-1:], norm.weight, norm.bias, norm.eps)
     return texts
 
 

@@ -16,7 +16,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
-from hclip_mmseg.models.score_maps import resized
+from hclip_mmseg.models.score_maps import resized, unflipped
 from hclip_mmseg.training_free.backbone import PatchView
 from hclip_mmseg.training_free.last_attention import within_regions
 from hclip_mmseg.training_free.patch_labels import labels_of_patches
@@ -186,10 +186,12 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         found = None if regions is None else regions.result()
         if found is not None:
             labels = vote(labels, found, classes)
+        labels = unflipped(labels, sample.metainfo)
         if self.refinement is not None:
             labels = self.refinement(labels, sample.metainfo, classes)
         wanted = sample.metainfo.get("keep_scores", True)
         if wanted and 4 * classes * size[0] * size[1] <= self.score_memory:
-            sample.set_data({"seg_logits": PixelData(data=resized(logits.softmax(dim=0), size))})
+            scores = unflipped(resized(logits.softmax(dim=0), size), sample.metainfo)
+            sample.set_data({"seg_logits": PixelData(data=scores)})
         sample.set_data({"pred_sem_seg": PixelData(data=labels[None])})
         sample.set_metainfo({"vocabulary": self.vocabulary})

@@ -14,6 +14,8 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from PIL import Image
 
+from hclip_mmseg.files.result_names import ResultNames
+
 
 def write_label_map(path: str | Path, labels: NDArray[np.integer], classes: int) -> None:
     """Write labels [H, W] as a grey PNG: of 8 bits up to 255 classes, where 255 is no class, else of 16."""
@@ -24,7 +26,7 @@ def write_label_map(path: str | Path, labels: NDArray[np.integer], classes: int)
 
 @HOOKS.register_module()
 class LabelMapHook(Hook):
-    """Writes the label map of every tested image to `<folder>/<image's name>.png`.
+    """Writes the label map of every tested image to `<folder>/<image's name>.png`; see `name_results`.
 
     Args:
         folder: where to; made if absent.
@@ -32,6 +34,7 @@ class LabelMapHook(Hook):
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
+        self._names = ResultNames()
 
     def after_test_iter(
         self,
@@ -42,6 +45,7 @@ class LabelMapHook(Hook):
     ) -> None:
         """Write the maps of a batch."""
         for sample in outputs or ():
-            names = sample.metainfo.get("vocabulary") or runner.test_dataloader.dataset.metainfo["classes"]
+            dataset = runner.test_dataloader.dataset
+            names = sample.metainfo.get("vocabulary") or dataset.metainfo["classes"]
             labels = sample.pred_sem_seg.data[0].cpu().numpy()
-            write_label_map(self.folder / f"{Path(sample.img_path).stem}.png", labels, len(names))
+            write_label_map(self.folder / f"{self._names.name(sample.img_path, dataset)}.png", labels, len(names))

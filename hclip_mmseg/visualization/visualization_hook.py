@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,9 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+
+from hclip_mmseg.files.result_names import ResultNames
+from hclip_mmseg.visualization.image_backends import SUFFIX
 
 
 @HOOKS.register_module()
@@ -40,6 +42,7 @@ class OpenVocabVisualizationHook(Hook):
         self.show = show
         self.wait_time = wait_time
         self.prefix = ""
+        self._names = ResultNames()
 
     def _after_iter(
         self,
@@ -53,10 +56,14 @@ class OpenVocabVisualizationHook(Hook):
             return
         loader = runner.val_dataloader if mode == "val" else runner.test_dataloader
         first = batch_idx * (loader.batch_size or 1)
-        for position, (image, sample) in enumerate(zip(data_batch["inputs"], outputs or (), strict=True)):
+        inputs = data_batch["inputs"]
+        if len(inputs) and isinstance(inputs[0], (list, tuple)):  # of augmentation in testing: one list a view
+            inputs = inputs[0]
+        for position, (image, sample) in enumerate(zip(inputs, outputs or (), strict=True)):
             if (first + position) % self.interval == 0:
+                name = self._names.name(sample.img_path, getattr(loader, "dataset", None))
                 runner.visualizer.add_datasample(
-                    f"{mode}_{self.prefix}{Path(sample.img_path).stem}",
+                    f"{mode}_{self.prefix}{name}{SUFFIX}",
                     as_rgb(image, tuple(sample.ori_shape[:2])),
                     data_sample=sample,
                     show=self.show,

@@ -14,11 +14,12 @@ from mmseg.visualization import SegLocalVisualizer
 from numpy.typing import NDArray
 from PIL import Image
 
+from hclip_mmseg.visualization.image_backends import ImageBackends
 from hclip_mmseg.visualization.overlay import beside, draw_overlay
 
 
 @VISUALIZERS.register_module()
-class OpenVocabVisualizer(SegLocalVisualizer):
+class OpenVocabVisualizer(ImageBackends, SegLocalVisualizer):
     """Draws ground truth and prediction side by side, each with a legend.
 
     A prediction's labels are indices of the vocabulary it carries (metainfo `vocabulary`), which need not be

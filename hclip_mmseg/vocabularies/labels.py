@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from hclip_mmseg.files.errors import InputError
+
 NO_CLASS_16_BIT = 65535
 
 
@@ -41,12 +43,27 @@ def check_labels(labels: Tensor, classes: int, meta: Mapping[str, Any], ignore_i
     Raises:
         ValueError: which label is outside, in which file.
     """
+    file = meta.get("seg_map_path") or meta.get("img_path") or "a label map"
+    if labels.ndim > 3 or (labels.ndim == 3 and labels.shape[0] != 1):
+        raise InputError(
+            f"{file} has labels of shape {list(labels.shape)}, as a colour image has: a label map is grey, or "
+            "palette: the number of its class at each pixel"
+        )
     label = label_outside(labels, classes, ignore_index)
     if label is None:
         return
     file = meta.get("seg_map_path") or meta.get("img_path") or "a label map"
+    if not classes:
+        raise ValueError(
+            f"label {label} in {file}: the model has no class names yet; training sets them by "
+            "default_hooks=dict(vocabulary=dict(type='mmseg.VocabularyHook')), model.set_vocabulary by hand"
+        )
     ignored = "" if ignore_index is None else f"; {ignore_index} is ignored"
-    raise ValueError(
-        f"label {label} in {file} is outside the vocabulary of {classes} names (0 to {classes - 1}{ignored}): the "
-        "labels were made for other class names than these"
+    cause = "the labels were made for other class names than these"
+    if label == classes and int(labels.min()) > 0:
+        cause = "labels that start at 1 want reduce_zero_label=True of the data set"
+    elif label == 255 and classes < 255:
+        cause = "masks drawn as 0 and 255 want to be saved as 0 and 1"
+    raise InputError(
+        f"label {label} in {file} is outside the vocabulary of {classes} names (0 to {classes - 1}{ignored}): {cause}"
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.vocabularies.aliases import canonical_name
 from hclip_mmseg.vocabularies.benchmarks import available_vocabularies, load_vocabulary
 from hclip_mmseg.vocabularies.vocabulary import Vocabulary, as_vocabulary, check_names
@@ -42,7 +43,7 @@ def read_vocabulary(source: str | Path | Vocabulary | Sequence[str], *, repeats:
         return load_vocabulary(text)
     near = get_close_matches(text, available_vocabularies(), n=1, cutoff=0.8) if "_" in text else []
     if near:
-        raise ValueError(f"no vocabulary '{text}'; did you mean '{near[0]}'?")
+        raise InputError(f"no vocabulary '{text}'; did you mean '{near[0]}'?")
     return as_vocabulary([name for line in text.splitlines() if line.strip() for name in line.split(",")])
 
 
@@ -57,17 +58,17 @@ def _read_file(path: Path) -> Vocabulary:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text file in UTF-8, so class names cannot be read from it") from error
+        raise InputError(f"{path} is no text file in UTF-8, so class names cannot be read from it") from error
     lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if len(lines) == 1 and "," in lines[0]:
-        raise ValueError(
+        raise InputError(
             f"{path} has one line with commas: in a file every class has a line of its own, and what follows a comma "
             "is another name of that class; break the line, or give its text instead of the file"
         )
     try:
         return Vocabulary(check_names([line.split(",")[0] for line in lines]), source=str(path))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def _is_file(path: Path) -> bool:

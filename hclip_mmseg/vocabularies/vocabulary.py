@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+
+from hclip_mmseg.files.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Vocabulary:
         known = {*self.titles, *self.names}
         stranger = next((name for name in stuff if name not in known), None)
         if stranger is not None:
-            raise ValueError(f"{stranger!r} is given as stuff, but is none of the {len(self)} class names")
+            raise InputError(f"{stranger!r} is given as stuff, but is none of the {len(self)} class names")
         return replace(self, stuff=stuff)
 
     def __len__(self) -> int:
@@ -109,23 +112,41 @@ def check_names(names: Sequence[str], *, repeats: bool = False) -> tuple[str, ..
         ValueError: naming the first thing that is wrong and where it stands.
     """
     if isinstance(names, str):
-        raise ValueError(f"class names must be a list of strings, not the one string {names!r}")
+        raise InputError(f"class names must be a list of strings, not the one string {names!r}")
     names = tuple(names)
     if not names:
-        raise ValueError("no class names given: at least one is needed")
+        raise InputError("no class names given: at least one is needed")
     for position, name in enumerate(names):
         if not isinstance(name, str):
-            raise ValueError(f"class name {position} is {name!r} of type {type(name).__name__}, not a string")
+            raise InputError(f"class name {position} is {name!r} of type {type(name).__name__}, not a string")
         if not name.strip():
-            raise ValueError(f"class name {position} of {len(names)} is empty")
+            raise InputError(f"class name {position} of {len(names)} is empty")
         if not name.replace(",", " ").strip():
-            raise ValueError(f"class name {position} ({name!r}) holds no word")
+            raise InputError(f"class name {position} ({name!r}) holds no word")
     names = tuple(" ".join(name.split()) for name in names)
-    twice = [name for name, count in Counter(names).items() if count > 1]
+    for position, name in enumerate(names):
+        hidden = next((character for character in name if unicodedata.category(character) in ("Cc", "Cf", "Cs")), None)
+        if hidden is not None:
+            shown = hidden.encode("unicode_escape", "surrogatepass").decode("ascii")
+            raise InputError(f"class name {position} holds the invisible character {shown}; write it without")
+    seen = [read_by_clip(name) for name in names]
+    twice = [name for name, count in Counter(seen).items() if count > 1]
     if twice and not repeats:
-        places = [position for position, name in enumerate(names) if name == twice[0]]
-        raise ValueError(f"class name '{twice[0]}' is given {len(places)} times, at {places}; give it once")
+        places = [position for position, name in enumerate(seen) if name == twice[0]]
+        first, *others = (names[position] for position in places)
+        different = next((name for name in others if name != first), None)
+        if different is not None:
+            raise InputError(
+                f"class names '{first}' and '{different}' are the same to CLIP, which reads '{twice[0]}' in both; give "
+                "one of them"
+            )
+        raise InputError(f"class name '{first}' is given {len(places)} times, at {places}; give it once")
     return names
+
+
+def read_by_clip(name: str) -> str:
+    """A name as CLIP's tokenizer sees it: composed, of normal width, in small letters."""
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def as_vocabulary(names: Vocabulary | Sequence[str], *, repeats: bool = False) -> Vocabulary:

@@ -226,6 +226,8 @@ def write_lst(clip: CLIP, adapter) -> None:
             x = down + attention(network, f"{name}.self_attn", norm(network, f"{name}.norm1", down), tower)
             hidden = F.gelu(linear(network, f"{name}.linear1", norm(network, f"{name}.norm2", x)))
             x = x + linear(network, f"{name}.linear2", hidden)
+        if adapter.form == "in_place":
+            return linear(network, "up", norm(network, "norm", x))
         return states[-1] + linear(network, "up", x)
 
     for tower in ("image", "text"):

@@ -13,7 +13,7 @@ from tiny_models import backbone_config, randomise, tiny_backbone, tiny_segmento
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter
-from hclip_mmseg.adapters.build import ADAPTERS
+from hclip_mmseg.adapters.build import ADAPTERS, build_adapter
 from hclip_mmseg.clip import with_parameters
 from hclip_mmseg.mask_classification.fisa.mask_token_tower import MaskTokenTower
 
@@ -182,3 +182,16 @@ def test_an_adapter_of_the_image_tower_alone_leaves_the_text_tower_as_it_is():
         with torch.no_grad():
             torch.testing.assert_close(backbone.encode_text(tokens), plain.encode_text(tokens), msg=kind)
             assert (backbone(draw(1, 3, 64, 64).float())[-1] - plain(draw(1, 3, 64, 64).float())[-1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("lora", "dict.type='LoRA'."),
+        (dict(type="Lora"), "did you mean 'LoRA'"),
+        (dict(type="PPO"), "did you mean 'POP'"),
+    ],
+)
+def test_a_mistyped_adapter_is_told_the_nearest(config, said):
+    with pytest.raises(ValueError, match=said):
+        build_adapter(config, image_layers=2, text_layers=2, image_width=8, text_width=8)

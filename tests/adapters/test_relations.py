@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from hclip_mmseg.adapters import (
     LinearRelation,
     MLPRelation,
+    ResidualLinearRelation,
     build_relation,
     facewise_product,
     t_product,
@@ -107,14 +108,30 @@ def test_mlp_is_the_papers_equation(name, nonlinearity):
     torch.testing.assert_close(relation(tensor), mlp_by_loops(tensor, relation, nonlinearity))
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_residual_linear_is_the_papers_equation_18():
+    """T + alpha * (T x_3 S_3 x_4 S_4), number by number, each projection's rows by themselves."""
+    relation = randomised(ResidualLinearRelation(LAYERS, COLUMNS))
+    assert relation.slices.shape == (COLUMNS, COLUMNS) and relation.layers.shape == (LAYERS, LAYERS)
+    tensor = randn(BLOCK, BLOCK, ROWS, COLUMNS)
+    expected = tensor.clone()
+    for layer in range(LAYERS):
+        for projection in range(4):
+            for s in range(COLUMNS):
+                for other in range(LAYERS):
+                    for t in range(COLUMNS):
+                        factor = relation.alpha[s, layer] * relation.layers[layer, other] * relation.slices[s, t]
+                        expected[:, :, 4 * layer + projection, s] += factor * tensor[:, :, 4 * other + projection, t]
+    torch.testing.assert_close(relation(tensor), expected)
+
+
+@pytest.mark.parametrize("kind", ["linear", "residual_linear", "mlp"])
 def test_starts_as_the_identity(kind):
     relation = build_relation({"type": kind}, layers=3, columns=5)
     tensor = torch.randn(4, 4, 12, 5, generator=torch.Generator().manual_seed(0))
     assert torch.equal(relation(tensor), tensor)
 
 
-@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("kind", ["linear", "residual_linear", "mlp"])
 def test_gradients(kind):
     relation = randomised(build_relation({"type": kind}, layers=LAYERS, columns=COLUMNS))
     tensor = randn(BLOCK, BLOCK, ROWS, COLUMNS).requires_grad_()

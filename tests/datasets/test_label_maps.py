@@ -16,6 +16,7 @@ from hclip_mmseg.evaluation import OpenVocabIoUMetric
 from hclip_mmseg.models.losses import AllClassesBCELoss
 from hclip_mmseg.visualization import draw_overlay
 from hclip_mmseg.visualization.label_maps import write_label_map
+from hclip_mmseg.vocabularies.labels import check_labels
 
 
 def png(pixels):
@@ -162,3 +163,51 @@ def test_written_label_maps_of_many_classes_load_again(tmp_path):
     labels = np.array([[0, 255, 256, 846, 65535]])
     write_label_map(tmp_path / "map.png", labels, 847)
     assert load(tmp_path / "map.png", ignore_index=65535).tolist() == labels.tolist()
+
+
+def load_beside(path, **results):
+    return LoadLabelMap().transform(dict(seg_map_path=path, seg_fields=[], img_path="img/a.jpg", **results))
+
+
+def test_a_label_map_of_another_size_is_named_with_its_image(tmp_path):
+    path = str(tmp_path / "a.png")
+    write_label_map(path, np.zeros((48, 64), np.uint8), 2)
+    assert load_beside(path, ori_shape=(48, 64))["gt_seg_map"].shape == (48, 64)
+    with pytest.raises(ValueError, match=rf"{path} is 64 x 48 pixels, its image img/a.jpg is 128 x 96"):
+        load_beside(path, ori_shape=(96, 128), img_shape=(48, 64))
+
+
+def test_a_missing_label_map_is_named_with_its_image(tmp_path):
+    with pytest.raises(ValueError, match="a.png of img/a.jpg is missing"):
+        load_beside(str(tmp_path / "a.png"))
+
+
+def test_a_sample_without_a_label_map_stays_as_it_is():
+    results = dict(img_path="a.jpg", seg_fields=[])
+    assert LoadLabelMap().transform(dict(results)) == results
+
+
+@pytest.mark.parametrize(("mode", "said"), [("RGB", "3 colour channels"), ("LA", "grey with an alpha channel")])
+def test_coloured_label_maps_are_refused_with_what_to_do(mode, said, tmp_path):
+    Image.new(mode, (4, 3)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=f"a.png is .*{said}.*save the number of each pixel's class as grey"):
+        load_beside(str(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "said"),
+    [
+        ([[1, 2], [3, 3]], 3, "start at 1 want reduce_zero_label=True"),
+        ([[0, 255]], 2, "0 and 255 want to be saved as 0 and 1"),
+        ([[0, 7]], 3, "made for other class names"),
+    ],
+)
+def test_the_likely_cause_of_a_strange_label(labels, classes, said):
+    with pytest.raises(ValueError, match=f"in ann/a.png is outside .*{said}"):
+        check_labels(torch.tensor([labels]), classes, dict(seg_map_path="ann/a.png"))
+
+
+def test_labels_of_a_colour_image_are_told_from_a_label_map():
+    with pytest.raises(ValueError, match=r"ann/a.png has labels of shape \[4, 4, 3\], as a colour image has"):
+        check_labels(torch.zeros(4, 4, 3, dtype=torch.long), 2, dict(seg_map_path="ann/a.png"), 255)
+    check_labels(torch.zeros(1, 4, 3, dtype=torch.long), 2, dict(), 255)

@@ -107,7 +107,7 @@ def test_it_goes_on_and_is_checked(ade):
     with pytest.raises(ValueError, match="1 of 1 label maps do not match .*panoptic_val.json.*segment 1280"):
         run(ade, check=True)
     (ade / "ade20k_panoptic_train.json").write_text("{")
-    with pytest.raises(ValueError, match="panoptic_train.json is no panoptic annotation in COCO's form"):
+    with pytest.raises(ValueError, match="panoptic_train.json is no panoptic annotation file in COCO's form"):
         run(ade, check=True)
 
 

@@ -206,3 +206,19 @@ def test_labels_outside_a_vocabulary_are_named_with_their_file(labels, ignored, 
         check(dict(seg_map_path="maps/1.png", img_path="images/1.jpg"))
     with pytest.raises(ValueError, match=rf"label {wrong} in images/1.jpg is outside"):
         check(dict(img_path="images/1.jpg"))
+
+
+@pytest.mark.parametrize(
+    "names, said",
+    [
+        (("Cat", "cat"), "class names 'Cat' and 'cat' are the same to CLIP"),
+        (("cat", "\uff43at"), "are the same to CLIP, which reads 'cat' in both"),
+        (("\u00e9t\u00e9", "e\u0301te\u0301"), "are the same to CLIP"),
+        (("dog", "ca\u200bt"), r"class name 1 holds the invisible character \\u200b"),
+        (("ca\x1bt",), r"class name 0 holds the invisible character \\x1b"),
+        (("caf\udcff",), r"class name 0 holds the invisible character \\udcff"),
+    ],
+)
+def test_names_that_clip_or_a_reader_cannot_tell_apart_are_refused(names, said):
+    with pytest.raises(ValueError, match=said):
+        check_names(names)

@@ -89,20 +89,20 @@ def test_nothing_found_or_nothing_to_find(results, empty):
         assert np.isnan(ap50_by_class([dict(none, crowd=np.zeros(0))] * len(found), found, 5)).all()
 
 
-def sample(truth, found):
+def sample(truth, found, **meta):
     instances = [
         dict(bbox=box.tolist(), bbox_label=int(label), ignore_flag=int(crowd))
         for box, label, crowd in zip(truth["bboxes"], truth["labels"], truth["crowd"], strict=True)
     ]
     prediction = InstanceData(**{key: torch.from_numpy(found[key]) for key in ("bboxes", "labels", "scores")})
-    return dict(instances=instances, pred_instances=prediction)
+    return dict(instances=instances, pred_instances=prediction, **meta)
 
 
-def evaluated(results, held_out=(), **arguments):
-    metric = OpenVocabAP50(**arguments)
+def evaluated(results, held_out=(), **meta):
+    metric = OpenVocabAP50()
     metric.dataset_meta = dict(classes=("a", "b", "c", "d", "e"), held_out=held_out)
     for pair in zip(*results, strict=True):
-        metric.process(None, [sample(*pair)])
+        metric.process(None, [sample(*pair, **meta)])
     return metric.evaluate(len(results[0]))
 
 
@@ -113,6 +113,26 @@ def test_base_and_novel_names_are_averaged_apart(results):
     assert metrics["AP50_base"] == pytest.approx(ap[[0, 2]].mean(), abs=0.01)
     assert metrics["AP50_all"] == pytest.approx(ap[:3].mean(), abs=0.01)
     assert evaluated(results) == {"AP50_all": metrics["AP50_all"]}
+
+
+def test_the_models_base_names_decide_and_the_split_says_so(results, monkeypatch):
+    printed, ap = [], ap50_by_class(*results, 5)
+    monkeypatch.setattr("hclip_mmseg.detection.ap50.print_log", lambda text, logger: printed.append(text))
+    metrics = evaluated(results, held_out=("b",), base_names=("b", "c", "dog"))
+    assert printed[-1].endswith("3 novel and 2 base names by model.roi_head.base_names")
+    assert metrics["AP50_novel"] == pytest.approx(ap[0], abs=0.01)  # of a, d and e only a has boxes
+    assert metrics["AP50_base"] == pytest.approx(ap[[1, 2]].mean(), abs=0.01)
+    evaluated(results, held_out=("b",))
+    assert printed[-1].endswith("1 novel and 4 base names by the data set's held_out")
+
+
+def test_names_that_are_asked_for_beside_the_classes_are_not_averaged(results):
+    truth, found = results
+    more = dict(labels=np.full(3, 7), scores=np.ones(3))
+    beside = [
+        {key: np.concatenate([image[key], more.get(key, image["bboxes"][:3])]) for key in image} for image in found
+    ]
+    assert evaluated((truth, beside), held_out=("b",)) == evaluated(results, held_out=("b",))
 
 
 def test_the_papers_figures_stand_beside_in_the_same_row():

@@ -67,8 +67,8 @@ def test_another_number_of_maps_is_refused():
         PatchPyramid(8, dict(type="GN", num_groups=2))([torch.zeros(1, 8, 4, 4)] * 3)
 
 
-def test_gradients_reach_both_towers_and_all_that_is_trained(detector):
-    images = random_images()
+def test_gradients_reach_both_towers_and_all_that_is_trained():
+    detector, images = tiny_detector(train_positions=True), random_images()
     detector.train()
     total(detector.loss(images, samples(images, BOXES, LABELS))).backward()
     adapter = detector.backbone.adapter

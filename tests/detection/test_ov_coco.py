@@ -17,7 +17,8 @@ from mmengine.registry import init_default_scope
 from tiny_detectors import tiny_detector
 
 from hclip_mmseg.apis import checks
-from hclip_mmseg.datasets.preparation.ov_coco import prepare_ov_coco
+from hclip_mmseg.datasets.annotation_files import read_instances
+from hclip_mmseg.datasets.preparation.ov_coco import keep_names, prepare_ov_coco
 from hclip_mmseg.vocabularies import load_vocabulary
 
 BASE, NOVEL = load_vocabulary("ov_coco_48").names, load_vocabulary("ov_coco_17").names
@@ -70,6 +71,14 @@ def test_labels_stand_for_their_names_in_our_order(root):
     assert {name for found in named(backwards) for name, *_ in found} == {"person", "bottle"}
 
 
+def test_names_beside_the_classes_are_asked_for_and_have_no_labels(root):
+    data = dataset(root, "ov-coco/instances_val2017_all.json", "val2017", asked="coco_object_80", test_mode=True)
+    classes, vocabulary = data.metainfo["classes"], data.metainfo["vocabulary"]
+    assert len(classes) == 65 and vocabulary[:65] == classes
+    assert sorted(vocabulary) == sorted(load_vocabulary("coco_object_80").names)
+    assert {name for found in named(data) for name, *_ in found} <= set(classes)
+
+
 @pytest.mark.parametrize("file", ["ov-coco/instances_train2017_base.json", "instances_train2017.json"])
 def test_training_reads_base_boxes_only_whatever_the_file_holds(root, file):
     data = dataset(root, file, names="ov_coco_48")
@@ -98,6 +107,26 @@ def test_novel_boxes_never_reach_the_training_loss(tmp_path):
         losses.append({name: torch.stack(list(x)) if isinstance(x, list) else x for name, x in found.items()})
     assert all(torch.equal(losses[0][name], losses[1][name]) for name in losses[0])
     assert not torch.equal(losses[0]["loss_cls"], losses[2]["loss_cls"])
+
+
+def test_boxes_of_two_categories_of_one_name_are_all_read(tmp_path):
+    """As exports of annotation tools have them, and without the keys that can be computed."""
+    corners = [10, 10, 20, 10, 20, 30, 10, 30]
+    boxes = [dict(id=n, image_id=1, category_id=n % 3 + 1, bbox=[20 * n, 10, 10, 10]) for n in range(6)]
+    boxes.append(dict(id=6, image_id=1, category_id=2, segmentation=[corners]))
+    names = ("cat", "dog", "cat ")
+    content = dict(
+        images=[dict(id=1, file_name="1.jpg", height=480, width=640)],
+        categories=[dict(id=number, name=name) for number, name in enumerate(names, 1)],
+        annotations=boxes,
+    )
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/own.json").write_text(json.dumps(content))
+    for changes in (dict(test_mode=True), dict(filter_cfg=dict(filter_empty_gt=True))):
+        (found,) = named(dataset(tmp_path, "own.json", names=("cat", "dog"), **changes))
+        assert sorted(name for name, *_ in found) == ["cat"] * 4 + ["dog"] * 3
+        assert ("dog", [10, 10, 20, 30], 0) in found
+    assert len(keep_names(read_instances(tmp_path / "annotations/own.json"), ["cat"])["annotations"]) == 4
 
 
 def test_a_file_of_other_names_is_refused(root):

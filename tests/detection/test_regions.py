@@ -91,12 +91,23 @@ def test_scores_of_regions_follow_their_definition(detector):
     unit = F.normalize(features.dense, dim=1)
     for n in range(2):
         region = literal_region(unit[n], rois[n, 1:].tolist(), 8)
-        clip = (75 * (region / region.norm()) @ features.text.T).softmax(dim=0)
-        for t in range(5):
-            weight = 0.1 if t < 3 else 0.8
+        background = head.bbox_head.background[0] / head.bbox_head.background[0].norm()
+        clip = (75 * (region / region.norm()) @ torch.stack([*features.text, background]).T).softmax(dim=0)
+        for t in range(6):
+            weight = 0.8 if t in (3, 4) else 0.1  # background is the last column, and leans on the detector
             expected = probability[n, t].item() ** (1 - weight) * clip[t].item() ** weight
             assert found[n, t].item() == pytest.approx(expected, rel=2e-3)
-        assert found[n, 5].item() == pytest.approx(probability[n, 5].item(), rel=1e-5)
+
+
+def test_a_region_that_clip_takes_for_background_loses_every_name(detector):
+    """Without the column a background region would be given the name that is least unlike it."""
+    head, background = detector.roi_head, detector.roi_head.bbox_head.background.detach()
+    text = F.normalize(torch.randn(5, 32, generator=torch.Generator().manual_seed(2)), dim=-1)
+    dense = background.view(1, 32, 1, 1).expand(1, 32, 6, 8)
+    features, rois = PyramidFeatures((), dense, text), torch.tensor([[0.0, 4, 8, 30, 40]])
+    with torch.no_grad():
+        scores = head.region_scores(features, rois, torch.zeros(1, 6))[0]
+    assert scores[3:5].max() < 1e-3 and scores[5] > (1 / 6) ** 0.9 * 0.9
 
 
 def test_clips_word_comes_from_the_adapted_tower(detector):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 import torch
+from mmengine.evaluator import BaseMetric
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, find_latest_checkpoint
-from mmseg.registry import HOOKS
+from mmseg.registry import HOOKS, METRICS
 from test_hooks import run_config, weights
 
 from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
@@ -128,3 +130,77 @@ def test_a_wrapped_models_checkpoint_is_loaded_without_its_prefix(tmp_path):
     torch.save({f"_orig_mod.{name}": value for name, value in expected.items()}, tmp_path / "bare.pth")
     runner.load_checkpoint(str(tmp_path / "bare.pth"))
     assert all(torch.equal(value, expected[name]) for name, value in weights(runner).items())
+
+
+def best_config(work_dir, iterations, **checkpoint):
+    """A run that validates after every iteration, and keeps the best model; the score is what `Scores` says."""
+    made = run_config(work_dir, iterations=iterations, val_interval=1)
+    made.experiment_name = f"{work_dir.parent.name} {work_dir.name} {iterations}"
+    made.default_hooks.checkpoint = dict(SAVING, max_keep_ckpts=1, save_best="score", rule="greater", **checkpoint)
+    made.val_evaluator = dict(type="Scores")
+    return made
+
+
+@METRICS.register_module(force=True)
+class Scores(BaseMetric):
+    """Better with every validation."""
+
+    validations = 0
+
+    def process(self, data_batch, data_samples) -> None:
+        self.results.append(None)
+
+    def compute_metrics(self, results):
+        type(self).validations += 1
+        return dict(score=float(self.validations))
+
+
+def bests(folder):
+    return sorted(path.name for path in folder.glob("best_*"))
+
+
+def test_the_best_checkpoint_is_replaced_by_a_whole_one(tmp_path, monkeypatch):
+    put = LocalBackend.put
+
+    def cut_off(self, data, path):
+        if "best_score_iter_3" in str(path):
+            put(self, data[: len(data) // 2], path)
+            raise Killed
+        put(self, data, path)
+
+    monkeypatch.setattr(LocalBackend, "put", cut_off)
+    with pytest.raises(Killed):
+        Runner.from_cfg(best_config(tmp_path / "run", 4)).train()
+    assert "best_score_iter_2.pth" in bests(tmp_path / "run")
+    assert "best_score_iter_3.pth" not in bests(tmp_path / "run")
+    load(tmp_path / "run/best_score_iter_2.pth")
+
+
+def test_a_copy_leaves_the_originals_best_checkpoint(tmp_path):
+    Runner.from_cfg(best_config(tmp_path / "run", 2)).train()
+    assert bests(tmp_path / "run") == ["best_score_iter_2.pth"]
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    copy = best_config(tmp_path / "copy", 3)
+    copy.merge_from_dict(dict(resume=True, load_from=str(tmp_path / "copy/iter_2.pth")))
+    Runner.from_cfg(copy).train()
+    assert bests(tmp_path / "run") == ["best_score_iter_2.pth"]
+    assert bests(tmp_path / "copy") == ["best_score_iter_3.pth"]
+    assert {path.name for path in (tmp_path / "run").glob("iter_*")} == {"iter_2.pth"}
+
+
+def test_several_best_checkpoints_are_kept_apart(tmp_path):
+    made = best_config(tmp_path / "run", 2)
+    made.default_hooks.checkpoint.update(save_best=["score", "low"], rule=["greater", "less"])
+    made.val_evaluator = [dict(type="Scores"), dict(type="Rises")]
+    Runner.from_cfg(made).train()
+    assert bests(tmp_path / "run") == ["best_low_iter_1.pth", "best_score_iter_2.pth"]
+
+
+@METRICS.register_module(force=True)
+class Rises(Scores):
+    """Worse with every validation where less is better."""
+
+    validations = 0
+
+    def compute_metrics(self, results):
+        return dict(low=super().compute_metrics(results)["score"])

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +19,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
+from hclip_mmseg.apis.train import choose_start, read_start, what_a_repeated_run_lacks
 from hclip_mmseg.engine.interruption_hook import Request
+from hclip_mmseg.engine.iteration_seed_hook import IterationSeedHook
 from hclip_mmseg.files.run_folders import find_latest
 
 VALIDATES = """
@@ -165,3 +169,40 @@ def test_nothing_to_resume_is_said_first(coco_stuff, repository, tmp_path):
     assert ended.stdout.splitlines()[0] == (
         "nothing to resume in work: there is no checkpoint, so training starts anew"
     )
+
+
+def test_a_config_may_ask_for_the_latest_checkpoint(tmp_path):
+    (tmp_path / "iter_2.pth").write_bytes(b"x")
+    with zipfile.ZipFile(tmp_path / "iter_4.pth", "w"):
+        pass
+    (tmp_path / "last_checkpoint").write_text("/elsewhere/iter_4.pth")
+    cfg = Config(dict(work_dir=str(tmp_path), resume=True, load_from=None))
+    assert choose_start(cfg, None) == cfg.load_from == str(tmp_path / "iter_4.pth")
+    cfg = Config(dict(work_dir=str(tmp_path / "new"), resume=True, load_from=None))
+    assert choose_start(cfg, None) is None and cfg.resume is False
+
+
+@pytest.mark.parametrize("own, taken", [(None, 7), (3, 3)])
+def test_a_run_without_a_seed_goes_on_with_its_checkpoints(tmp_path, own, taken):
+    path = tmp_path / "iter_4.pth"
+    weights = {"weight": torch.ones(1)}
+    torch.save(dict(state_dict=weights, optimizer={}, message_hub={}, meta=dict(seed=7, iter=4)), path)
+    cfg = Config(dict(resume=True, randomness=dict(seed=own, deterministic=True)))
+    assert read_start(cfg, str(path)).keys() == weights.keys()
+    assert cfg.randomness == dict(seed=taken, deterministic=True)
+
+
+@pytest.mark.parametrize(
+    "kinds, sampler, hooks, lacking",
+    [
+        (["SeedAugmentation", "RandomCrop"], "ReplayableSampler", [IterationSeedHook()], []),
+        (["RandomCrop"], "ReplayableSampler", [IterationSeedHook()], ["RandomCrop draws new numbers"]),
+        (["mmseg.SeedAugmentation", "RandomCrop"], "InfiniteSampler", [IterationSeedHook()], ["RandomCrop draws"]),
+        (["Resize"], "InfiniteSampler", [], ["add iteration_seed="]),
+    ],
+)
+def test_what_keeps_a_run_from_repeating_is_named(kinds, sampler, hooks, lacking):
+    dataset = dict(type="ConcatDataset", datasets=[dict(pipeline=[dict(type=kind) for kind in kinds])])
+    cfg = Config(dict(default_scope="mmseg", train_dataloader=dict(sampler=dict(type=sampler), dataset=dataset)))
+    found = what_a_repeated_run_lacks(cfg, SimpleNamespace(hooks=hooks))
+    assert len(found) == len(lacking) and all(map(str.startswith, found, lacking))

@@ -232,3 +232,42 @@ def test_a_class_is_seen_by_any_name_that_folds_into_it(pairs):
     metric = OpenVocabIoUMetric(seen_classes=("ship",))
     evaluate(metric, pairs, vocabulary=("cat", "dog", "sea, ship", "sky", "ufo"))
     assert [result["seen"] for result in metric.class_results] == [False, False, True, False, False]
+
+
+def measured(labels, classes=("sand", "grass", "crack")):
+    """The metrics of one image whose prediction is class 0."""
+    metric = OpenVocabIoUMetric()
+    metric.dataset_meta = dict(classes=classes)
+    sample = dict(pred_sem_seg=dict(data=torch.zeros(1, 2, 2, dtype=torch.long)), img_path="a.jpg")
+    if labels is not None:
+        sample.update(gt_sem_seg=dict(data=torch.tensor([labels])), seg_map_path="a.png")
+    metric.process({}, [sample])
+    return metric.compute_metrics(metric.results)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said", "cause"),
+    [
+        ([[0, 255], [0, 255]], "2 of 3 classes have no pixel in any label map: grass, crack", True),
+        ([[0, 1], [0, 1]], "1 of 3 classes have no pixel in any label map: crack", False),
+        ([[0, 1], [2, 1]], None, False),
+    ],
+)
+def test_classes_without_a_pixel_are_said(labels, said, cause, monkeypatch):
+    lines = []
+    monkeypatch.setattr("hclip_mmseg.evaluation.open_vocab_iou.print_log", lambda text, *others: lines.append(text))
+    measured(labels)
+    found = [line for line in lines if "no pixel" in line]
+    assert (len(found) == 1 and found[0].startswith(said)) if said else not found
+    assert any("0 and 255" in line for line in found) == cause
+
+
+def test_without_label_maps_there_is_nothing_to_measure(monkeypatch):
+    lines = []
+    monkeypatch.setattr("hclip_mmseg.evaluation.open_vocab_iou.print_log", lambda text, *others: lines.append(text))
+    assert measured(None) == {} and "nothing to measure" in lines[-1]
+
+
+def test_a_label_map_of_another_size_is_named():
+    with pytest.raises(ValueError, match="a.png is 3 x 1 pixels, the result of its image a.jpg 2 x 2"):
+        measured([[0, 0, 0]])

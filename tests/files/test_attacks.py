@@ -17,8 +17,8 @@ from mmseg.registry import MODELS
 from payloads import PAYLOADS, Touch, bare_pickle, by_eval
 from torch import nn
 
-from hclip_mmseg.apis import checks
 from hclip_mmseg.apis.inferencer import build_model
+from hclip_mmseg.apis.train import read_start
 from hclip_mmseg.clip import read_state_dict as read_clip
 from hclip_mmseg.datasets.preparation.ade20k_index import read_index
 from hclip_mmseg.datasets.preparation.tables import read_matlab
@@ -44,16 +44,13 @@ def from_url(path, model, config, monkeypatch):
 ENTRY_POINTS = {
     "load": lambda path, *_: checkpoints.load(path),
     "read_state_dict: test, predict, fold, count": lambda path, *_: checkpoints.read_state_dict(path),
-    "check_resumable: train --resume": lambda path, *_: checkpoints.check_resumable(path),
+    "read_start: train --resume": lambda path, *_: read_start(Config(dict(resume=True)), str(path)),
     "clip.pretrained": lambda path, *_: read_clip(path),
     "MMEngine's loader: Runner, init_cfg": lambda path, *_: CheckpointLoader.load_checkpoint(str(path)),
     "MMEngine's loader from open files: s3": lambda path, *_: open_file(path),
     "MMEngine's load_checkpoint": lambda path, model, *_: load_checkpoint(model, str(path)),
     "MMEngine's loader of a URL": from_url,
     "PretrainedBackbone": lambda path, model, *_: PretrainedBackbone(str(path))(model),
-    "the generator's file": lambda path, *_: checks.take_generator_from_checkpoint(
-        Config(dict(model=dict(generator=dict(init_cfg=dict(checkpoint="absent.pth"))))), path
-    ),
     "TimmPatchFeatures": lambda path, *_: TimmPatchFeatures("vit_tiny_patch16_224", str(path)),
     "build_model: predict, visualize": lambda path, model, config, *_: build_model(config, path),
     "MMSegmentation's init_model": lambda path, model, config, *_: init_model(config, str(path), device="cpu"),

@@ -133,9 +133,10 @@ def test_bad_settings_are_named():
         fisa_clip(tuning=dict(type="VPT"))
 
 
+@pytest.mark.parametrize("seve", [PARTS["seve"], dict(form="printed", inner_width=8)], ids=["added", "printed"])
 @pytest.mark.parametrize("model", [clip_geometry(), EVA], ids=["vit", "eva"])
-def test_embeddings_and_gradients_are_those_of_one_sequence_written_out(model):
-    clip = fisa_clip(model=model)
+def test_embeddings_and_gradients_are_those_of_one_sequence_written_out(model, seve):
+    clip = fisa_clip(model=model, seve=seve)
     images, masks = torch.randn(2, 3, 96, 96), torch.randn(2, 4, 24, 24) - 1
     masks[1, 2] = -5.0
     text = class_tokens(clip)

@@ -38,11 +38,11 @@ def eva_tower(seed: int = 0) -> EvaTower:
     return tower.requires_grad_(False)
 
 
-def mask_tower(tower, shared: bool = True, tuned: bool = True, **changes) -> MaskTokenTower:
+def mask_tower(tower, shared: bool = True, tuned: bool = True, form: str = "added", **changes) -> MaskTokenTower:
     sizes = dict(width=tower.width, class_width=tower.embed_dim, layers=tower.layers)
     model = MaskTokenTower(
         tower,
-        SEVE(**sizes, inner_width=12, heads=3, shared=shared),
+        SEVE(**sizes, inner_width=12, heads=3 if form == "added" else None, shared=shared, form=form),
         TunedQueries(tower) if tuned else None,
         **changes,
     )
@@ -91,8 +91,16 @@ def literal_heads(query, keys, values, heads, bias=None):
     return torch.cat([literal_attention(q, k, v, bias) for q, k, v in zip(*parts, strict=True)])
 
 
+def printed_query(g, token: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Eqs. 3 and 4, number by number: softmax(q k^T) v, nothing else."""
+    q, keys, values = g.g_q.weight @ token, [g.g_k.weight @ c for c in classes], [g.g_v.weight @ c for c in classes]
+    scores = [sum(float(a) * float(b) for a, b in zip(q, key, strict=True)) for key in keys]
+    shares = [math.exp(score - max(scores)) for score in scores]
+    return sum(share / sum(shares) * value for share, value in zip(shares, values, strict=True))
+
+
 def literal_embeddings(model: MaskTokenTower, images, masks, class_tokens):
-    """Eqs. 1 to 5 for one mask token after the other."""
+    """Eqs. 1 to 5 for one mask token after the other; Eqs. 3 and 4 in either form."""
     tower, patch = model.tower, model.tower.patch_size
     bias = literal_bias(masks, (images.shape[2] // patch, images.shape[3] // patch), patch)
     classes = F.normalize(class_tokens, dim=-1) * math.sqrt(class_tokens.shape[1])
@@ -108,8 +116,11 @@ def literal_embeddings(model: MaskTokenTower, images, masks, class_tokens):
             keys, values = F.linear(normed_image, w_k, b_k), F.linear(normed_image, w_v, b_v)
             for number, token in enumerate(tokens[b]):
                 n = block.ln_1(token)
-                found = literal_heads(g.g_q(n), g.g_k(classes), g.g_v(classes), g.heads)
-                n = n + g.g_o.weight @ found
+                if model.seve.form == "printed":
+                    n = printed_query(g, n, classes)
+                else:
+                    found = literal_heads(g.g_q(n), g.g_k(classes), g.g_v(classes), g.heads)
+                    n = n + g.g_o.weight @ found
                 query = model.queries.weight[layer] @ n + model.queries.bias[layer]
                 mixed = literal_heads(query, keys, values, attention.num_heads, bias[b, number])
                 token = token + block.ls_1(attention.out_proj(mixed))
@@ -118,10 +129,11 @@ def literal_embeddings(model: MaskTokenTower, images, masks, class_tokens):
     return tower.project(torch.stack([torch.stack(own) for own in tokens]))
 
 
+@pytest.mark.parametrize("form", ["added", "printed"])
 @pytest.mark.parametrize("kind", ["vit", "vit, per layer", "eva"])
-def test_embeddings_are_the_equations_written_as_loops(kind):
+def test_embeddings_are_the_equations_written_as_loops(kind, form):
     tower = eva_tower() if kind == "eva" else vit_tower()
-    model = mask_tower(tower, shared="per layer" not in kind)
+    model = mask_tower(tower, shared="per layer" not in kind, form=form)
     images, masks, class_tokens = inputs(tower)
     with torch.no_grad():
         expected = literal_embeddings(model, images, masks, class_tokens)
@@ -158,6 +170,20 @@ def test_seve_and_tuned_queries_start_as_plain_clip():
     seve = SEVE(width=tower.width, class_width=tower.embed_dim, layers=tower.layers)
     started = MaskTokenTower(tower, seve, TunedQueries(tower))(images, masks, class_tokens)
     torch.testing.assert_close(started, MaskTokenTower(tower)(images, masks))
+
+
+def test_the_printed_form_takes_the_mask_tokens_place_and_starts_at_random():
+    seve = SEVE(width=16, class_width=12, layers=1, inner_width=8, form="printed")
+    tokens = torch.randn(2, 3, 16)
+    one_class = torch.randn(1, 12)
+    found = seve(0, tokens, seve.classes(one_class))
+    value = seve.sets[0].g_v(F.normalize(one_class) * math.sqrt(12))
+    torch.testing.assert_close(found, value.expand(2, 3, -1))
+    assert 0.2 < float(found.detach().square().mean()) < 5
+    with pytest.raises(ValueError, match="no heads"):
+        SEVE(width=16, class_width=12, layers=1, heads=2, form="printed")
+    with pytest.raises(ValueError, match="'added' or 'printed'"):
+        SEVE(width=16, class_width=12, layers=1, form="replaced")
 
 
 def test_mask_bias_is_the_definition_pixel_by_pixel():

@@ -218,8 +218,9 @@ def test_labels_outside_the_vocabulary_are_refused():
         model.loss(images, samples)
 
 
-def test_losses_are_the_equations_written_out():
-    model = tiny_maft_plus()
+@pytest.mark.parametrize("transfer", ["paper", "printed"])
+def test_losses_are_the_equations_written_out(transfer):
+    model = tiny_maft_plus(cdt=dict(type=transfer, layers=2, heads=8))
     with torch.no_grad():
         for parameter in model.backbone.image_tower.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

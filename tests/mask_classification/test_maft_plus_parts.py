@@ -147,6 +147,8 @@ def linear(x: np.ndarray, layer: torch.nn.Linear) -> np.ndarray:
 def literal_layer(form: str, layer, texts, features, positions) -> np.ndarray:
     if form == "mlp":
         return texts + linear(np.maximum(linear(texts, layer.layers[0]), 0), layer.layers[2])
+    if form == "printed":
+        return layer_norm(texts + literal_attention(layer.attention, texts, features, features), layer.norm)
     read = literal_attention(layer.attention, texts, features + positions, features)
     if form == "paper":
         return texts + read
@@ -155,7 +157,20 @@ def literal_layer(form: str, layer, texts, features, positions) -> np.ndarray:
     return texts + layer_norm(linear(read, layer.linear), layer.norm)
 
 
-@pytest.mark.parametrize(("form", "layers"), [("paper", 2), ("semantic", 1), ("panoptic", 1), ("mlp", 1)])
+def test_the_printed_transfer_knows_no_places():
+    torch.manual_seed(0)
+    texts, features = torch.randn(3, 16), torch.randn(1, 16, 4, 4)
+    for form, same in (("printed", True), ("paper", False)):
+        transfer = ContentDependentTransfer(16, form)
+        torch.nn.init.normal_(transfer.layers[0].attention.out_proj.weight)
+        difference = (transfer(texts, features) - transfer(texts, features.flip(-1))).abs().max()
+        assert (float(difference) < 1e-4) == same
+
+
+FORMS = [("printed", 2), ("paper", 2), ("semantic", 1), ("panoptic", 1), ("mlp", 1)]
+
+
+@pytest.mark.parametrize(("form", "layers"), FORMS)
 def test_transfer_is_its_equations(form, layers):
     torch.manual_seed(0)
     transfer = ContentDependentTransfer(16, form)
@@ -277,7 +292,9 @@ def test_published_mask_aware_loss_counts_all_pairs_of_soft_masks():
         scores = names / names.sum(axis=1, keepdims=True)
         inside = [rows @ (1 / (1 + np.exp(-mask.double().numpy()))) @ columns.T for mask in masks[image]]
         for truth, label in zip(target.masks.numpy(), target.labels.tolist(), strict=True):
-            shares = [(truth * mask).sum() / (truth.sum() + mask.sum() - (truth * mask).sum() + 1e-7) for mask in inside]
+            common = [(truth * mask).sum() for mask in inside]
+            unions = [truth.sum() + mask.sum() - both for mask, both in zip(inside, common, strict=True)]
+            shares = [both / (union + 1e-7) for both, union in zip(common, unions, strict=True)]
             low, high = min(shares), max(shares)
             for q, share in enumerate(shares):
                 terms.append(0.5 * (scores[q, label] - (share - low) / (high - low + 1e-8)) ** 2)

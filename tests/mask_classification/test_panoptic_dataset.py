@@ -15,6 +15,8 @@ from mmengine.registry import init_default_scope
 from PIL import Image
 
 from hclip_mmseg.compat.panoptic_api import PQStat, ensure_panopticapi, id2rgb, rgb2id
+from hclip_mmseg.datasets.preparation.panoptic import Annotation, check_annotation
+from hclip_mmseg.datasets.preparation.processes import Options
 from hclip_mmseg.engine import VocabularyHook
 from hclip_mmseg.mask_classification import OpenVocabPanopticDataset, OpenVocabPanopticMetric, ScenePanopticMetric
 from hclip_mmseg.vocabularies import load_vocabulary
@@ -131,7 +133,7 @@ def test_broken_annotation_files_are_named(root):
         dataset(root)
     (root / "panoptic_val.json").write_text(good)
     rewrite(root, lambda content: content["categories"][0].update(name="sky"))
-    with pytest.raises(ValueError, match="two categories called 'sky'"):
+    with pytest.raises(ValueError, match="a thing and stuff that are both called 'sky'"):
         dataset(root)
     (root / "panoptic_val.json").write_text(json.dumps(dict(annotations=[dict(image_id=3, bbox=[0, 0, 1, 1])])))
     with pytest.raises(ValueError, match="no panoptic annotation file"):
@@ -247,7 +249,70 @@ def test_space_around_a_categorys_name_is_none_of_it(root):
     meta = dataset(root).metainfo
     assert meta["classes"][1] == meta["thing_classes"][1] == meta["vocabulary"][1] == "window"
     rewrite(root, lambda content: content["categories"][0].update(name=" window"))
-    with pytest.raises(ValueError, match="two categories called 'window'"):
+    assert dataset(root).metainfo["classes"] == ("window", *NAMES[2:])
+
+
+def test_categories_of_one_name_are_one_class(root):
+    rewrite(root, lambda content: content["categories"][1].update(name="cat"))
+    found = dataset(root)
+    assert found.metainfo["classes"] == ("cat", *NAMES[2:]) and found.metainfo["thing_classes"] == ("cat",)
+    things = [segment for segment in found.get_data_info(0)["segments_info"] if segment["is_thing"]]
+    assert [segment["category"] for segment in things] == [0, 0]
+
+
+def renamed(root, name) -> None:
+    """Label maps as ``name`` calls them, of images in folders of their own and with other endings."""
+
+    def change(content):
+        for image, annotation in zip(content["images"], content["annotations"], strict=True):
+            stem = image["file_name"].removesuffix(".jpg")
+            (root / "val/town").mkdir(exist_ok=True)
+            (root / "val" / image["file_name"]).rename(root / f"val/town/{stem}.JPEG")
+            (root / "panoptic_val" / annotation["file_name"]).rename(root / "panoptic_val" / name(stem))
+            image["file_name"], annotation["file_name"] = f"town/{stem}.JPEG", name(stem)
+
+    rewrite(root, change)
+
+
+@pytest.mark.parametrize("name", ["{}_GT.png", "{}_gtFine_panoptic.PNG", "{}.jpg.png", "{}.png"])
+def test_label_maps_are_called_as_the_annotation_file_calls_them(root, name):
+    """One rule for the check of preparation, the data set and the metric."""
+    predictions = [as_prediction(scene(kind)[0], labels) for kind, labels in enumerate(TRUTH)]
+    predictions[0][predictions[0] == 1 + 1000 * 4] = VOID
+    usual = evaluate(root, predictions)
+    renamed(root, name.format)
+    annotation = Annotation(root / "panoptic_val.json", root / "panoptic_val", 3)
+    assert check_annotation(annotation, Options()) == ["panoptic_val.json: 3 images; all label maps match it"]
+    load = [dict(type="LoadImageFromFile"), dict(type="mmseg.LoadPanopticSegments")]
+    item = dataset(root, pipeline=load, test_mode=True)[1]
+    assert item["seg_map_path"] == str(root / "panoptic_val" / name.format("000001"))
+    assert item["gt_masks"].masks.any()
+    assert evaluate(root, predictions) == usual
+
+
+@pytest.mark.parametrize("keys", [("area",), ("bbox",), ("area", "bbox"), ("iscrowd",)])
+def test_what_segments_lack_comes_from_the_label_map(root, keys):
+    def crowdless(content):
+        for annotation in content["annotations"]:
+            for segment in annotation["segments_info"]:
+                segment["iscrowd"] = 0
+
+    def lose(content):
+        for annotation in content["annotations"]:
+            for segment in annotation["segments_info"]:
+                for key in keys:
+                    del segment[key]
+
+    rewrite(root, crowdless)
+    whole = [dataset(root).get_data_info(index) for index in range(3)]
+    rewrite(root, lose)
+    assert [dataset(root).get_data_info(index) for index in range(3)] == whole
+    if "area" not in keys:
+        return
+    with pytest.raises(ValueError, match=r"panoptic_val.json: segment 40 of image 100 lacks '.*data_prefix.seg"):
+        OpenVocabPanopticDataset(data_root=str(root), ann_file="panoptic_val.json", data_prefix=dict(img="val/"))
+    (root / "panoptic_val/000000.png").unlink()
+    with pytest.raises(ValueError, match=r"segment 40 of image 100 lacks .*000000.png to take it from"):
         dataset(root)
 
 

@@ -15,7 +15,7 @@ from tiny_models import HEAD, PREPROCESSOR, tiny_segmentor
 
 from hclip_mmseg.models.score_maps import best_class, resized
 from hclip_mmseg.models.segmentors.open_vocab_segmentor import sample_names
-from hclip_mmseg.models.segmentors.views import shrunk, views_of
+from hclip_mmseg.models.segmentors.views import check_views, shrunk, views_of
 
 NAMES = ("cat", "red striped star", "grass", "water", "traffic light")
 MANY = tuple(f"thing {number}" for number in range(20))  # more than HEAD's class_length of 16
@@ -370,3 +370,28 @@ def test_templates_may_stand_apart_in_the_cost_volume():
         decode_head=HEAD | dict(templates=2),
     )
     assert predict(model, random_image(64, 64)).seg_logits.data.shape == (5, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (dict(window=0), "window must be a number of pixels"),
+        (dict(window=None), "window must be a number of pixels"),
+        (dict(window="384"), "not '384'"),
+        (dict(canvas=-1), "canvas must be a number of pixels"),
+        (dict(clip_resolution=0), "clip_resolution must be"),
+        (dict(overlap=1.0), "from 0 to below 1, not 1.0"),
+        (dict(overlap=-0.1), "from 0 to below 1"),
+        (dict(overlap="half"), "from 0 to below 1"),
+        (dict(mode="slides"), "mode must be"),
+        (dict(clip_resolution=None, canvas=None), "set clip_resolution, or mode='slide'"),
+        (dict(clip_resolution=None, canvas=100), "set clip_resolution, or mode='slide'"),
+    ],
+)
+def test_views_that_cannot_be_are_refused(change, said):
+    views = dict(mode="slide_whole", canvas=640, window=384, overlap=0.333, clip_resolution=384)
+    check_views(**views)
+    check_views(**{**views, "clip_resolution": None})
+    check_views(**{**views, "clip_resolution": None, "canvas": None, "mode": "slide"})
+    with pytest.raises(ValueError, match=said):
+        check_views(**{**views, **change})

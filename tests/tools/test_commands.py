@@ -12,7 +12,7 @@ from importlib import import_module
 import pytest
 from hclip_tools import arguments
 
-from hclip_mmseg.apis import launch
+from hclip_mmseg.apis.settings import read_settings
 
 COMMANDS = {
     "hclip-train": "train",
@@ -76,9 +76,9 @@ def test_settings_are_read_as_mmengine_reads_them():
     args = parser.parse_args(
         ["c.py", "--cfg-options", "a.b=1", "c=x=y", "--cfg-options", "d=[(1,2),(3,4)]", "e=None", "f=0.5", "g=true"]
     )
-    read = launch.read_settings(args.cfg_options)
+    read = read_settings(args.cfg_options)
     assert read == {"a.b": 1, "c": "x=y", "d": [(1, 2), (3, 4)], "e": None, "f": 0.5, "g": True}
-    assert launch.read_settings(parser.parse_args(["c.py"]).cfg_options) == {}
+    assert read_settings(parser.parse_args(["c.py"]).cfg_options) == {}
 
 
 def test_a_setting_without_a_value_is_refused_at_once(capsys):

@@ -1,5 +1,6 @@
 """tools/predict.py on good and bad images."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from PIL import Image
 
-from hclip_mmseg.apis.predict import name_results
+from hclip_mmseg.apis.predict import warnings_about
+from hclip_mmseg.files.result_names import name_results
 
 
 @pytest.fixture
@@ -23,6 +25,8 @@ def images(tmp_path):
     image.convert("L").save(folder / "grey.png")
     (folder / "broken.jpg").write_bytes((folder / "good.jpg").read_bytes()[:400])
     (folder / "empty.png").touch()
+    (folder / "folder.png").mkdir()
+    (folder / os.fsdecode(b"latin\xe9.png")).write_bytes((folder / "grey.png").read_bytes())
     return folder
 
 
@@ -35,14 +39,14 @@ def test_bad_images_are_reported_and_the_rest_is_done(tiny_config, repository, i
     )  # fmt: skip
     assert ended.returncode == 1, ended.stderr[-3000:]
     written = sorted(path.name for path in (tmp_path / "results").iterdir())
-    assert written == ["good_labels.png", "good_overlay.png", "grey_labels.png", "grey_overlay.png"]
+    assert written == [f"{name}_{kind}.png" for name in ("good", "grey", "latin_") for kind in ("labels", "overlay")]
     labels = np.asarray(Image.open(tmp_path / "results/good_labels.png"))
     assert labels.shape == (60, 80) and labels.max() <= 2
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
     assert len(errors) == 3
     for name in ("broken.jpg", "empty.png", "absent.jpg"):
         assert any(name in error for error in errors)
-    assert "2 of 5 images done" in ended.stdout
+    assert "3 of 6 images done" in ended.stdout
     assert "Traceback" not in ended.stderr
 
 
@@ -87,3 +91,23 @@ def test_a_folded_checkpoint_gives_the_same_labels(tiny_config, run_here, images
     assert code == 0, errors
     labels = [np.asarray(Image.open(f"{folder}/good_labels.png")) for folder in ("trained", "folded")]
     assert (labels[0] == labels[1]).mean() > 0.999 and len(np.unique(labels[0])) == 2
+
+
+@pytest.mark.parametrize(
+    ("names", "checkpoint", "said"),
+    [
+        (("red striped circle", "grass"), None, []),
+        (("cat", "grass"), None, ["rendered shapes"]),
+        (("grass",), None, ["'grass' alone takes every pixel"]),
+        (("grass",), "a.pth", ["score_threshold=0.5"]),
+    ],
+)
+def test_what_is_said_of_the_embedded_model_and_of_one_name(names, checkpoint, said, repository):
+    config = Config.fromfile(repository / "configs/hclip/hclip_tiny_scenes.py")
+    lines = warnings_about(config, names, checkpoint)
+    assert len(lines) == len(said) and all(part in line for part, line in zip(said, lines, strict=True))
+
+
+def test_a_model_of_photographs_is_not_warned_of(repository):
+    config = Config.fromfile(repository / "configs/hclip/hclip_vitb16_coco-stuff.py")
+    assert warnings_about(config, ("cat", "dog"), None) == []

@@ -132,8 +132,8 @@ def test_hook_draws_every_third_image_in_its_own_size():
             name = f"absent/scene {2 * batch + place}.png"
             result.set_metainfo(dict(img_path=name, ori_shape=(16, 24)))
         hook.after_val_iter(run, batch, dict(inputs=[bgr, bgr]), results)
-    assert list(run.drawn) == ["val_scene 0", "val_scene 3", "val_scene 6"]
-    image = run.drawn["val_scene 3"]
+    assert list(run.drawn) == ["val_scene 0.png", "val_scene 3.png", "val_scene 6.png"]
+    image = run.drawn["val_scene 3.png"]
     assert image.shape == (16, 24, 3)
     assert (image == (200, 0, 0)).all()
     hook.after_train_iter(run, 0, dict(inputs=[bgr]), None)

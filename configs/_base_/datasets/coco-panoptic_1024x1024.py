@@ -8,7 +8,7 @@ crop_size = (1024, 1024)
 
 train_pipeline = [
     dict(type="mmseg.SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation", to_float32=True),
+    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation", to_float32=True),
     dict(type="mmseg.LoadPanopticSegments"),
     dict(type="RandomFlip", prob=0.5),
     dict(type="RandomResize", scale=crop_size, ratio_range=(0.1, 2.0), keep_ratio=True),

@@ -5,7 +5,7 @@ size = (640, 640)
 
 train_pipeline = [
     dict(type="mmseg.SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
+    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="RandomResize", scale=size, ratio_range=(0.1, 2.0), keep_ratio=True),
     dict(type="RandomCrop", crop_type="absolute_range", crop_size=size, recompute_bbox=True, allow_negative_crop=True),
@@ -14,7 +14,7 @@ train_pipeline = [
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
+    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
     dict(type="Resize", scale=size, keep_ratio=True),
     dict(type="LoadAnnotations", with_bbox=True),  # behind Resize: boxes of the original image, for drawing
     dict(
@@ -47,6 +47,7 @@ val_dataloader = dict(
     dataset=dict(
         type="mmdet.OVCocoDataset",
         names="ov_coco_65",
+        asked="coco_object_80",  # as CLIM does: the 15 names that are left out compete for regions too
         data_root=data_root,
         ann_file="annotations/ov-coco/instances_val2017_all.json",
         data_prefix=dict(img="val2017/"),

@@ -31,7 +31,7 @@ val_dataloader = dict(
         image_size=192,
         test_mode=True,
         pipeline=[
-            dict(type="mmseg.RenderScene"),
+            dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),  # of a scene: renders it
             dict(type="Resize", scale=(192, 192), keep_ratio=True),
             dict(type="BoxesFromLabels"),
             dict(

@@ -38,3 +38,9 @@ val_evaluator = [
     dict(type="mmseg.ScenePanopticMetric"),
 ]
 test_evaluator = val_evaluator
+
+# of one image in a file, for MMSegmentation's own inference_model
+test_pipeline = [
+    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
+    dict(type="mmseg.PackSegInputs"),
+]

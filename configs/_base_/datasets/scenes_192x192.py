@@ -32,6 +32,7 @@ test_evaluator = val_evaluator
 
 # of one image outside any data set, for MMSegmentation's own inference_model
 test_pipeline = [
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
+    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
     dict(type="mmseg.PackSegInputs"),
 ]
+benchmark_transforms = []  # of tools/test.py --benchmarks: images as they are

@@ -18,6 +18,6 @@ test_evaluator = dict(type="mmseg.OpenVocabIoUMetric", iou_metrics=["mIoU"])
 
 # of one image outside any data set, for MMSegmentation's own inference_model
 test_pipeline = [
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
+    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
     dict(type="mmseg.PackSegInputs"),
 ]

@@ -1,7 +1,7 @@
 """What panoptic sets share in evaluation: images as FISA's, PQ of panoptic and mIoU of semantic results."""
 
 test_pipeline = [
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
+    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
     dict(type="Resize", scale=(1333, 800), keep_ratio=True),
     dict(type="mmseg.LoadPanopticSegments"),
     dict(

@@ -3,6 +3,7 @@
 benchmark_style = "cliptrase"  # whose published class lists and metrics benchmarks take
 data_preprocessor = dict(
     type="SegDataPreProcessor",
+    test_cfg=dict(size_divisor=1),  # images of several sizes in one batch of a test
     mean=[122.7709383, 116.7460125, 104.09373615],
     std=[68.5005327, 66.6321579, 70.32316305],
     bgr_to_rgb=True,
@@ -26,7 +27,7 @@ model = dict(
 
 # CLIP's own preprocessing, as published; with whole=True (and batches of 1) nothing of an image is cut off
 clip_pipeline = [
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
+    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
     dict(type="LoadLabelMap"),
     dict(type="CLIPCrop", size=224),
     dict(type="PackSegInputs", meta_keys=("img_path", "seg_map_path", "ori_shape", "img_shape", "clip_crop")),

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hclip_mmseg.datasets.preparation.files import Labels, is_whole, read_colours, read_label_map, save_whole
 from hclip_mmseg.datasets.preparation.processes import Options, each_chunk
-from hclip_mmseg.files.writing import whole
+from hclip_mmseg.files.writing import remove_dead_parts, whole
 
 SHOWN = 5
 
@@ -111,6 +111,8 @@ def carry_out(conversion: Conversion, options: Options) -> list[str]:
     if not options.partial:
         _verify_counts(conversion)
     _verify_files(conversion, maps, options.check)
+    for folder in {one.target.parent for one in maps}:
+        remove_dead_parts(folder)
     checked = options.check or conversion.convert is None
     todo = maps if checked else [one for one in maps if not is_whole(one.target)]
     outcome = _work(conversion, todo, checked, options)

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from hclip_mmseg.datasets.annotation_files import read_instances
 from hclip_mmseg.datasets.preparation.declaration import Preparation
 from hclip_mmseg.datasets.preparation.processes import Options
-from hclip_mmseg.files.writing import whole
+from hclip_mmseg.files.writing import remove_dead_parts, whole
 from hclip_mmseg.vocabularies import load_vocabulary
 
 FILES = {
@@ -77,8 +78,9 @@ def prepare_ov_coco(root: str | Path) -> list[Path]:
     written = []
     for name, (source, vocabulary) in FILES.items():
         if source not in read:
-            read = {source: _read(folder / source)}
+            read = {source: read_instances(folder / source)}
         path = folder / "ov-coco" / name
+        remove_dead_parts(path.parent)
         with whole(path) as part:
             part.write_text(json.dumps(keep_names(read[source], load_vocabulary(vocabulary).names)))
         written.append(path)
@@ -100,22 +102,11 @@ def check_ov_coco(root: str | Path) -> list[str]:
         path = Path(root) / "annotations/ov-coco" / name
         if not path.is_file():
             raise FileNotFoundError(f"no {path}; run it without --check to make it")
-        content = _read(path)
+        content = read_instances(path)
         if {category["name"] for category in content["categories"]} != set(load_vocabulary(vocabulary).names):
             raise ValueError(f"the categories of {path} are not the names of {vocabulary}; make it anew")
         lines.append(f"{name}: {len(content['images']):,} images, {len(content['annotations']):,} boxes")
     return lines
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON file, or a truncated one: {error}") from error
-    lacking = [key for key in ("images", "annotations", "categories") if key not in content]
-    if lacking:
-        raise ValueError(f"{path} is no COCO instances file: it lacks {', '.join(lacking)}")
-    return content
 
 
 def prepare_or_check(root: Path, options: Options) -> list[str]:

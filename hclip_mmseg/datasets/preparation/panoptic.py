@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hclip_mmseg.datasets.annotation_files import boxes_and_areas, read_panoptic
 from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.preparation.ade20k import SCENE_IMAGES
 from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, carry_out, first, those_there
 from hclip_mmseg.datasets.preparation.declaration import Preparation
 from hclip_mmseg.datasets.preparation.files import Labels, read_colours, read_label_map
 from hclip_mmseg.datasets.preparation.processes import Options, each_chunk
-from hclip_mmseg.files.writing import whole
+from hclip_mmseg.files.writing import remove_dead_parts, whole
 from hclip_mmseg.vocabularies import load_vocabulary
 
 SCENE_PARSING = load_vocabulary("ade20k_150")
@@ -119,21 +120,9 @@ def ade20k_panoptic(root: Path, options: Options) -> list[str]:
 
 def segments(ids: NDArray[np.integer]) -> list[dict[str, Any]]:
     """What COCO's form says of the segments in a map of :class:`SegmentIds` ``[H, W]``."""
-    from scipy.ndimage import find_objects
-
-    found, places = np.unique(ids, return_inverse=True)
-    places = places.reshape(ids.shape)
-    areas = np.bincount(places.ravel())
     return [
-        dict(
-            id=int(one),
-            category_id=int(one) // 256 - 1,
-            area=int(area),
-            bbox=[columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
-            iscrowd=0,
-        )
-        for one, area, (rows, columns) in zip(found, areas, find_objects(places + 1), strict=True)
-        if one > 0
+        dict(id=key, category_id=key // 256 - 1, area=area, bbox=bbox, iscrowd=0)
+        for key, (bbox, area) in boxes_and_areas(ids).items()
     ]
 
 
@@ -165,20 +154,17 @@ def check_annotation(annotation: Annotation, options: Options) -> list[str]:
     file = annotation.file
     if not file.is_file():
         raise FileNotFoundError(f"no {file}; run it without --check to make it")
-    try:
-        content = json.loads(file.read_text())
-        sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
-        entries = [
-            dict(
-                seg_map_path=str(annotation.folder / one["file_name"]),
-                segment_ids=[segment["id"] for segment in one["segments_info"]],
-                height=sizes[one["image_id"]][0],
-                width=sizes[one["image_id"]][1],
-            )
-            for one in content["annotations"]
-        ]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is no panoptic annotation in COCO's form, or is truncated: {error!r}") from error
+    content = read_panoptic(file)
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+    entries = [
+        dict(
+            seg_map_path=str(annotation.folder / described["file_name"]),
+            segment_ids=[segment["id"] for segment in described["segments_info"]],
+            height=sizes[described["image_id"]][0],
+            width=sizes[described["image_id"]][1],
+        )
+        for described in content["annotations"]
+    ]
     if len(entries) != annotation.expected and not options.partial:
         raise ValueError(
             f"{file} has {len(entries):,} images, not {annotation.expected:,}; --partial takes it as it is"
@@ -225,6 +211,7 @@ def _write_annotation(file: Path, maps: Sequence[LabelMap], options: Options) ->
         annotations.append(dict(image_id=number, file_name=one.target.name, segments_info=found))
     names = SCENE_PARSING.names
     categories = [dict(id=label, name=name, isthing=int(label in THINGS)) for label, name in enumerate(names)]
+    remove_dead_parts(file.parent)
     with whole(file) as part:
         part.write_text(json.dumps(dict(images=images, annotations=annotations, categories=categories)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from hclip_mmseg.datasets.pascal import CONTEXT_HOW_TO_GET, VOC_HOW_TO_GET, Pasc
 from hclip_mmseg.datasets.preparation.conversion import Conversion, LabelMap, Split, those_there
 from hclip_mmseg.datasets.preparation.declaration import Preparation, converts
 from hclip_mmseg.datasets.preparation.tables import FromImage, FromMatlab, number_table
+from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.vocabularies import load_vocabulary
 
 CONTEXT_IMAGES = {"train": 4_998, "val": 5_105}
@@ -81,7 +81,7 @@ def read_phases(path: Path) -> dict[str, list[str]]:
     """
     names: dict[str, list[str]] = {phase: [] for phase in CONTEXT_IMAGES}
     try:
-        for image in json.loads(path.read_text())["images"]:
+        for image in read_json(path)["images"]:
             if image["phase"] in names:
                 names[image["phase"]].append(Path(image["file_name"]).stem)
     except (ValueError, KeyError, TypeError) as error:

@@ -6,9 +6,12 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
+
+from hclip_mmseg.files.processes import end_with_parent
 
 CHUNK = 16
 
@@ -40,10 +43,13 @@ def each_chunk(
     """What ``work`` makes of items, some at once, in as many processes as the options say.
 
     Args:
-        work: items -> result; it is sent to other processes. An error ends everything.
+        work: items -> result; it is sent to other processes, which end with this one. An error ends everything.
         items: all there is to do.
         title: of the progress.
         options: ``jobs`` and ``progress``.
+
+    Raises:
+        ValueError: if one of the processes was killed.
     """
     chunks = [items[start : start + CHUNK] for start in range(0, len(items), CHUNK)]
     with _progress(options, title, len(items)) as advance:
@@ -61,19 +67,26 @@ def _results(
     # forked processes need not import everything again
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
     context = multiprocessing.get_context(method)
-    with ProcessPoolExecutor(jobs, context, initializer=_leave_interrupts_to_the_first) as pool:
+    with ProcessPoolExecutor(jobs, context, initializer=_begin_worker) as pool:
         try:
             running = {pool.submit(work, chunk): index for index, chunk in enumerate(chunks)}
             for future in as_completed(running):
                 yield running[future], future.result()
+        except BrokenProcessPool as error:
+            raise ValueError(
+                f"one of {jobs} processes was killed, as happens where memory is short; what is made stays, and the "
+                f"same command goes on from there: try it with --jobs {max(jobs // 2, 1)}"
+            ) from error
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)  # those at work end what they have
             raise
 
 
-def _leave_interrupts_to_the_first() -> None:
+def _begin_worker() -> None:
+    """Leave interrupts to the first process, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    end_with_parent()
 
 
 @contextmanager

@@ -8,11 +8,11 @@ from hclip_mmseg.mask_classification.fisa.proposal_chunks import over_proposals
 
 
 class DistributionAdapter(nn.Module):
-    """Changes mask logits by a few 3 x 3 convolutions: M <- M + f(M) (FISA, the adapter before SEVE's mask bias).
+    """Changes mask logits by a few 3 x 3 convolutions: M <- M + f(M) (FISA, the adapter before the mask bias).
 
     Each proposal's mask is adapted by itself, by the same weights, so the number of proposals is free. The paper
-    gives two convolutions that start so that masks pass unchanged; here they are a branch beside the mask, with
-    GELU between them, whose last convolution starts at 0.
+    says how many convolutions there are and not how they start; here they are a branch beside the mask, with GELU
+    between them, whose last convolution starts at 0, so that masks pass unchanged at first.
 
     Args:
         depth: how many convolutions; 0 leaves masks as they are (the paper's rows go from 0 to 3).

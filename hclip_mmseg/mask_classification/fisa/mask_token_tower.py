@@ -34,9 +34,10 @@ class MaskTokenTower(nn.Module):
     Image tokens run as in CLIP and never see a mask token. Beside them run mask tokens m, one for each proposal,
     all started from the CLS token before the first block. In a block, with x the image tokens before it:
 
-    - n = ln_1(m), and with SEVE n <- n + softmax(g_q(n) g_k(c)^T / sqrt(d)) g_v(c)     (Eqs. 1 and 2)
-    - q = f_q(n), k = f_k(ln_1(x)), v = f_v(ln_1(x))                                     (Eq. 3)
-    - m <- m + out(softmax(q k^T / sqrt(d) + M) v), then m <- m + mlp(ln_2(m))           (Eq. 4)
+    - n = ln_1(m), and with SEVE n <- n + softmax(g_q(n) g_k(c)^T / sqrt(d)) g_v(c), or n <- softmax(g_q(n) g_k(c)^T)
+      g_v(c) in the printed form                                                         (Eqs. 3 and 4)
+    - q = f_q(n), k = f_k(ln_1(x)), v = f_v(ln_1(x))                                     (Eq. 2)
+    - m <- m + out(softmax(q k^T / sqrt(d) + M) v), then m <- m + mlp(ln_2(m))           (Eq. 1)
 
     M is :func:`~hclip_mmseg.mask_classification.fisa.mask_bias.mask_bias` (Eq. 5). After the last block mask
     tokens go through CLIP's last norm and projection.
@@ -51,7 +52,7 @@ class MaskTokenTower(nn.Module):
 
     Args:
         tower: CLIP's image tower.
-        seve: SEVE's projections, or None to leave Eqs. 1 and 2 out.
+        seve: SEVE's projections, or None to leave Eqs. 3 and 4 out.
         queries: f_q for mask tokens, or None for the tower's own.
         adapter: changes the tower's projections, or None; must be foldable, that is a change of weights alone.
         bias_gradient: see :func:`~hclip_mmseg.mask_classification.fisa.mask_bias.mask_bias`.

@@ -1,4 +1,4 @@
-"""Text embeddings that know the image (MAFT+, Sec. 3.2)."""
+"""Text embeddings that know the image: content-dependent transfer (MAFT+, Eqs. 5 and 6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from mmdet.models.layers import SinePositionalEncoding
 from torch import Tensor, nn
 
-FORMS = ("paper", "semantic", "panoptic", "mlp")
+FORMS = ("printed", "paper", "semantic", "panoptic", "mlp")
 
 
 class CrossAttention(nn.Module):
@@ -29,8 +29,30 @@ class CrossAttention(nn.Module):
         return read
 
 
+class PrintedLayer(CrossAttention):
+    """T <- LN(T + MHA(T, F, F)) (MAFT+, Eqs. 5 and 6, with the layer norm that their text names); no positions.
+
+    Where the norm stands is not printed; here, as in the published code, behind the sum.
+
+    Args:
+        channels, heads: see :class:`CrossAttention`.
+    """
+
+    def __init__(self, channels: int, heads: int = 8) -> None:
+        super().__init__(channels, heads)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, texts: Tensor, features: Tensor, positions: Tensor) -> Tensor:
+        """See :class:`CrossAttention`; ``positions`` are not read."""
+        read: Tensor = self.norm(texts + self.attention(texts, features, features, need_weights=False)[0])
+        return read
+
+
 class PaperLayer(CrossAttention):
-    """T <- T + MHA(T, F + pos, F) (MAFT+, Eqs. 5 and 6); the attention's output starts at 0, so T at itself."""
+    """T <- T + MHA(T, F + pos, F): Eqs. 5 and 6 with positions added and without the norm, this project's form.
+
+    The attention's output starts at 0, so T at itself.
+    """
 
     def __init__(self, channels: int, heads: int = 8) -> None:
         super().__init__(channels, heads)
@@ -93,9 +115,9 @@ class ContentDependentTransfer(nn.Module):
 
     Args:
         channels: width C of text embeddings and projected features, a multiple of 4 and of ``heads``.
-        type: 'paper', layers of :class:`PaperLayer`; 'semantic' or 'panoptic', :class:`PublishedLayer`; 'mlp',
-            :class:`TextMLP`.
-        layers: how many. None: 2 in the paper's form, else 1.
+        type: 'printed', layers of :class:`PrintedLayer`; 'paper', :class:`PaperLayer`; 'semantic' or 'panoptic',
+            :class:`PublishedLayer`; 'mlp', :class:`TextMLP`.
+        layers: how many. None: 2 in the forms 'printed' and 'paper', else 1.
         heads: of the attention.
 
     Raises:
@@ -113,8 +135,8 @@ class ContentDependentTransfer(nn.Module):
         options: Mapping[str, Any] = {} if type == "mlp" else dict(heads=heads)
         if type in ("semantic", "panoptic"):
             options = dict(options, panoptic=type == "panoptic")
-        layer = {"paper": PaperLayer, "mlp": TextMLP}.get(type, PublishedLayer)
-        count = layers or (2 if type == "paper" else 1)
+        layer = {"printed": PrintedLayer, "paper": PaperLayer, "mlp": TextMLP}.get(type, PublishedLayer)
+        count = layers or (2 if type in ("printed", "paper") else 1)
         self.layers = nn.ModuleList(layer(channels, **options) for _ in range(count))
         self.positions = SinePositionalEncoding(channels // 2, normalize=True)
 

@@ -7,6 +7,7 @@ from mmengine.model import BaseModule
 from mmengine.registry import WEIGHT_INITIALIZERS
 
 from hclip_mmseg.files.checkpoints import read_state_dict
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.state_dicts import compare
 
 PREFIX = "backbone."
@@ -42,7 +43,7 @@ class PretrainedBackbone:
         expected = {name: tensor for name, tensor in module.state_dict().items() if not name.startswith(OWN)}
         differences = compare(expected, state)
         if differences:
-            raise ValueError(
+            raise InputError(
                 f"the backbone in {self.checkpoint} is not this model's: {differences}; CLIP and adapter must be "
                 "configured alike"
             )

@@ -1,5 +1,6 @@
 """Registered segmentors."""
 
 from hclip_mmseg.models.segmentors.open_vocab_segmentor import OpenVocabSegmentor
+from hclip_mmseg.models.segmentors.open_vocab_tta import OpenVocabTTAModel
 
-__all__ = ["OpenVocabSegmentor"]
+__all__ = ["OpenVocabSegmentor", "OpenVocabTTAModel"]

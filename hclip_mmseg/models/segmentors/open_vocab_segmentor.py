@@ -16,10 +16,11 @@ from torch import Tensor
 
 from hclip_mmseg.models.features import HeadInputs
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
-from hclip_mmseg.models.score_maps import best_class, resized, resized_in_chunks
+from hclip_mmseg.models.score_maps import best_class, resized, resized_in_chunks, unflipped
 from hclip_mmseg.models.segmentors.views import (
     ScoreCanvas,
     View,
+    check_views,
     shrunk,
     views_of,
 )
@@ -126,7 +127,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
                 f"unknown entries in the model's test_cfg: {', '.join(map(str, settings))}; it takes mode, canvas, "
                 "window, overlap, clip_resolution, class_maps, score_memory and score_threshold"
             )
-        views_of(1, 1, self.mode, self.window, 1)
+        check_views(self.mode, self.canvas, self.window, self.overlap, self.clip_resolution)
 
     def extract_feat(self, inputs: Tensor, names: Tensor | None = None) -> HeadInputs:
         """Normalised images [B, 3, H, W] -> what the head takes: (dense, guidance ..., text [T, P, C]).
@@ -270,8 +271,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             left, right, top, bottom = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
             height, width = image.shape[-2:]
             board = self.score(image[:, top : height - bottom, left : width - right])
-            if meta.get("flip"):
-                board.scores = board.scores.flip(2 if meta["flip_direction"] == "horizontal" else 1)
+            board.scores = unflipped(board.scores, meta)
             self._store(sample, board, tuple(meta.get("ori_shape", (height, width))[:2]))
         return list(data_samples)
 

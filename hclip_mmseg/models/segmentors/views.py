@@ -10,6 +10,8 @@ from torch import Tensor
 
 from hclip_mmseg.models.score_maps import resized
 
+MODES = ("whole", "slide", "slide_whole")
+
 
 class View(NamedTuple):
     """A part of the canvas, in canvas pixels; ``whole`` views are averaged apart from windows."""
@@ -19,6 +21,35 @@ class View(NamedTuple):
     height: int
     width: int
     whole: bool
+
+
+def check_views(
+    mode: str, canvas: int | None, window: int, overlap: float, clip_resolution: int | None
+) -> None:
+    """Check how images are to be looked at; see ``test_cfg`` of the segmentor.
+
+    Raises:
+        ValueError: which entry is wrong, and what it may be.
+    """
+    if mode not in MODES:
+        raise ValueError(f"test_cfg.mode must be 'whole', 'slide' or 'slide_whole', not {mode!r}")
+    for name, side, optional in (
+        ("window", window, False),
+        ("canvas", canvas, True),
+        ("clip_resolution", clip_resolution, True),
+    ):
+        if not (side is None and optional) and (isinstance(side, bool) or not isinstance(side, int) or side < 1):
+            other = ", or None" if optional else ""
+            raise ValueError(f"test_cfg.{name} must be a number of pixels, at least 1{other}, not {side!r}")
+    if isinstance(overlap, bool) or not isinstance(overlap, (int, float)) or not 0 <= overlap < 1:
+        raise ValueError(
+            f"test_cfg.overlap is the part of a window that neighbours share, from 0 to below 1, not {overlap!r}"
+        )
+    if clip_resolution is None and mode == "slide_whole" and (canvas is None or canvas < window):
+        raise ValueError(
+            f"test_cfg: with canvas={canvas}, window={window} and clip_resolution=None windows may be smaller than the "
+            "whole view that is run with them: set clip_resolution, or mode='slide'"
+        )
 
 
 def window_starts(length: int, window: int, stride: int) -> list[int]:
@@ -37,12 +68,7 @@ def views_of(height: int, width: int, mode: str, window: int, stride: int) -> li
         mode: 'whole', 'slide' (windows), or 'slide_whole' (windows, and the whole canvas).
         window: side of a window; cut to the canvas.
         stride: pixels between windows.
-
-    Raises:
-        ValueError: on another mode.
     """
-    if mode not in ("whole", "slide", "slide_whole"):
-        raise ValueError(f"test_cfg.mode must be 'whole', 'slide' or 'slide_whole', not {mode!r}")
     views = []
     if mode != "whole":
         size = min(window, height), min(window, width)

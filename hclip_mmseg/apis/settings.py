@@ -1,0 +1,120 @@
+"""Settings of a config that the command line replaces, and what was probably meant by a mistyped one."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from numbers import Number
+from typing import Any
+
+from mmengine import registry
+from mmengine.config import Config, DictAction
+from mmengine.runner import FlexibleRunner, Runner
+
+from hclip_mmseg.files.errors import InputError
+
+RUNNER_KEYS = {
+    name for kind in (Runner, FlexibleRunner) for name in inspect.signature(kind).parameters if name != "cfg"
+}
+OPTIONAL_KEYS = RUNNER_KEYS | {
+    "auto_scale_lr", "benchmark_pipeline", "benchmark_transforms", "compile", "custom_imports",
+    "find_unused_parameters", "model_wrapper_cfg", "paper", "published_resize", "runner_type", "tta_model",
+    "tta_pipeline",
+}  # fmt: skip
+"""Keys at the top of a config that mean something even where the config's file does not have them."""
+UNKNOWN_TYPE = re.compile(r"(\S+) is not in the \S+::(.+?) registry")
+UNKNOWN_ARGUMENT = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
+
+
+def read_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Settings of a config from texts ``KEY=VALUE``, as MMEngine reads them: numbers, lists, tuples, None, text."""
+    namespace = argparse.Namespace(settings={})
+    DictAction(["--cfg-options"], "settings", nargs="+")(argparse.ArgumentParser(), namespace, texts)
+    return namespace.settings
+
+
+def merge_settings(cfg: Config, settings: Mapping[str, Any]) -> None:
+    """Replace what a config says.
+
+    Args:
+        cfg: changed in place.
+        settings: key, with dots between the parts, -> value.
+
+    Raises:
+        ValueError: if a key's first part is none of a config's, or a text stands for a number.
+        KeyError: if a setting goes into a part that the config does not have.
+    """
+    for key, value in settings.items():
+        _check_top(cfg, key)
+        _check_number(cfg, key, value)
+    cfg.merge_from_dict(dict(settings))
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """``; did you mean 'X'?`` where a known word is much like this one, else nothing."""
+    return meant({name: name for name in known}, word)
+
+
+def meant(known: Mapping[str, str], word: str) -> str:
+    """As `near`; known word -> what is said for it."""
+    names = {name.lower(): said for name, said in known.items()}
+    found = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    return f"; did you mean '{names[found[0]]}'?" if found else ""
+
+
+def explained(text: str) -> str:
+    """A message of MMEngine's registries about an unknown type or argument, in one line with the nearest known one."""
+    unknown = UNKNOWN_TYPE.search(text)
+    if unknown:
+        word, kind = unknown.groups()
+        return f"no {kind} is called '{word}'{near(word.rpartition('.')[2], _types_of(kind))}"
+    unknown = UNKNOWN_ARGUMENT.search(text)
+    if unknown:
+        name, argument = unknown.groups()
+        known = [known for kind in _classes_called(name) for known in inspect.signature(kind).parameters]
+        return f"{name} has no setting '{argument}'{near(argument, known)}"
+    return text
+
+
+def _check_top(cfg: Config, key: str) -> None:
+    top = key.partition(".")[0]
+    if top not in cfg and top not in OPTIONAL_KEYS:
+        known = {*cfg.keys(), *OPTIONAL_KEYS}
+        raise InputError(f"--cfg-options {key}: a config has no '{top}'{near(top, known)}")
+
+
+def _check_number(cfg: Config, key: str, value: Any) -> None:
+    before: Any = cfg
+    for part in key.split("."):
+        if isinstance(before, Mapping | Config) and part in before:
+            before = before[part]
+        elif isinstance(before, list | tuple) and part.isdigit() and int(part) < len(before):
+            before = before[int(part)]
+        else:
+            return
+    if isinstance(value, str) and isinstance(before, Number) and not isinstance(before, bool):
+        raise InputError(f"--cfg-options {key}={value}: the config has a number there ({before}), '{value}' is none")
+
+
+def _types_of(kind: str) -> set[str]:
+    """The names of all types in the registries of a kind, such as 'model', whatever their scope."""
+    return {
+        name
+        for root in vars(registry).values()
+        if isinstance(root, registry.Registry) and root.name == kind
+        for part in (root, *root.children.values())
+        for name in part.module_dict
+    }
+
+
+def _classes_called(name: str) -> list[Any]:
+    return [
+        part.module_dict[name]
+        for root in vars(registry).values()
+        if isinstance(root, registry.Registry)
+        for part in (root, *root.children.values())
+        if name in part.module_dict
+    ]

@@ -1,0 +1,19 @@
+"""Texts of others, as a terminal and a page may show them."""
+
+from __future__ import annotations
+
+import unicodedata
+
+KEPT = "\n\t"
+
+
+def printable(text: object) -> str:
+    """A text in which nothing steers the terminal or turns the writing around.
+
+    Control and format characters, bidirectional ones and parts of broken encodings become escapes such as ``\\x1b``.
+    """
+    return "".join(
+        character if character in KEPT or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn")
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in str(text)
+    )  # fmt: skip

@@ -1,0 +1,25 @@
+"""What drawn images are called in each backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mmengine.dist import master_only
+from mmengine.visualization import LocalVisBackend
+from numpy.typing import NDArray
+
+SUFFIX = ".png"
+
+
+class ImageBackends:
+    """For a visualizer whose images' names end in .png, which MLflow needs and files get from their backend."""
+
+    _vis_backends: dict[str, Any]
+
+    @master_only  # type: ignore[untyped-decorator]
+    def add_image(self, name: str, image: NDArray[np.uint8], step: int = 0) -> None:
+        """Give an image, RGB [H, W, 3], to every backend; see ``Visualizer.add_image``."""
+        for backend in self._vis_backends.values():
+            of_files = isinstance(backend, LocalVisBackend)
+            backend.add_image(name.removesuffix(SUFFIX) if of_files else name, image, step)

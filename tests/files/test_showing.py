@@ -1,0 +1,20 @@
+"""Texts of others are shown, and do nothing."""
+
+import pytest
+
+from hclip_mmseg.files.showing import printable
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("cat, Straße, 猫, e\u0301", "cat, Straße, 猫, e\u0301"),
+        ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+        ("\u202eevil\u2069", "\\u202eevil\\u2069"),
+        ("a\u200bb\x00", "a\\u200bb\\x00"),
+        ("caf\udce9.png", "caf\\udce9.png"),
+        ("two\nlines", "two\nlines"),
+    ],
+)
+def test_what_steers_a_terminal_becomes_an_escape(text, shown):
+    assert printable(text) == shown

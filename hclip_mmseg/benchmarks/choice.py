@@ -49,9 +49,7 @@ class ReadyBenchmark:
         return self.benchmark.name
 
 
-def choose(
-    words: Sequence[str], data_root: str | Path | None = None, panoptic: bool = True
-) -> tuple[Benchmark, ...]:
+def choose(words: Sequence[str], data_root: str | Path | None = None, panoptic: bool = True) -> tuple[Benchmark, ...]:
     """The benchmarks that words of the command line mean, each once.
 
     Args:

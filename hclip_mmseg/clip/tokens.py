@@ -22,9 +22,7 @@ def prompt_name(name: str) -> str:
     return name.split(",")[0].strip()
 
 
-def tokenize(
-    names: Sequence[str], templates: Sequence[str], context_length: int = 77, whole: bool = False
-) -> Tensor:
+def tokenize(names: Sequence[str], templates: Sequence[str], context_length: int = 77, whole: bool = False) -> Tensor:
     """Tokens of every name in every template.
 
     Args:

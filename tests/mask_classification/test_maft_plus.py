@@ -7,8 +7,11 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmengine.registry import init_default_scope
 from tiny_maft_plus import NAMES, WIDTH, batch, tiny_maft_plus
+from tiny_mask_models import fisa_config
 
 from hclip_mmseg.mask_classification.view import view_size
 from hclip_mmseg.reference import maft_plus as direct_maft_plus
@@ -242,3 +245,12 @@ def test_head_knows_no_vocabulary():
     last, masks_again = model.eval().head([each.detach() for each in model.backbone(batch()[0])], batch()[1])
     assert len(last) == 1 and len(masks_again) == 4  # in inference only the last layer's are needed
     torch.testing.assert_close(last[0], embeddings[-1])
+
+
+def test_templates_kept_apart_are_refused_as_the_first_alone_would_count():
+    apart = dict(type="mmseg.TextEncoderNeck", templates=("a {}", "the {}"), average=False)
+    with pytest.raises(ValueError, match="MAFTPlus compares with one embedding a name.* set text_encoder.average=True"):
+        tiny_maft_plus(text_encoder=apart)
+    init_default_scope("mmdet")
+    with pytest.raises(ValueError, match="FISA compares with one embedding a name"):
+        MODELS.build(dict(fisa_config(), text_encoder=apart))

@@ -145,3 +145,9 @@ def test_the_cls_token_counts_for_the_vocabularies_that_are_named():
         with torch.no_grad():
             assert torch.equal(model.encode_decode(images), same.encode_decode(images))
             assert not torch.equal(always.encode_decode(images), never.encode_decode(images))
+
+
+def test_templates_kept_apart_are_refused():
+    apart = dict(type="TextEncoderNeck", vocabulary=NAMES, templates="vild", average=False)
+    with pytest.raises(ValueError, match="TrainingFreeSegmentor compares with one embedding a name"):
+        tiny_training_free(text_encoder=apart)

@@ -2,7 +2,7 @@
 
 from hclip_mmseg.mask_classification.maft_plus.content_dependent_transfer import ContentDependentTransfer
 from hclip_mmseg.mask_classification.maft_plus.convnext_tower import ConvNeXtTower, FrozenTrunk
-from hclip_mmseg.mask_classification.maft_plus.geometric_ensemble import geometric_ensemble
+from hclip_mmseg.mask_classification.maft_plus.geometric_ensemble import geometric_ensemble, shares_a_name
 from hclip_mmseg.mask_classification.maft_plus.maft_plus_clip import MAFTPlusCLIP
 from hclip_mmseg.mask_classification.maft_plus.maft_plus_segmentor import MAFTPlus, Proposals
 from hclip_mmseg.mask_classification.maft_plus.mask_aware_loss import MaskAwareLoss
@@ -22,4 +22,5 @@ __all__ = [
     "RepresentationCompensation",
     "geometric_ensemble",
     "mask_pooling",
+    "shares_a_name",
 ]

@@ -293,6 +293,24 @@ def test_the_dense_form_is_adapted_too(kind):
         torch.testing.assert_close(found, dense_literal(clip, images()), rtol=1e-4, atol=1e-5)
 
 
+def test_the_published_side_network_stands_in_the_last_blocks_place():
+    """Its result behind a norm, without the last block's output, in both towers."""
+    backbone = tiny_backbone(adapter=dict(CONFIGS["LST"], form="in_place"), train_positions=False)
+    names = {name for name, _ in backbone.adapter.named_parameters()}
+    assert {f"networks.{tower}.norm.weight" for tower in ("image", "text")} <= names
+    assert backbone.adapter.networks["image"].up.weight.abs().sum() > 0
+    randomise(backbone.adapter, 0.2)
+    found = [backbone.encode_image(images()), backbone.encode_text(TOKENS)]
+    clip = open_clip_of(backbone)
+    with torch.no_grad():
+        WRITE["LST"](clip, backbone.adapter)
+        torch.testing.assert_close(found[0], clip.encode_image(images()), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(found[1], clip.encode_text(TOKENS), rtol=1e-4, atol=1e-5)
+    states = [torch.randn(2, 7, 48, requires_grad=True) for _ in range(4)]
+    backbone.adapter.side("image", states).square().sum().backward()
+    assert all(state.grad is None for state in states)
+
+
 def test_the_side_network_reads_the_dense_last_block():
     backbone = adapted("LST")
     blocks = []
@@ -451,6 +469,7 @@ def test_dropout_of_lora_is_for_training_alone():
         (dict(type="SSF"), 342_016),
         # 12 (12 s^2 + 13 s) + 12 (w s + s) + (w s + w) + 11 for (w, s) = (768, 256) and (512, 224)
         (dict(type="LST"), 12_036_875 + 8_754_443),
+        (dict(type="LST", form="in_place"), 12_036_875 + 8_754_443 + 2 * (256 + 224)),
         # 48^2 + 12 * 10^2
         (dict(type="DCRC"), 3_504),
         # 2 * 10^2 + 2 * 48^2 + 10 * 12

@@ -19,6 +19,44 @@ def make(seed: int | None = None, **changes) -> POP:
     return pop
 
 
+def literal_cayley(x: torch.Tensor) -> torch.Tensor:
+    """(I + Q)(I - Q)^-1 of one matrix, Q = (X^T - X) / 2, as the paper writes it."""
+    eye, skew = torch.eye(len(x), dtype=x.dtype), (x.T - x) / 2
+    return (eye + skew) @ torch.linalg.inv(eye - skew)
+
+
+@pytest.mark.parametrize("kind", ["linear", "residual_linear", "mlp"])
+def test_the_printed_order_relates_what_is_behind_the_cayley_map(kind):
+    pop = make(seed=0, relation=dict(type=kind), relate="R").double()
+    printed = pop.tensor.detach().clone()
+    for row in range(printed.shape[2]):
+        for column in range(BLOCKS["text"]):
+            printed[:, :, row, column] = literal_cayley(printed[:, :, row, column])
+    related = pop.relation(printed)
+    for layer in range(DEPTHS["text"]):
+        for projection in range(4):
+            for block in range(BLOCKS["text"]):
+                expected = related[:, :, 4 * layer + projection, block]
+                torch.testing.assert_close(pop.turns("text")[layer, projection, block], expected)
+    assert orthogonality_error(pop.turns("text")) > 0.05
+    assert orthogonality_error(make(seed=0, relation=dict(type=kind)).turns("text")) < 1e-5
+    pop.turns("text").square().sum().backward()
+    assert float(pop.tensor.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize("kind", ["residual_linear", "mlp"])
+def test_the_printed_order_starts_as_clip_itself(kind):
+    pop = make(relation=dict(type=kind), relate="R")
+    for tower in ("image", "text"):
+        turns = pop.turns(tower)
+        assert torch.equal(turns, torch.eye(2).expand_as(turns))
+
+
+def test_only_x_and_r_can_be_related():
+    with pytest.raises(ValueError, match=r"relate must be one of \['X', 'R'\], not 'T'"):
+        make(relate="T")
+
+
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 

@@ -45,6 +45,18 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (a GPU where there is one)")
 
 
+def add_resize(parser: argparse.ArgumentParser) -> None:
+    """Add ``--resize published|direct``."""
+    parser.add_argument(
+        "--resize",
+        choices=["published", "direct"],
+        default="published",
+        help="how images reach the model: published (the default, since figures are compared with the papers'): "
+        "resized by Pillow first as the papers' code does, shorter side 640 for H-CLIP and CAT-Seg; direct: as they "
+        "are, one resampling less, other scores (docs/cat_seg.md); segmentors only",
+    )
+
+
 def add_pretraining(parser: argparse.ArgumentParser, work_dir: str) -> None:
     """Add the arguments of a pretraining run, with its folder where none is given."""
     parser.add_argument("--work-dir", default=work_dir, help="where checkpoints and the log go (%(default)s)")

@@ -32,6 +32,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--stuff", help="those of the words that --panoptic does not count one by one (those of coco_panoptic_133 ...)"
     )
     parser.add_argument("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
+    arguments.add_resize(parser)
     arguments.add_device(parser)
     arguments.add_settings(
         parser,
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             stuff=args.stuff,
             min_score=args.min_score,
             device=args.device,
+            resize=args.resize,
         )
     if not prediction.run():
         raise SystemExit(1)

@@ -27,6 +27,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--show-dir", metavar="DIR", help="write images with the words there")
     parser.add_argument("--show", action="store_true", help="show the images in a window")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds that a window stays (2)")
+    arguments.add_resize(parser)
     return parser.parse_intermixed_args(argv)
 
 
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             show_dir=args.show_dir,
             show=args.show,
             wait_time=args.wait_time,
+            resize=args.resize,
         )
     with launch.run_errors():
         runner.test()

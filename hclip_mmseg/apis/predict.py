@@ -18,6 +18,7 @@ from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
 from hclip_mmseg.apis.settings import merge_settings
+from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
@@ -88,6 +89,7 @@ def prepare_prediction(
     stuff: str | None = None,
     min_score: float = 0.3,
     device: str = "auto",
+    resize: str = "published",
 ) -> Prediction:
     """Build the model that a config describes and check all that it is asked.
 
@@ -103,6 +105,7 @@ def prepare_prediction(
         stuff: the class names that are not counted one by one.
         min_score: of the boxes that are drawn, 0..1; detectors only.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+        resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
@@ -115,10 +118,11 @@ def prepare_prediction(
     merge_settings(cfg, settings or {})
     if (panoptic or stuff) and not classifies_masks(cfg):
         raise ValueError(f"{config} gives no panoptic results: --panoptic takes a config that classifies masks")
+    check_resize(resize, cfg)
     checkpoint = checkpoint or latest_checkpoint(config)
     if checkpoint is None and "decode_head" in cfg.model:
         print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
-    inferencer, write = open_inferencer(cfg, checkpoint, device, panoptic, min_score)
+    inferencer, write = open_inferencer(cfg, checkpoint, device, panoptic, min_score, resize)
     inferencer.set_vocabulary(classes, templates, stuff)
     return Prediction(inferencer, write, paths, Path(out_dir))
 
@@ -139,7 +143,7 @@ def classifies_masks(cfg: Config) -> bool:
 
 
 def open_inferencer(
-    cfg: Config, checkpoint: str | None, device: str, panoptic: bool, min_score: float
+    cfg: Config, checkpoint: str | None, device: str, panoptic: bool, min_score: float, resize: str = "published"
 ) -> tuple[ImageInferencer[Any], Callable[..., str]]:
     """The inferencer for a config's model, and what writes its results (see `Prediction.write`)."""
     if "roi_head" in cfg.model:  # a head for regions: a detector
@@ -151,7 +155,7 @@ def open_inferencer(
 
         inferencer = PanopticInferencer(cfg, checkpoint, device, panoptic=panoptic)
         return inferencer, partial(write_panoptic, segments=panoptic)
-    return OpenVocabInferencer(cfg, checkpoint, device), write_segmentation
+    return OpenVocabInferencer(cfg, checkpoint, device, resize), write_segmentation
 
 
 def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:

@@ -22,7 +22,8 @@ from hclip_mmseg.files.paths import locate, looked_in
 ALL, FOUND = "all", "found"
 DATA = "data"  # the folder that the benchmarks' configs expect their data in
 PARTS = ("test_dataloader", "test_evaluator")
-OWN_PIPELINE, OF_ALL = "test_dataloader.dataset.pipeline", "benchmark_pipeline"
+OWN_PIPELINE, OF_ALL, TRANSFORMS = "test_dataloader.dataset.pipeline", "benchmark_pipeline", "benchmark_transforms"
+RESIZES = ("Resize", "PublishedResize")
 
 
 @dataclass(frozen=True)
@@ -139,9 +140,11 @@ def ready(
         options: settings that replace those of every benchmark, such as {'test_dataloader.num_workers': 8};
             of others than ``test_dataloader`` and ``test_evaluator`` no notice is taken.
         wishes: a model's config. Its ``test_dataloader`` and ``test_evaluator`` hold for the benchmark that has the
-            same data. Its ``benchmark_pipeline`` takes the place of other benchmarks' pipelines. Its
-            ``benchmark_transforms``, such as a ``Resize``, are done to an image once it is loaded, before its labels
-            are, unless the pipeline has a transform of the same type.
+            same data. Its ``benchmark_pipeline`` takes the place of other benchmarks' pipelines, but for a loader that
+            a benchmark has for a reason (reduced copies). Its ``benchmark_transforms``, such as a ``Resize``, are done
+            to an image once it is loaded, before its labels are, in place of a benchmark's own resizing; a list for
+            all benchmarks, or a dict of lists by benchmark with 'default' for the others. Where ``benchmark_pipeline``
+            has a transform of the same type, that stands.
 
     Raises:
         FileNotFoundError: listing every benchmark whose data is missing or not prepared, and what to do.
@@ -177,7 +180,7 @@ def _read(benchmark: Benchmark, cfg: Config, root: Path | None, wishes: Mapping[
         dataloader, evaluator = (copy.deepcopy(wishes[part]) for part in PARTS)
     else:
         for dataset in innermost_datasets(dataloader["dataset"]):
-            dataset["pipeline"] = _pipeline(dataset["pipeline"], wishes)
+            dataset["pipeline"] = _pipeline(dataset["pipeline"], benchmark.name, wishes)
     if not dataloader.get("num_workers"):
         dataloader["persistent_workers"] = False  # torch refuses them where there are none
     settings = dict(dataset=dataloader["dataset"], evaluator=evaluator)
@@ -191,10 +194,24 @@ def has_data_of(wishes: Mapping[str, Any], dataloader: Mapping[str, Any]) -> boo
     return "type" in own and own.get("data_root") == other.get("data_root") and reads_same_data(own, other)
 
 
-def _pipeline(pipeline: Sequence[dict[str, Any]], wishes: Mapping[str, Any]) -> list[dict[str, Any]]:
-    load, *rest = wishes.get(OF_ALL) or pipeline
-    kinds = {step["type"] for step in rest}
-    return [load, *(one for one in wishes.get("benchmark_transforms") or () if one["type"] not in kinds), *rest]
+def _pipeline(pipeline: Sequence[dict[str, Any]], name: str, wishes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    transforms = wishes.get(TRANSFORMS)
+    if isinstance(transforms, Mapping):
+        transforms = transforms.get(name, transforms.get("default"))
+    load, *rest = pipeline
+    if wishes.get(OF_ALL):
+        own_load, *rest = wishes[OF_ALL]
+        load = own_load if _kind(load) == "LoadImageFromFile" else load
+        kinds = set(map(_kind, rest))
+        transforms = [step for step in transforms or () if _kind(step) not in kinds]
+    elif transforms is not None:
+        rest = [step for step in rest if _kind(step) not in RESIZES]
+    return [load, *(transforms or ()), *rest]
+
+
+def _kind(step: Mapping[str, Any]) -> str:
+    """The type of a transform without the scope or module that it may be named with."""
+    return str(step["type"]).split(".")[-1]
 
 
 def _moved(settings: Any, old: str, new: str) -> Any:

@@ -13,6 +13,7 @@ from hclip_mmseg.apis import checks, launch, record
 from hclip_mmseg.apis.weights import PublishedCheckpointHook, read_weights
 from hclip_mmseg.benchmarks.choice import FOUND, survey
 from hclip_mmseg.benchmarks.command import check_takes_names, use_benchmarks
+from hclip_mmseg.datasets.published_resize import check_resize, take_out_published_resize
 from hclip_mmseg.engine.setup_log import ShortLogRunner
 from hclip_mmseg.models.frozen import is_training_free
 
@@ -28,6 +29,7 @@ def prepare_test(
     show_dir: str | None = None,
     show: bool = False,
     wait_time: float = 2,
+    resize: str = "published",
 ) -> Runner:
     """Build the runner of a test and check all that it reads; its ``test`` starts the work.
 
@@ -41,6 +43,8 @@ def prepare_test(
         show_dir: folder to write the drawn results to.
         show: whether to show them in a window.
         wait_time: seconds that a window stays.
+        resize: 'published' resizes images as the config's test pipeline does; 'direct' takes its ``PublishedResize``
+            out, so that the model brings the images themselves to its own size.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything that the run needs is missing or wrong.
@@ -48,6 +52,9 @@ def prepare_test(
     for option, folder in (("--out", out), ("--show-dir", show_dir)):
         if folder:
             launch.check_writable(folder, option)
+    check_resize(resize, cfg)
+    if resize == "direct":
+        take_out_published_resize(cfg)
     if benchmarks:
         folders = [folder for folder in (out, show_dir) if folder]
         use_benchmarks(cfg, checkpoint, list(benchmarks), data_root, settings, folders)

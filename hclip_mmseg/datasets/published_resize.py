@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,39 +89,60 @@ def published_resize_steps(config: Mapping[str, Any], resize: str) -> list[Publi
         resize: 'published' for these steps, 'direct' for none.
 
     Raises:
-        ValueError: for another ``resize``.
+        ValueError: see :func:`check_resize`.
     """
-    check_resize(resize)
+    check_resize(resize, config)
     if resize == "direct":
         return []
     dataset = (config.get("test_dataloader") or {}).get("dataset") or {}
-    steps = [*filter(_is_published, dataset.get("pipeline") or ())] or config.get("benchmark_transforms") or ()
-    return [
-        PublishedResize(**{key: value for key, value in step.items() if key != "type"})
-        for step in filter(_is_published, steps)
-    ]
+    transforms = config.get("benchmark_transforms") or ()
+    if isinstance(transforms, Mapping):
+        transforms = transforms.get("default") or ()
+    steps = [*filter(_is_published, dataset.get("pipeline") or ())] or filter(_is_published, transforms)
+    return [PublishedResize(**{key: value for key, value in step.items() if key != "type"}) for step in steps]
 
 
 def take_out_published_resize(config: dict[str, Any]) -> None:
-    """Takes every ``PublishedResize`` out of a config's evaluations, in place: the model gets the images themselves."""
+    """Takes every ``PublishedResize`` out of a config's evaluations, in place: the model gets the images themselves.
+
+    Benchmarks keep none of their own either, as ``benchmark_transforms`` is set.
+
+    Raises:
+        ValueError: if the model does not take images as they are; see :func:`check_resize`.
+    """
+    check_resize("direct", config)
     for split in ("val_dataloader", "test_dataloader"):
         dataset = (config.get(split) or {}).get("dataset") or {}
         if dataset.get("pipeline"):
-            dataset["pipeline"] = [step for step in dataset["pipeline"] if not _is_published(step)]
-    for key in ("benchmark_transforms", "benchmark_pipeline"):
-        if config.get(key):
-            config[key] = [step for step in config[key] if not _is_published(step)]
+            dataset["pipeline"] = _without_published(dataset["pipeline"])
+    if config.get("benchmark_pipeline"):
+        config["benchmark_pipeline"] = _without_published(config["benchmark_pipeline"])
+    transforms = config.get("benchmark_transforms") or []
+    if isinstance(transforms, Mapping):
+        config["benchmark_transforms"] = {name: _without_published(steps) for name, steps in transforms.items()}
+    else:
+        config["benchmark_transforms"] = _without_published(transforms)
 
 
-def check_resize(resize: str) -> None:
-    """Check the name of a way to resize.
+def check_resize(resize: str, config: Mapping[str, Any]) -> None:
+    """Check a way to resize for a model.
 
     Raises:
-        ValueError: if it is neither 'published' nor 'direct'.
+        ValueError: if it is neither 'published' nor 'direct', or 'direct' for a model of MMDetection's registries, which
+            takes images as its config resizes them.
     """
     if resize not in ("published", "direct"):
         raise ValueError(f"resize must be 'published' or 'direct', not '{resize}'")
+    if resize == "direct" and config.get("default_scope") == "mmdet":
+        raise ValueError(
+            f"resize 'direct' is for segmentors that bring an image to their own size; a {config['model']['type']} takes "
+            "it as its config's test pipeline resizes it"
+        )
 
 
 def _is_published(step: Mapping[str, Any]) -> bool:
     return str(step["type"]).split(".")[-1] == PublishedResize.__name__
+
+
+def _without_published(steps: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [step for step in steps if not _is_published(step)]

@@ -35,3 +35,4 @@ test_pipeline = [
     dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
     dict(type="mmseg.PackSegInputs"),
 ]
+benchmark_transforms = []  # of tools/test.py --benchmarks: images as they are

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from golden_numbers import draw_state, read_arrays, read_json
+from golden_numbers import FOLDER, draw_state, read_arrays, read_json
 from mmengine import Config
+from mmengine.dataset import Compose, pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
+from PIL import Image
 
+from hclip_mmseg.apis import OpenVocabInferencer, inferencer
 from hclip_mmseg.conversion import to_ours
 
 
@@ -26,10 +29,15 @@ def golden():
 
 
 @pytest.fixture(scope="module")
-def model(golden, repository):
+def whole_config(repository):
+    return Config.fromfile(repository / "configs/cat_seg/cat-seg_vitb16_coco-stuff.py")
+
+
+@pytest.fixture(scope="module")
+def model(golden, whole_config):
     facts, _, state = golden
     init_default_scope("mmseg")
-    config = Config.fromfile(repository / "configs/cat_seg/cat-seg_vitb16_coco-stuff.py").model
+    config = whole_config.copy().model
     config.backbone.clip.pretrained = None
     config.data_preprocessor.size = None
     segmentor = MODELS.build(config)
@@ -74,6 +82,37 @@ def test_sliding_window(model, golden):
     assert_scores(result.seg_logits.data[:, ::4, ::4], golden[1]["slide"])
     assert result.vocabulary == tuple(golden[0]["classes"])
     assert torch.equal(result.pred_sem_seg.data[0], result.seg_logits.data.argmax(dim=0))
+
+
+def assert_file(scores: torch.Tensor, labels: torch.Tensor) -> None:
+    """The published scores and label map of cat-seg-file.png, of 375 x 500 pixels."""
+    expected = read_arrays("cat-seg-file")
+    assert_scores(scores[:, ::5, ::5], expected["scores"])
+    assert labels.shape == (375, 500) and (labels.numpy() == expected["label"]).mean() >= 0.999
+
+
+def test_from_the_file_through_the_inferencer(model, golden, whole_config, monkeypatch):
+    monkeypatch.setattr(inferencer, "build_model", lambda config, checkpoint: model)
+    ask, file = OpenVocabInferencer(whole_config, device="cpu"), FOLDER / "cat-seg-file.png"
+    (result,) = ask(file, golden[0]["classes"], scores=True)
+    assert_file(torch.from_numpy(result.scores), torch.from_numpy(result.labels))
+
+    (direct,) = OpenVocabInferencer(whole_config, device="cpu", resize="direct")(file, scores=True)
+    difference = abs(direct.scores - result.scores).max()
+    assert 1e-3 < difference < 1e-2, "as docs/cat_seg.md says"
+    assert 0.95 < (direct.labels == result.labels).mean() < 0.99
+
+
+def test_from_the_file_through_the_config_s_test_pipeline(model, whole_config, tmp_path):
+    labels = tmp_path / "labels.png"
+    Image.fromarray(read_arrays("cat-seg-file")["label"]).save(labels)
+    pipeline = Compose([TRANSFORMS.build(step) for step in whole_config.test_dataloader.dataset.pipeline])
+    file = dict(img_path=str(FOLDER / "cat-seg-file.png"), seg_map_path=str(labels), seg_fields=[])
+    packed = pipeline({**file, "label_map": None, "reduce_zero_label": False})
+    with torch.no_grad():
+        (sample,) = model.test_step(pseudo_collate([packed]))
+    assert_file(sample.seg_logits.data, sample.pred_sem_seg.data[0])
+    assert (sample.gt_sem_seg.data[0] == sample.pred_sem_seg.data[0]).float().mean() >= 0.999
 
 
 def test_loss_and_gradients(model, golden):

@@ -216,7 +216,7 @@ OWNERS = {
         finish_voc,
     ),
     "VOC21": Owners(
-        {0: "background", 255: ""} | VOC,
+        {0: "background", 255: "background"} | VOC,  # outlines too
         same("aeroplane", "cat", "tvmonitor", "background") | dict(sky="background", fence="background"),
         write_voc,
         finish_voc,
@@ -225,7 +225,8 @@ OWNERS = {
         {255: ""} | COCO, same("person", "dog", "hair drier", "wood"), write_coco, splits=("train2017", "val2017")
     ),
     "COCO-Object": Owners(
-        {255: "", 0: "person", 17: "dog", 88: "hair drier", 91: "background", 181: "background"},
+        # unlabelled pixels and banners (the first stuff) are background, other stuff is ignored
+        {255: "background", 0: "person", 17: "dog", 88: "hair drier", 91: "background", 92: "", 181: ""},
         same("person", "dog", "hair drier") | dict(wood="background", textile="background"),
         write_coco,
         splits=("train2017", "val2017"),

@@ -180,7 +180,7 @@ def _read(benchmark: Benchmark, cfg: Config, root: Path | None, wishes: Mapping[
         dataloader, evaluator = (copy.deepcopy(wishes[part]) for part in PARTS)
     else:
         for dataset in innermost_datasets(dataloader["dataset"]):
-            dataset["pipeline"] = _pipeline(dataset["pipeline"], benchmark.name, wishes)
+            dataset["pipeline"] = pipeline_for(dataset["pipeline"], benchmark.name, wishes)
     if not dataloader.get("num_workers"):
         dataloader["persistent_workers"] = False  # torch refuses them where there are none
     settings = dict(dataset=dataloader["dataset"], evaluator=evaluator)
@@ -194,7 +194,14 @@ def has_data_of(wishes: Mapping[str, Any], dataloader: Mapping[str, Any]) -> boo
     return "type" in own and own.get("data_root") == other.get("data_root") and reads_same_data(own, other)
 
 
-def _pipeline(pipeline: Sequence[dict[str, Any]], name: str, wishes: Mapping[str, Any]) -> list[dict[str, Any]]:
+def pipeline_for(pipeline: Sequence[dict[str, Any]], name: str, wishes: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The pipeline by which a model reads a benchmark.
+
+    Args:
+        pipeline: the benchmark's own.
+        name: of the benchmark.
+        wishes: the model's config; see :func:`ready`.
+    """
     transforms = wishes.get(TRANSFORMS)
     if isinstance(transforms, Mapping):
         transforms = transforms.get(name, transforms.get("default"))

@@ -10,6 +10,7 @@ from hclip_mmseg.vocabularies import Vocabulary, load_vocabulary
 
 NAMES = load_vocabulary("coco_stuff_171").names
 THINGS = len(load_vocabulary("coco_object_80"))
+IGNORED = 255
 HOW_TO_GET = (
     "COCO-Stuff 164k: unpack train2017.zip and val2017.zip (images.cocodataset.org/zips) into images/, "
     "stuffthingmaps_trainval2017.zip (calvin.inf.ed.ac.uk, COCO-Stuff) into annotations/, and run "
@@ -38,13 +39,18 @@ class COCOStuff171Dataset(BenchmarkClasses, COCOStuffDataset):
 
 @DATASETS.register_module()
 class COCOObjectDataset(BenchmarkClasses, COCOStuffDataset):
-    """The 80 things of COCO; all stuff is one background, asked for by many names. Reads COCO-Stuff's label maps.
+    """The 80 things of COCO, and background, which is asked for by many names. Reads COCO-Stuff's label maps.
 
-    Pixels that COCO-Stuff leaves without a label are ignored.
+    As CLIPtrase's code counts them: background are the pixels that COCO-Stuff leaves without a label and those of its
+    first stuff, "banner" (label 80, its number for background); all other stuff is ignored.
     """
 
     METAINFO = class_metainfo("coco_object_81")
-    VIEW = {label: label + 1 if label < THINGS else 0 for label in range(len(NAMES))}
+    VIEW = {
+        **{label: label + 1 for label in range(THINGS)},
+        **dict.fromkeys(range(THINGS + 1, len(NAMES)), IGNORED),
+        **dict.fromkeys((THINGS, IGNORED), 0),
+    }
     HOW_TO_GET = HOW_TO_GET
 
 

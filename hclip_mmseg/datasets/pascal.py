@@ -33,9 +33,13 @@ class PascalVOC20Dataset(BenchmarkClasses, PascalVOCDataset):
 
 @DATASETS.register_module()
 class PascalVOC21Dataset(BenchmarkClasses, PascalVOCDataset):
-    """PASCAL VOC 2012 with background, which is asked for by names of what is not among the 20 classes (VOC21)."""
+    """PASCAL VOC 2012 with background, which is asked for by names of what is not among the 20 classes (VOC21).
+
+    Outlines count as background, as in CLIPtrase's code, whose label maps have one number for both.
+    """
 
     METAINFO = class_metainfo("pascal_voc_21")
+    VIEW = {**{number: number for number in range(21)}, 255: 0}
     HOW_TO_GET = VOC_HOW_TO_GET
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from miniature import torchrun
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
 
-from hclip_mmseg.benchmarks.choice import choose, ready
+from hclip_mmseg.benchmarks.choice import choose, pipeline_for, ready
 from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 
@@ -322,6 +322,28 @@ def test_what_a_model_wants_done_to_images(data):
     of_its_own = [pipeline[0], dict(resize, scale=(16, 16)), *pipeline[2:]]
     both = pipeline_of(data, benchmark_pipeline=of_its_own, benchmark_transforms=[resize])
     assert [step.get("scale") for step in both] == [None, (16, 16), None, None], "one Resize is enough"
+
+    by_name = dict(Animals=[dict(resize, scale=(24, 24))], default=[resize])
+    assert pipeline_of(data, benchmark_transforms=by_name)[1]["scale"] == (24, 24)
+    assert pipeline_of(data, benchmark_transforms=dict(default=[resize]))[1]["scale"] == (40, 32)
+
+
+def test_a_benchmark_s_own_loader_and_sizes():
+    def steps_of(name, **wishes):
+        dataset = Config.fromfile(BENCHMARKS[name].config_path).test_dataloader.dataset
+        return pipeline_for(dataset.pipeline, name, wishes)
+
+    def sizes(pipeline):
+        return [step.short_side for step in pipeline if step.type.endswith("PublishedResize")]
+
+    larger = [ConfigDict(type="mmseg.PublishedResize", short_side=800, max_size=1333)]
+    for name in ("COCO-Stuff", "PC-459", "A-150"):
+        assert sizes(steps_of(name, benchmark_transforms=larger)) == [800], f"not that of {name}'s own config too"
+        assert sizes(steps_of(name, benchmark_transforms=[])) == []
+    own = [ConfigDict(type="LoadImageFromFile"), ConfigDict(type="CLIPCrop", size=224)]
+    kinds = [step.type for step in steps_of("A-847", benchmark_pipeline=own)]
+    assert kinds == ["mmseg.LoadReducedImageFromFile", "CLIPCrop"], "A-847's images are reduced copies for every model"
+    assert steps_of("A-150", benchmark_pipeline=own) == own
 
 
 def test_options_of_a_pipeline_that_is_replaced_are_refused(data):

@@ -26,7 +26,7 @@ model = dict(
 
 # CLIP's own preprocessing, as published; with whole=True (and batches of 1) nothing of an image is cut off
 clip_pipeline = [
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
+    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
     dict(type="LoadLabelMap"),
     dict(type="CLIPCrop", size=224),
     dict(type="PackSegInputs", meta_keys=("img_path", "seg_map_path", "ori_shape", "img_shape", "clip_crop")),

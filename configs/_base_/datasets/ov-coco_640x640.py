@@ -2,7 +2,7 @@
 
 data_root = "data/coco"
 size = (640, 640)
-# as CLIM's code: the image net's mean in the order of RGB, laid on the pixels of BGR
+# CLIM's: CLIP's mean as RGB lists it, while the pixels still are BGR
 pad = dict(type="Pad", size=size, pad_val=dict(img=(122.7709383, 116.7460125, 104.09373615)))
 
 train_pipeline = [

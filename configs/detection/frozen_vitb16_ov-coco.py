@@ -7,11 +7,7 @@ _base_ = [
     "../_base_/detection_runtime.py",
 ]
 
-model = dict(
-    # crops are padded once they are normalised, so with the mean colour, as images are in testing
-    data_preprocessor=dict(batch_augments=[dict(type="BatchFixedSizePad", size=(640, 640))]),
-    roi_head=dict(base_names="ov_coco_48"),
-)
+model = dict(roi_head=dict(base_names="ov_coco_48"))
 
 paper = dict(table="OV-COCO, ViT-B/16", row="CLIP", AP50=dict(novel=21.6, base=36.4))
 val_evaluator = dict(paper=paper["AP50"])

@@ -13,6 +13,15 @@ model = dict(
     mask_aware_loss=None,
     test_cfg=dict(object_threshold=0.0, overlap_threshold=0.8),
 )
+# FC-CLIP tests street scenes at a shorter side of 1024
+street_scenes = [dict(type="mmseg.PublishedResize", short_side=1024, max_size=2560)]
+benchmark_transforms = {
+    "_delete_": True,
+    "default": [_base_.published_resize],
+    "Cityscapes": street_scenes,
+    "Mapillary": street_scenes,
+    "Mapillary-panoptic": street_scenes,
+}
 paper = dict(
     _delete_=True,
     table="ablation",

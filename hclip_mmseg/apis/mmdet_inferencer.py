@@ -19,6 +19,9 @@ from hclip_mmseg.apis.image_inferencer import Image, ImageInferencer, Result
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.apis.launch import read_config
 
+SIZES = ("Resize", "PublishedResize", "Pad")
+"""Steps of a test pipeline that give images the size that a model is tested at."""
+
 
 class MMDetInferencer(ImageInferencer[Result]):
     """A trained model whose images are resized as its config resizes those that it is tested on.
@@ -43,9 +46,10 @@ class MMDetInferencer(ImageInferencer[Result]):
         model = build_model(config, checkpoint)
         self.check(model, config.model.type)
         super().__init__(model, device)
+        tested = config.test_dataloader.dataset.pipeline
         steps = [
-            dict(type="LoadImageFromNDArray"),
-            *(step for step in config.test_dataloader.dataset.pipeline if step["type"] == "Resize"),
+            dict(type="LoadImageFromNDArray", to_float32=any(step.get("to_float32") for step in tested)),
+            *(step for step in tested if step["type"].split(".")[-1] in SIZES),
             dict(type="PackDetInputs", meta_keys=("ori_shape", "img_shape", "scale_factor")),
         ]
         self.pipeline = Compose([TRANSFORMS.build(dict(step, _scope_="mmdet")) for step in steps])

@@ -27,7 +27,7 @@ def shortest_edge_size(height: int, width: int, short_side: int, max_size: int) 
     if max(size) > max_size:
         shrink = max_size / max(size)
         size = size[0] * shrink, size[1] * shrink
-    return int(size[0] + 0.5), int(size[1] + 0.5)
+    return max(int(size[0] + 0.5), 1), max(int(size[1] + 0.5), 1)
 
 
 def nearest_labels(labels: NDArray[np.integer], size: tuple[int, int]) -> NDArray[np.integer]:

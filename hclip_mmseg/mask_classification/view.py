@@ -14,12 +14,15 @@ def view_size(size: Sequence[int], view: Sequence[int] | None) -> tuple[int, int
     Args:
         size: height and width of the image.
         view: length of the shorter side and greatest length of the longer one, in pixels; None keeps the size.
+
+    Returns:
+        Both sides rounded half up, at least 1.
     """
     if view is None:
         return int(size[0]), int(size[1])
     short, long = sorted(view)
     scale = min(short / min(size), long / max(size))
-    return max(round(size[0] * scale), 1), max(round(size[1] * scale), 1)
+    return max(int(size[0] * scale + 0.5), 1), max(int(size[1] * scale + 0.5), 1)
 
 
 def viewed(image: Tensor, view: Sequence[int] | None, divisor: int) -> tuple[Tensor, tuple[int, int]]:

@@ -29,8 +29,8 @@ def trained(tmp_path_factory, repository):
     folder = tmp_path_factory.mktemp("trained")
     cfg = Config.fromfile(repository / "configs/detection/hclip_vitb16_ov-coco.py")
     cfg.model = detector_config()
-    step = next(step for step in cfg.test_dataloader.dataset.pipeline if step.type == "Resize")
-    step.scale = (96, 96)
+    for step in cfg.test_dataloader.dataset.pipeline:
+        step.update({"Resize": dict(scale=(96, 96)), "Pad": dict(size=(96, 96))}.get(step.type, {}))
     cfg.dump(folder / "tiny.py")
     torch.save({"state_dict": tiny_detector(seed=3).state_dict()}, folder / "tiny.pth")
     return folder / "tiny.py", folder / "tiny.pth"

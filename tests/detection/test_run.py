@@ -28,22 +28,19 @@ def config(tmp_path_factory, repository):
     prepare_ov_coco(root)
     cfg = Config.fromfile(repository / "configs/detection/hclip_vitb16_ov-coco.py")
     tiny = detector_config()
-    (padding,) = cfg.model.data_preprocessor.batch_augments
-    tiny["data_preprocessor"]["batch_augments"] = [dict(padding, size=(64, 64))]
     cfg.model = dict(tiny, roi_head=dict(tiny["roi_head"], base_names=cfg.model.roi_head.base_names))
     cfg.model.test_cfg = dict(  # of so little training something is found only where nearly everything is kept
         rpn=dict(tiny["test_cfg"]["rpn"], max_per_img=100),
         rcnn=dict(tiny["test_cfg"]["rcnn"], score_thr=0.0, max_per_img=3000),
     )
-    sizes = dict(RandomResize=dict(scale=(64, 64)), RandomCrop=dict(crop_size=(64, 64)))
-    for step in cfg.train_dataloader.dataset.pipeline:
-        step.update(sizes.get(step.type, {}))
+    sizes = dict(RandomCrop=dict(crop_size=(64, 64)), Pad=dict(size=(64, 64)))
+    sizes |= {kind: dict(scale=(64, 64)) for kind in ("RandomResize", "Resize")}
     cfg.train_dataloader.batch_size = 2
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         loader.update(num_workers=0, persistent_workers=False)
         loader.dataset.data_root = str(root)
-    for loader in (cfg.val_dataloader, cfg.test_dataloader):
-        next(step for step in loader.dataset.pipeline if step.type == "Resize").scale = (64, 64)
+        for step in loader.dataset.pipeline:
+            step.update(sizes.get(step.type, {}))
     cfg.train_cfg.max_epochs = 2
     cfg.param_scheduler[0].end = 2
     cfg.default_hooks.logger.interval = 1

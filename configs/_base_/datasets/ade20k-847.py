@@ -19,6 +19,7 @@ test_pipeline = [
         imdecode_backend="pillow",
         color_type="color_ignore_orientation",
     ),
+    _base_.published_resize,
     dict(type="mmseg.LoadLabelMap"),
     dict(type="mmseg.PackSegInputs"),
 ]

@@ -2,20 +2,34 @@
 
 data_root = "data/coco"
 size = (640, 640)
+# CLIM's: CLIP's mean as RGB lists it, while the pixels still are BGR
+pad = dict(type="Pad", size=size, pad_val=dict(img=(122.7709383, 116.7460125, 104.09373615)))
 
 train_pipeline = [
     dict(type="mmseg.SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one
-    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
+    dict(
+        type="LoadImageFromFile",
+        imdecode_backend="pillow",
+        color_type="color_ignore_orientation",
+        to_float32=True,
+    ),
     dict(type="LoadAnnotations", with_bbox=True),
     dict(type="RandomResize", scale=size, ratio_range=(0.1, 2.0), keep_ratio=True),
     dict(type="RandomCrop", crop_type="absolute_range", crop_size=size, recompute_bbox=True, allow_negative_crop=True),
+    pad,
     dict(type="FilterAnnotations", min_gt_bbox_wh=(1e-2, 1e-2), keep_empty=False),
     dict(type="RandomFlip", prob=0.5),
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [
-    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
+    dict(
+        type="LoadImageFromFile",
+        imdecode_backend="pillow",
+        color_type="color_ignore_orientation",
+        to_float32=True,
+    ),
     dict(type="Resize", scale=size, keep_ratio=True),
+    pad,
     dict(type="LoadAnnotations", with_bbox=True),  # behind Resize: boxes of the original image, for drawing
     dict(
         type="PackDetInputs",

@@ -23,6 +23,6 @@ model = dict(
     rc=dict(type="paper", grids=(1, 2, 4), weight=0.1),
     mask_aware_loss=dict(weight=1.0),
     criterion=dict(type="MaskClassificationLoss"),
-    view=(800, 1333),
+    view=None,  # images are resized as they are loaded
     test_cfg=dict(object_threshold=0.2, overlap_threshold=0.7),
 )

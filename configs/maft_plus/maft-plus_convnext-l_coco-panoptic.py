@@ -22,6 +22,9 @@ train_pipeline = [
     dict(type="PackDetInputs"),
 ]
 test_pipeline = [load_image, published_resize, *_base_.test_pipeline[2:]]
-train_dataloader = dict(batch_size=2, dataset=dict(vocabulary=vocabulary, pipeline=train_pipeline))  # on each of 4 processes
+train_dataloader = dict(
+    batch_size=2,  # on each of 4 processes
+    dataset=dict(vocabulary=vocabulary, pipeline=train_pipeline),
+)
 val_dataloader = test_dataloader = dict(dataset=dict(vocabulary=vocabulary, pipeline=test_pipeline))
 paper = dict(table="panoptic, ADE20K", row="MAFT+", figures={"ADE150 PQ": 27.1, "ADE150 SQ": 73.5, "ADE150 RQ": 32.9})

@@ -26,7 +26,8 @@ def noise(height: int, width: int, channels: int | None = 3) -> np.ndarray:
 def image_steps(pipeline) -> list:
     """The steps up to the labels': what becomes of an image."""
     kinds = [step["type"].split(".")[-1] for step in pipeline]
-    end = min(kinds.index(kind) for kind in ("LoadLabelMap", "LoadPanopticSegments", "LoadAnnotations") if kind in kinds)
+    loaders = ("LoadLabelMap", "LoadPanopticSegments", "LoadAnnotations")
+    end = min(kinds.index(kind) for kind in loaders if kind in kinds)
     return list(pipeline)[:end]
 
 

@@ -26,8 +26,8 @@ def noise(height: int, width: int, channels: int | None = 3) -> np.ndarray:
 def image_steps(pipeline) -> list:
     """The steps up to the labels': what becomes of an image."""
     kinds = [step["type"].split(".")[-1] for step in pipeline]
-    end = min(kinds.index(kind) for kind in ("LoadLabelMap", "LoadPanopticSegments", "LoadAnnotations") if kind in kinds)
-    return list(pipeline)[:end]
+    labels = ("LoadLabelMap", "LoadPanopticSegments", "LoadAnnotations")
+    return list(pipeline)[: min(kinds.index(kind) for kind in labels if kind in kinds)]
 
 
 def run(steps, path, scope: str = "mmseg"):

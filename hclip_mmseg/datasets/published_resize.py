@@ -69,7 +69,7 @@ class PublishedResize(BaseTransform):
         size = shortest_edge_size(height, width, self.short_side, self.max_size)
         if size != (height, width):
             resized = Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR)
-            results["img"] = np.asarray(resized)
+            results["img"] = np.array(resized)  # a writable copy
             for key in results.get("seg_fields", ()):
                 results[key] = nearest_labels(results[key], size)
         results["img_shape"] = size

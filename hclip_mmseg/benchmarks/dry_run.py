@@ -183,7 +183,7 @@ def _ignored_text(dataset: Any) -> str:
         numbers.append(0)
     if ignore not in mapped:
         numbers.append(ignore)
-    return f"{_ranges(numbers)} in the files" if numbers else "none"
+    return f"{_ranges(numbers)} in the files" if numbers else "nothing"
 
 
 def _ranges(numbers: Iterable[int]) -> str:

@@ -185,4 +185,8 @@ class LoadPanopticSegments(LoadPanopticAnnotations):
         """See ``LoadPanopticAnnotations``."""
         if results.get("seg_map_path") is not None:
             check_segments(results, self.backend_args)
-        return super().transform(results)
+        loaded: dict[str, Any] = super().transform(results)
+        labels = loaded.get("gt_seg_map")
+        if labels is not None and labels.max(initial=0) < 256:
+            loaded["gt_seg_map"] = labels.astype(np.uint8)  # as MMDetection's docs say, and Pillow needs
+        return loaded

@@ -64,7 +64,7 @@ class OpenVocabVisualizationHook(Hook):
                 name = self._names.name(sample.img_path, getattr(loader, "dataset", None))
                 runner.visualizer.add_datasample(
                     f"{mode}_{self.prefix}{name}{SUFFIX}",
-                    as_rgb(image, tuple(sample.ori_shape[:2])),
+                    as_rgb(image, tuple(sample.ori_shape[:2]), sample.metainfo.get("scale_factor")),
                     data_sample=sample,
                     show=self.show,
                     wait_time=self.wait_time,
@@ -72,9 +72,17 @@ class OpenVocabVisualizationHook(Hook):
                 )
 
 
-def as_rgb(image: Tensor, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """An image of a pipeline, BGR uint8 [3, h, w], as RGB [H, W, 3] in the size (H, W) of the result."""
-    rgb = np.ascontiguousarray(image.flip(0).permute(1, 2, 0).cpu().numpy())
+def as_rgb(
+    image: Tensor, size: tuple[int, int], scale_factor: Sequence[float] | None = None
+) -> NDArray[np.uint8]:
+    """An image of a pipeline, BGR [3, h, w] of 0..255, as RGB uint8 [H, W, 3] in the size (H, W) of the result.
+
+    Where ``scale_factor``, of width and height, says that the image was padded, the padding is left out.
+    """
+    if scale_factor is not None:
+        image = image[:, : round(size[0] * scale_factor[1]), : round(size[1] * scale_factor[0])]
+    values = image.round().clamp(0, 255).byte() if image.is_floating_point() else image
+    rgb = np.ascontiguousarray(values.flip(0).permute(1, 2, 0).cpu().numpy())
     if rgb.shape[:2] == size:
         return rgb
     return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.BILINEAR))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
+from miniature_panoptic import write_panoptic
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
@@ -14,6 +16,7 @@ from PIL import Image
 from hclip_mmseg.benchmarks.choice import pipeline_for
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 from hclip_mmseg.datasets.published_resize import nearest_labels, shortest_edge_size
+from hclip_mmseg.mask_classification import OpenVocabPanopticDataset
 
 STREETS = ("Cityscapes", "Mapillary", "Mapillary-panoptic")
 
@@ -79,6 +82,24 @@ def test_mask_classifiers_see_pillows_copy_of_800_or_1024(repository, tmp_path):
             size = (1553, 1024) if benchmark in STREETS and "baseline" in name else (1213, 800)
             copy = Image.open(path).resize(size, Image.Resampling.BILINEAR)
             assert np.array_equal(found[..., ::-1], np.asarray(copy)), (name, benchmark)
+
+
+def test_maft_plus_s_panoptic_training_reads_segments_along(repository, tmp_path):
+    root = write_panoptic(tmp_path)
+    config = Config.fromfile(repository / "configs/maft_plus/maft-plus_convnext-l_coco-panoptic.py")
+    init_default_scope("mmdet")
+    prefix = dict(img="train/", seg="panoptic_train/")
+    pipeline = config.train_dataloader.dataset.pipeline
+    dataset = OpenVocabPanopticDataset(
+        data_root=str(root), ann_file="panoptic_train.json", data_prefix=prefix, pipeline=pipeline
+    )
+    packed = dataset[0]
+    sample = packed["data_samples"]
+    assert packed["inputs"].dtype == torch.uint8, "resized by Pillow"
+    assert sample.gt_sem_seg.sem_seg.shape[1:] == packed["inputs"].shape[1:] == sample.gt_instances.masks.masks.shape[1:]
+    labels = sample.gt_sem_seg.sem_seg[0].numpy()
+    for label, mask in zip(sample.gt_instances.labels.tolist(), sample.gt_instances.masks.masks, strict=True):
+        assert (labels[mask.astype(bool)] == label).mean() > 0.98, "masks and labels are resized alike"
 
 
 def test_ov_coco_s_images_are_padded_to_640(repository, tmp_path):

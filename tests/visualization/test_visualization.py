@@ -14,6 +14,7 @@ from hclip_mmseg.visualization import (
     draw_overlay,
     name_colours,
 )
+from hclip_mmseg.visualization.visualization_hook import as_rgb
 
 
 @pytest.mark.parametrize("count", [1, 171, 5000])
@@ -143,3 +144,10 @@ def test_hook_draws_every_third_image_in_its_own_size():
 def test_visualizer_without_names_says_so():
     with pytest.raises(ValueError, match="ground truth cannot be drawn"):
         OpenVocabVisualizer().add_datasample("a", np.zeros((8, 8, 3), np.uint8), sample())
+
+
+def test_padding_of_an_image_is_not_drawn():
+    image = torch.zeros(3, 64, 64)
+    image[:, :24, :] = torch.tensor([30.4, 20.6, 300.0])[:, None, None]  # BGR, of 12 x 32 pixels, enlarged and padded
+    drawn = as_rgb(image, (12, 32), scale_factor=(2.0, 2.0))
+    assert drawn.shape == (12, 32, 3) and (drawn == [255, 21, 30]).all()

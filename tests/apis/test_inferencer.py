@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmseg.structures import SegDataSample
 from PIL import Image
 
 from hclip_mmseg.apis import OpenVocabInferencer
@@ -196,3 +197,32 @@ def test_a_folder_stands_for_its_images(tmp_path):
     (tmp_path / "sub").mkdir()
     with pytest.raises(ValueError, match="holds no images"):
         list_images([tmp_path / "sub"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [("RGB", (90, 60)), ("L", (31, 47)), ("turned", (60, 40)), ("RGB", (700, 730))]
+)
+def test_the_published_resize_is_pillows_of_upright_images(kind, size, tiny_config, checkpoint, repository, tmp_path):
+    config, row = Config.fromfile(tiny_config), repository / "configs/cat_seg/cat-seg_vitb16_coco-stuff.py"
+    config.test_dataloader = Config.fromfile(row).test_dataloader
+    pixels = np.random.default_rng(4).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    file, exif = Image.fromarray(pixels).convert("L" if kind == "L" else "RGB"), Image.Exif()
+    upright = file.convert("RGB")
+    if kind == "turned":
+        exif[0x0112], upright = 6, upright.transpose(Image.Transpose.ROTATE_270)
+    file.save(tmp_path / "image.png", exif=exif)
+    scale = 640 / min(upright.size)
+    copy = upright.resize([int(side * scale + 0.5) for side in upright.size], Image.Resampling.BILINEAR)
+
+    inferencer = OpenVocabInferencer(config, checkpoint, device="cpu")
+    (found,) = inferencer(tmp_path / "image.png", "cat, dog", scores=True)
+    bgr = torch.from_numpy(np.asarray(copy)[..., ::-1].transpose(2, 0, 1).copy())
+    sample = SegDataSample(metainfo=dict(ori_shape=upright.size[::-1]))
+    with torch.no_grad():
+        (expected,) = inferencer.model.test_step(dict(inputs=[bgr], data_samples=[sample]))
+    assert np.array_equal(found.scores, expected.seg_logits.data.numpy())
+    assert np.array_equal(found.labels, expected.pred_sem_seg.data[0].numpy())
+
+    inferencer = OpenVocabInferencer(config, checkpoint, device="cpu", resize="direct")
+    (direct,) = inferencer(tmp_path / "image.png", "cat, dog", scores=True)
+    assert direct.scores.shape == found.scores.shape and not np.array_equal(direct.scores, found.scores)

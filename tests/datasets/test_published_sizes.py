@@ -15,7 +15,7 @@ from PIL import Image
 
 from hclip_mmseg.benchmarks.choice import pipeline_for
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
-from hclip_mmseg.datasets.published_resize import nearest_labels, shortest_edge_size
+from hclip_mmseg.datasets.published_resize import nearest_labels, shortest_edge_size, take_out_published_resize
 from hclip_mmseg.mask_classification import OpenVocabPanopticDataset
 
 STREETS = ("Cityscapes", "Mapillary", "Mapillary-panoptic")
@@ -67,6 +67,21 @@ def test_segmentors_see_pillows_copy_of_640(kind, repository, tmp_path):
             assert np.array_equal(run(steps, path)["img"], found), benchmark
 
 
+def test_direct_leaves_images_as_they_are_and_is_for_segmentors(repository, tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(noise(60, 91)).save(path)
+    config = Config.fromfile(repository / "configs/hclip/hclip_vitb16_coco-stuff.py")
+    take_out_published_resize(config)
+    assert run(image_steps(config.test_dataloader.dataset.pipeline), path)["img"].shape == (60, 91, 3)
+    for benchmark in ("A-150", "PC-459", "COCO-Stuff"):
+        own = Config.fromfile(BENCHMARKS[benchmark].config_path).test_dataloader.dataset.pipeline
+        assert run(image_steps(pipeline_for(own, benchmark, config)), path)["img"].shape == (60, 91, 3)
+    with pytest.raises(ValueError, match="a MAFTPlus takes it as its config's test pipeline resizes it"):
+        take_out_published_resize(
+            Config.fromfile(repository / "configs/maft_plus/maft-plus_convnext-l_coco-stuff.py")
+        )
+
+
 def test_mask_classifiers_see_pillows_copy_of_800_or_1024(repository, tmp_path):
     path = tmp_path / "image.png"
     Image.fromarray(noise(60, 91)).save(path)
@@ -96,8 +111,8 @@ def test_maft_plus_s_panoptic_training_reads_segments_along(repository, tmp_path
     packed = dataset[0]
     sample = packed["data_samples"]
     assert packed["inputs"].dtype == torch.uint8, "resized by Pillow"
-    assert sample.gt_sem_seg.sem_seg.shape[1:] == packed["inputs"].shape[1:] == sample.gt_instances.masks.masks.shape[1:]
     labels = sample.gt_sem_seg.sem_seg[0].numpy()
+    assert labels.shape == packed["inputs"].shape[1:] == sample.gt_instances.masks.masks.shape[1:]
     for label, mask in zip(sample.gt_instances.labels.tolist(), sample.gt_instances.masks.masks, strict=True):
         assert (labels[mask.astype(bool)] == label).mean() > 0.98, "masks and labels are resized alike"
 

@@ -84,11 +84,11 @@ class DetectionInferencer(MMDetInferencer[Detections]):
         result = self.tested(image)
         found = result.pred_instances.cpu()
         words = self.question.vocabulary.titles
-        return Detections(source, image, inside(found[found.labels < len(words)], image.shape[:2]), words)
+        return Detections(source, image, inside(found[found.labels < len(words)], *image.shape[:2]), words)
 
 
-def inside(found: InstanceData, size: tuple[int, int]) -> InstanceData:
-    """Detections cut to an image of (height, width) pixels, without those in the padding beside it."""
-    limits = found.bboxes.new_tensor([size[1], size[0], size[1], size[0]])
+def inside(found: InstanceData, height: int, width: int) -> InstanceData:
+    """Detections cut to an image of height x width pixels, without those in the padding beside it."""
+    limits = found.bboxes.new_tensor([width, height, width, height])
     found.bboxes = found.bboxes.clamp(min=0).minimum(limits)
     return found[(found.bboxes[:, 2:] > found.bboxes[:, :2]).all(dim=1)]

@@ -62,10 +62,7 @@ def test_counts_by_hand(counts, name):
     parts |= {part: n for part, n in counts[name]["parts"].items() if part == "relations"}
     assert parts == HAND[name]
     assert counts[name]["adapters"] == sum(HAND[name].values())
-    positions = counts[name]["parts"].get("positional embeddings", 0)
-    frozen = name in ("peft/freeze_vitb16", "peft/lst_vitb16")
-    large = 577 * 1024 + 77 * 768
-    assert positions == (0 if frozen else large if "vitl14" in name else 197 * 768 + 77 * 512)
+    assert "positional embeddings" not in counts[name]["parts"], "frozen, as in the published code"
     assert counts[name]["parts"]["decoder"] > 4e6
 
 

@@ -85,7 +85,7 @@ def test_a_published_checkpoint_comes_back_entry_for_entry():
     converted = to_ours({"model": published, "iteration": 60000})
     assert same(to_published(converted)["model"], published)
     note = converted["meta"]["published"]
-    assert (note["kind"], note["vocabulary"]) == ("maft+", "coco_stuff_171")
+    assert (note["kind"], note["vocabulary"]) == ("maft+", "coco_stuff_171@maft-plus")
     panoptic = to_ours({"model": {**published, "criterion.empty_weight": torch.ones(134)}})
     assert panoptic["meta"]["published"]["vocabulary"] == "coco_panoptic_133@maft-plus"
 

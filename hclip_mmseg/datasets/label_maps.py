@@ -115,7 +115,8 @@ class LoadLabelMap(BaseTransform):
         except FileNotFoundError as error:
             raise InputError(f"the label map {path} of {results.get('img_path')} is missing") from error
         numbers = decode_label_map(content, path)
-        _check_size(numbers, results)
+        if "label_shape" not in results:  # else it is brought to the size of the reduced image
+            _check_size(numbers, results)
         table = self._table_for(results)
         if len(table) < 2**16 and numbers.dtype != np.uint8 and numbers.max(initial=0) >= len(table):
             raise InputError(f"{path} holds the label {numbers.max()}, but labels up to {len(table) - 1} are expected")

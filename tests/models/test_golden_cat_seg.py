@@ -131,11 +131,7 @@ def test_loss_and_gradients(model, golden):
     assert not missing
     for name, expected in facts["grad_norm"].items():
         assert found[name] == pytest.approx(expected, rel=1e-3, abs=1e-7), name
-    # the reference was recorded with the positional embeddings frozen; the papers train them
-    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
-    positions = sum(trained.pop(f"backbone.{tower}_tower.positional_embedding") for tower in ("image", "text"))
-    assert positions == 197 * 768 + 77 * 512
-    assert sum(trained.values()) == facts["trainable"]
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == facts["trainable"]
 
 
 def published_gradient_norms(model) -> dict[str, float]:

@@ -148,7 +148,9 @@ def test_weights_are_folded_once(backbone, monkeypatch):
     assert len(calls) == len(set(calls)) == 2 * 4 * 4  # towers, layers, projections
 
 
-def test_gradients_reach_what_is_trained_and_nothing_else(backbone):
+def test_gradients_reach_what_is_trained_and_nothing_else():
+    backbone = tiny_backbone(train_positions=True)
+    randomise(backbone.adapter)
     sum(x.square().mean() for x in outputs(backbone)).backward()
     reached = {name for name, p in backbone.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
     own = {name for name, _ in backbone.named_parameters() if name.startswith(("adapter.", "guidance_upsamples."))}
@@ -156,8 +158,8 @@ def test_gradients_reach_what_is_trained_and_nothing_else(backbone):
     assert {name for name, p in backbone.named_parameters() if p.requires_grad} == reached
 
 
-def test_positions_can_stay_frozen():
-    backbone = tiny_backbone(train_positions=False)
+def test_positions_stay_frozen_unless_they_are_asked_for():
+    backbone = tiny_backbone()
     assert not any(p.requires_grad for name, p in backbone.named_parameters() if "tower" in name)
 
 

@@ -1,5 +1,5 @@
 """Kept for one release: cliptrase_vitb16_224.py --benchmarks COCO-Object."""
 
-_base_ = ["./cliptrase_vitb16_224.py", "../_base_/datasets/coco-object.py"]
+_base_ = ["../_base_/cliptrase_vitb16_224.py", "../_base_/datasets/coco-object.py"]
 
 test_dataloader = dict(batch_size=8, dataset=dict(pipeline=_base_.clip_pipeline))

@@ -54,6 +54,8 @@ class Held(Generic[T]):
     nothing is held it is computed in the graph and not held. So compute it before, and forget it after changing
     parameters of a compiled model.
 
+    A trace of torch.jit takes no constant that has a graph: in a trace a value is computed, and held, without.
+
     Copies and pickles hold nothing: a value may have a graph, and its parameters are not those of the copy.
     """
 
@@ -61,6 +63,7 @@ class Held(Generic[T]):
         self._value: T | None = None
         self._versions: ParameterVersions | None = None
         self._settled = False
+        self._fits_traces = False
 
     @property
     def value(self) -> T | None:
@@ -76,11 +79,17 @@ class Held(Generic[T]):
         """
         if torch.compiler.is_compiling():
             return compute() if self._value is None else self._value
-        if self._value is not None and (self._settled or self._is_current(parameters())):
+        in_trace = torch.jit.is_tracing()
+        if (
+            self._value is not None
+            and (self._settled or self._is_current(parameters()))
+            and (self._fits_traces or not in_trace)
+        ):
             return self._value
         versions = ParameterVersions(parameters())
-        self._value = value = compute()
-        self._versions = versions
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not in_trace):
+            self._value = value = compute()
+        self._versions, self._fits_traces = versions, not torch.is_grad_enabled() or in_trace
         return value
 
     def settle(self) -> None:

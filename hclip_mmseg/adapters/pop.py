@@ -249,7 +249,8 @@ class POP(Adapter):
 
     def _current(self) -> _Matrices:
         held = self._held.value
-        if held is not None and torch.is_grad_enabled() and not held.with_graph:
+        wanted = torch.is_grad_enabled() and not torch.jit.is_tracing()
+        if held is not None and wanted and not held.with_graph:
             self.forget()
         return self._held.get(self.parameters, self._compute)
 

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.model import is_model_wrapper
 from mmengine.registry import TRANSFORMS
 from mmengine.runner import FlexibleRunner, Runner
 
@@ -19,6 +18,7 @@ from hclip_mmseg.engine.iteration_seed_hook import IterationSeedHook
 from hclip_mmseg.files import checkpoints
 from hclip_mmseg.files.paths import is_clone
 from hclip_mmseg.files.run_folders import alone_in, find_latest
+from hclip_mmseg.models.open_vocab_model import model_inside
 
 
 def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = False) -> None:
@@ -90,7 +90,7 @@ def prepare_training(
     runner = launch.build_trainer(cfg)
     if start is not None and isinstance(runner, Runner):
         check = checkpoints.check_fits if cfg.get("resume") else checkpoints.check_start
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = model_inside(runner.model)
         start.check(model, check)
         runner.register_hook(PublishedCheckpointHook())
     launch.read_data(runner, "train", "val")

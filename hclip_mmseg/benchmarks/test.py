@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from hclip_mmseg.apis import checks, launch, record
@@ -16,6 +15,7 @@ from hclip_mmseg.benchmarks.command import check_takes_names, use_benchmarks
 from hclip_mmseg.datasets.published_resize import check_resize, take_out_published_resize
 from hclip_mmseg.engine.setup_log import ShortLogRunner
 from hclip_mmseg.models.frozen import is_training_free
+from hclip_mmseg.models.open_vocab_model import model_inside
 
 
 def prepare_test(
@@ -75,7 +75,7 @@ def prepare_test(
     cfg.resume = False
     launch.distribute(cfg)
     runner = ShortLogRunner.from_cfg(cfg)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = model_inside(runner.model)
     if benchmarks:
         check_takes_names(model)
     if weights is not None:

@@ -12,11 +12,13 @@ from mmdet.structures import DetDataSample
 from torch import Tensor
 
 from hclip_mmseg.detection.features import PyramidFeatures
+from hclip_mmseg.models.missing_scope import needs_scope
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.vocabularies import Vocabulary
 from hclip_mmseg.vocabularies.labels import check_labels
 
 
+@needs_scope("mmdet")
 @MODELS.register_module()
 class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
     """Finds the things that it is asked for by name: Faster R-CNN on CLIP (F-ViT of CLIPSelf and CLIM).

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.models.open_vocab_model import model_inside
 from hclip_mmseg.vocabularies import as_vocabulary
 
 
@@ -60,7 +60,7 @@ class VocabularyHook(Hook):
     def _follow(self, runner: Runner, dataloader: Any) -> None:
         if not self.follow or not takes_names(runner):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = model_inside(runner.model)
         metainfo = dataloader.dataset.metainfo
         classes = metainfo.get("classes")
         if classes is None:
@@ -80,5 +80,5 @@ class VocabularyHook(Hook):
 
 def takes_names(runner: Runner) -> bool:
     """Whether a run's model can be asked for class names."""
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = model_inside(runner.model)
     return bool(getattr(model, "takes_names", hasattr(model, "set_vocabulary")))

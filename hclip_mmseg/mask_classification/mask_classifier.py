@@ -20,7 +20,7 @@ from hclip_mmseg.mask_classification.inference import (
     semantic_scores,
 )
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
-from hclip_mmseg.models.score_maps import resized
+from hclip_mmseg.models.score_maps import resized, unflipped
 from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
 from hclip_mmseg.vocabularies.labels import check_labels
 
@@ -162,6 +162,7 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
         for sample, (scores, masks) in zip(batch_data_samples, found, strict=True):
             if rescale:
                 masks = resized(masks, tuple(sample.metainfo["ori_shape"][:2]))
+            masks = unflipped(masks, sample.metainfo)
             self._store(sample, scores, masks.sigmoid_())  # in place: they are the largest of all
         return list(batch_data_samples)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hclip_mmseg.mask_classification.segments import PanopticSegmentation, list_segments
 from hclip_mmseg.visualization import OpenVocabVisualizer, draw_overlay
+from hclip_mmseg.visualization.visualizer import as_array
 
 
 @VISUALIZERS.register_module()
@@ -20,14 +21,14 @@ class OpenVocabPanopticVisualizer(OpenVocabVisualizer):
         self, image: NDArray[np.uint8], sample: DetDataSample, draw_gt: bool, draw_pred: bool, legend: bool
     ) -> list[NDArray[np.uint8]]:
         """See ``OpenVocabVisualizer``."""
-        words, found = tuple(sample.metainfo["vocabulary"]), []
+        words, found = tuple(sample.metainfo.get("vocabulary", ())), []
         if draw_gt and "gt_sem_seg" in sample:
             truth = self.dataset_meta.get("vocabulary") or self.dataset_meta.get("classes") or words
             titled = dict(alpha=self.alpha, legend=legend, title="ground truth")
             found.append(draw_overlay(image, _labels_of(sample.gt_sem_seg), truth, **titled))
         if draw_pred and "pred_panoptic_seg" in sample:
             things = [word in sample.metainfo["things"] for word in words]
-            ids, segments = list_segments(sample.pred_panoptic_seg.sem_seg[0].cpu().numpy(), words, things)
+            ids, segments = list_segments(as_array(sample.pred_panoptic_seg.sem_seg[0]), words, things)
             result = PanopticSegmentation("", image, ids, segments, np.zeros_like(ids, np.int64), words)
             found.append(result.overlay(alpha=self.alpha, legend=legend))
         elif draw_pred and "pred_sem_seg" in sample:
@@ -39,4 +40,4 @@ class OpenVocabPanopticVisualizer(OpenVocabVisualizer):
 def _labels_of(pixels: PixelData) -> NDArray[np.int64]:
     """MMSegmentation keeps labels as ``data``, MMDetection as ``sem_seg``."""
     labels = pixels.data if "data" in pixels else pixels.sem_seg
-    return labels[0].cpu().numpy().astype(np.int64)
+    return as_array(labels[0]).astype(np.int64)

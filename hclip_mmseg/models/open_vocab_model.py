@@ -6,8 +6,12 @@ from abc import ABC
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeGuard
 
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from torch import nn
+
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
 from hclip_mmseg.models.necks import TextEncoderNeck
+from hclip_mmseg.visualization.colours import name_colours
 from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
 
 
@@ -45,17 +49,33 @@ class OpenVocabModel(ABC):
 
     @property
     def dataset_meta(self) -> Mapping[str, Any]:
-        """What MMSegmentation's and MMDetection's own APIs tell the model of a checkpoint's data set."""
-        found: Mapping[str, Any] = self.__dict__.get("_dataset_meta", {})
-        return found
+        """What MMSegmentation's and MMDetection's own APIs read of a model's classes: their names and colours.
+
+        As a checkpoint's data set has them, unless the model was asked for other names since.
+        """
+        meta: Mapping[str, Any] = self.__dict__.get("_dataset_meta") or {}
+        names = self.vocabulary
+        if not names or (names == _asked(meta) and meta.get("palette")):
+            return meta
+        return {**meta, "classes": names, "palette": name_colours(names).tolist()}
 
     @dataset_meta.setter
     def dataset_meta(self, meta: Mapping[str, Any]) -> None:
         """Look for the data set's class names if no others were asked for."""
         self.__dict__["_dataset_meta"] = meta
-        names = (meta or {}).get("vocabulary") or (meta or {}).get("classes")
+        names = _asked(meta or {})
         if names and not self.vocabulary:
             self.set_vocabulary(names)
+
+    @property
+    def out_channels(self) -> int:
+        """Score maps of a result, at least 2: MMSegmentation's wrappers take a single one for a binary mask."""
+        return max(len(self.vocabulary), 2)
+
+    @out_channels.setter
+    def out_channels(self, channels: int) -> None:
+        """MMSegmentation sets the head's, which here has no fixed number: nothing changes."""
+        del channels
 
     @property
     def smallest_side(self) -> int:
@@ -82,6 +102,18 @@ class OpenVocabModel(ABC):
             ValueError: if a template has no place for the name, or a prompt becomes too long; nothing changes then.
         """
         self.text_encoder.set_templates(templates)
+
+
+def _asked(meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names that a data set is asked for."""
+    return tuple(meta.get("vocabulary") or meta.get("classes") or ())
+
+
+def model_inside(model: nn.Module) -> nn.Module:
+    """The model inside wrappers that distribute it, or augment its images in testing."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def is_open_vocab(kind: object) -> TypeGuard[type[OpenVocabModel]]:

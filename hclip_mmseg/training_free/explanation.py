@@ -87,7 +87,8 @@ def explain(
     sample = SegDataSample(metainfo=dict(ori_shape=(height, width)))
     labels = model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0].pred_sem_seg.data[0]
 
-    pixels = model.at_resolution(model.data_preprocessor(dict(inputs=[bgr]), False)["inputs"])
+    prepared = model.data_preprocessor(dict(inputs=[bgr], data_samples=[SegDataSample()]), False)["inputs"]
+    pixels = model.at_resolution(prepared)
     view = model.backbone.look(pixels)
     features = finder.features_of(pixels, view)[0]
     maps = {"raw": raw_rows(features), "denoised": denoised_rows(features)}

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from sklearn.cluster import KMeans
 from tqdm import tqdm
+
+from hclip_mmseg.models.open_vocab_model import model_inside
 
 
 @HOOKS.register_module()
@@ -35,7 +36,7 @@ class RegionKMeansHook(Hook):
         Raises:
             ValueError: if the data has fewer regions than the model has clusters.
         """
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = model_inside(runner.model)
         gathered = []
         for batch in tqdm(runner.test_dataloader, desc="regions", unit="batch", disable=None):
             inputs = model.data_preprocessor(batch, False)["inputs"]

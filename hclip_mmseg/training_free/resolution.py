@@ -17,7 +17,7 @@ def at_resolution(images: Tensor, shorter: int, patch: int) -> Tensor:
     Returns:
         [B, 3, h, w]; the images themselves where they already are of that size.
     """
-    height, width = images.shape[-2:]
+    height, width = map(int, images.shape[-2:])  # numbers in traces too
     scale = shorter / min(height, width)
     size = tuple(max(round(side * scale / patch), 1) * patch for side in (height, width))
     if size == (height, width):

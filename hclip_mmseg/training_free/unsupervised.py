@@ -13,6 +13,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
+from hclip_mmseg.models.score_maps import unflipped
 from hclip_mmseg.training_free.pooled_regions import PooledRegions, pooled_regions
 from hclip_mmseg.training_free.region_finder import RegionFinder
 from hclip_mmseg.training_free.resolution import at_resolution
@@ -98,7 +99,7 @@ class UnsupervisedSegmentor(OpenVocabModel, BaseSegmentor):
         sizes = [tuple(sample.metainfo.get("ori_shape", inputs.shape[-2:])[:2]) for sample in data_samples]
         for sample, (regions, features) in zip(data_samples, self.extract_feat(inputs, sizes), strict=True):
             nearest = torch.cdist(features, self.centres.to(features.dtype)).argmin(dim=1)
-            sample.set_data({"pred_sem_seg": PixelData(data=nearest[regions][None])})
+            sample.set_data({"pred_sem_seg": PixelData(data=unflipped(nearest[regions], sample.metainfo)[None])})
             sample.set_metainfo({"vocabulary": self.vocabulary})
         return list(data_samples)
 

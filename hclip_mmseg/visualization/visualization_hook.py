@@ -34,9 +34,7 @@ class OpenVocabVisualizationHook(Hook):
         prefix: what the names of images begin with, to tell data sets apart.
     """
 
-    def __init__(
-        self, draw: bool = False, interval: int = 50, show: bool = False, wait_time: float = 0.0
-    ) -> None:
+    def __init__(self, draw: bool = False, interval: int = 50, show: bool = False, wait_time: float = 0.0) -> None:
         self.draw = draw
         self.interval = interval
         self.show = show
@@ -55,6 +53,8 @@ class OpenVocabVisualizationHook(Hook):
         if not self.draw or mode == "train":
             return
         loader = runner.val_dataloader if mode == "val" else runner.test_dataloader
+        runner.visualizer.dataset_meta = loader.dataset.metainfo
+        step = runner.iter if mode == "val" else 0  # asking a test for its iteration would build the training data
         first = batch_idx * (loader.batch_size or 1)
         inputs = data_batch["inputs"]
         if len(inputs) and isinstance(inputs[0], (list, tuple)):  # of augmentation in testing: one list a view
@@ -68,7 +68,7 @@ class OpenVocabVisualizationHook(Hook):
                     data_sample=sample,
                     show=self.show,
                     wait_time=self.wait_time,
-                    step=runner.iter,
+                    step=step,
                 )
 
 

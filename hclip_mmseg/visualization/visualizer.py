@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from mmengine.dist import master_only
 from mmengine.structures import PixelData
 from mmseg.registry import VISUALIZERS
 from mmseg.structures import SegDataSample
+from mmseg.utils import get_classes
 from mmseg.visualization import SegLocalVisualizer
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from hclip_mmseg.visualization.image_backends import ImageBackends
 from hclip_mmseg.visualization.overlay import beside, draw_overlay
@@ -28,13 +31,41 @@ class OpenVocabVisualizer(ImageBackends, SegLocalVisualizer):
     Args:
         name: of the instance, by which MMEngine finds it again.
         alpha: weight of the class colours over the image, 0..1.
+        classes, palette, dataset_name: see :meth:`set_dataset_meta`.
         **others: those of `SegLocalVisualizer`.
     """
 
-    def __init__(self, name: str = "visualizer", *, alpha: float = 0.55, **others: Any) -> None:
+    dataset_meta: dict[str, Any]
+
+    def __init__(
+        self,
+        name: str = "visualizer",
+        *,
+        alpha: float = 0.55,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        dataset_name: str | None = None,
+        **others: Any,
+    ) -> None:
         super().__init__(name, alpha=alpha, **others)
-        if not {"classes", "dataset_name"} & set(others):
-            self.dataset_meta: dict[str, Any] = {}  # MMSeg would assume Cityscapes
+        self.set_dataset_meta(classes, palette, dataset_name)
+
+    def set_dataset_meta(
+        self,
+        classes: Sequence[str] | None = None,
+        palette: Sequence[Sequence[int]] | None = None,
+        dataset_name: str | None = None,
+    ) -> None:
+        """Name the classes of ground truth, and of predictions that carry no vocabulary.
+
+        Args:
+            classes: their names; None: those of the data set.
+            palette: taken as other visualizers take it; colours follow names here.
+            dataset_name: one that MMSegmentation knows; None: nobody names the classes, where MMSegmentation would
+                take those of Cityscapes.
+        """
+        names = classes or (get_classes(dataset_name) if dataset_name else ())
+        self.dataset_meta = dict(classes=tuple(names), palette=palette) if names else {}
 
     @master_only  # type: ignore[untyped-decorator]
     def add_datasample(
@@ -96,5 +127,10 @@ class OpenVocabVisualizer(ImageBackends, SegLocalVisualizer):
     ) -> NDArray[np.uint8]:
         if not names:
             raise ValueError(f"the {title} cannot be drawn: neither result nor data set names its classes")
-        label_map = labels.data[0].cpu().numpy().astype(np.int64)
+        label_map = as_array(labels.data[0]).astype(np.int64)
         return draw_overlay(image, label_map, names, alpha=self.alpha, legend=legend, title=title)
+
+
+def as_array(values: Tensor | NDArray[Any]) -> NDArray[Any]:
+    """Values of a sample, which may have been made numpy's, as MMSegmentation's browse_dataset.py makes them."""
+    return values.cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

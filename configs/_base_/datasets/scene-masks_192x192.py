@@ -1,5 +1,11 @@
 """The rendered scenes as masks, objects things and backgrounds stuff: training names for training, then all names."""
 
+# scenes are rendered where an image would be loaded, which MMSegmentation's own inferencers do with it
+test_pipeline = [
+    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
+    dict(type="mmseg.PackSegInputs"),
+]
+
 train_dataloader = dict(
     batch_size=4,
     num_workers=1,
@@ -28,7 +34,7 @@ val_dataloader = dict(
         split="val",
         length=160,
         image_size=192,
-        pipeline=[dict(type="mmseg.RenderScene"), dict(type="mmseg.PackSegInputs")],
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader
@@ -38,9 +44,3 @@ val_evaluator = [
     dict(type="mmseg.ScenePanopticMetric"),
 ]
 test_evaluator = val_evaluator
-
-# of one image in a file, for MMSegmentation's own inference_model
-test_pipeline = [
-    dict(type="LoadImageFromFile", color_type="color_ignore_orientation"),
-    dict(type="mmseg.PackSegInputs"),
-]

@@ -15,8 +15,10 @@ from hclip_mmseg.files.paths import locate
 from hclip_mmseg.mask_classification.classification import MaskClasses, class_scores
 from hclip_mmseg.mask_classification.inference import without_padding
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
+from hclip_mmseg.models.missing_scope import needs_scope
 
 
+@needs_scope("mmdet")
 @MODELS.register_module()
 class FISA(MaskClassifier):
     """Open-vocabulary segmentation by classifying mask proposals: semantic, panoptic and instances (FISA).

@@ -20,6 +20,7 @@ from hclip_mmseg.mask_classification.maft_plus.mask_pooling import mask_pooling
 from hclip_mmseg.mask_classification.maft_plus.representation_compensation import RepresentationCompensation
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
 from hclip_mmseg.mask_classification.view import viewed
+from hclip_mmseg.models.missing_scope import needs_scope
 from hclip_mmseg.vocabularies import as_vocabulary, load_vocabulary
 
 
@@ -42,6 +43,7 @@ class Proposals:
     masks: list[Tensor]
 
 
+@needs_scope("mmdet")
 @MODELS.register_module()
 class MAFTPlus(MaskClassifier):
     """Collaborative optimisation of CLIP's image and text sides for mask proposals (MAFT+).

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from mmengine.structures import PixelData
 from mmseg.models import SegTTAModel
 from mmseg.registry import MODELS
@@ -58,7 +57,9 @@ class OpenVocabTTAModel(SegTTAModel):
                 f"the scores of {len(self.vocabulary)} names over {views[0].metainfo.get('img_path')} take more memory "
                 "than test_cfg.score_memory; raise it, or test without augmentation"
             )
-        scores: Tensor = torch.stack([view.seg_logits.data for view in views]).mean(dim=0)
+        scores: Tensor = views[0].seg_logits.data / len(views)
+        for view in views[1:]:
+            scores += view.seg_logits.data / len(views)
         best, label = scores.max(dim=0)
         threshold = getattr(self.module, "score_threshold", None)
         if threshold is not None:

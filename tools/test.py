@@ -33,6 +33,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--show-dir", metavar="DIR", help="write images with the words there")
     parser.add_argument("--show", action="store_true", help="show the images in a window")
     parser.add_argument("--wait-time", type=float, default=2, help="seconds that a window stays (2)")
+    parser.add_argument(
+        "--tta", action="store_true", help="look at every image in three sizes and flipped, and average the scores"
+    )
     arguments.add_resize(parser)
     args = parser.parse_intermixed_args(argv)
     if args.dry_run and not args.benchmarks:
@@ -62,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             show=args.show,
             wait_time=args.wait_time,
             resize=args.resize,
+            augmentation=args.tta,
         )
     with launch.run_errors():
         runner.test()

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from hclip_mmseg.apis import checks, launch, record
 from hclip_mmseg.apis.weights import PublishedCheckpointHook, read_weights
+from hclip_mmseg.benchmarks.augmentation import augment_test
 from hclip_mmseg.benchmarks.choice import FOUND, survey
 from hclip_mmseg.benchmarks.command import check_takes_names, use_benchmarks
 from hclip_mmseg.datasets.published_resize import check_resize, take_out_published_resize
@@ -30,6 +31,7 @@ def prepare_test(
     show: bool = False,
     wait_time: float = 2,
     resize: str = "published",
+    augmentation: bool = False,
 ) -> Runner:
     """Build the runner of a test and check all that it reads; its ``test`` starts the work.
 
@@ -45,6 +47,8 @@ def prepare_test(
         wait_time: seconds that a window stays.
         resize: 'published' resizes images as the config's test pipeline does; 'direct' takes its ``PublishedResize``
             out, so that the model brings the images themselves to its own size.
+        augmentation: whether images are looked at in several sizes and flipped; see
+            :func:`~hclip_mmseg.benchmarks.augmentation.augment_test`.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything that the run needs is missing or wrong.
@@ -52,6 +56,8 @@ def prepare_test(
     for option, folder in (("--out", out), ("--show-dir", show_dir)):
         if folder:
             launch.check_writable(folder, option)
+    if augmentation and benchmarks:
+        raise ValueError("--tta is for a config's own test data: leave it, or --benchmarks, out")
     check_resize(resize, cfg)
     if resize == "direct":
         take_out_published_resize(cfg)
@@ -71,6 +77,8 @@ def prepare_test(
     if out:
         hook = "BoxFileHook" if "roi_head" in cfg.model else "mmseg.LabelMapHook"
         cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type=hook, folder=out)]
+    if augmentation:
+        augment_test(cfg)
     cfg.load_from = str(weights.source) if weights else None
     cfg.resume = False
     launch.distribute(cfg)

@@ -11,7 +11,6 @@ import numpy as np
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from torch import nn
 
 from hclip_mmseg.files.run_folders import POINTER, find_latest
 from hclip_mmseg.files.state_dicts import find_state_dict, not_finite, without_shared_prefix
+from hclip_mmseg.models.open_vocab_model import model_inside
 
 
 class DivergedTrainingError(ValueError):
@@ -202,7 +202,7 @@ def check_weights(runner: Runner) -> None:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside a wrapper of several processes."""
-    inner: nn.Module = model.get_submodule("module") if is_model_wrapper(model) else model
+    inner: nn.Module = model_inside(model)
     return inner
 
 

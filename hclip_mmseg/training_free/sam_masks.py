@@ -20,12 +20,14 @@ MOST_PIXELS = 1 << 28
 """Pixels of the largest image whose masks are read; 16,384 x 16,384."""
 
 
-def read_masks(path: Path) -> NDArray[np.bool_]:
+def read_masks(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
     """Masks of one image.
 
     Args:
         path: what SAM's automatic generator writes with run lengths (its ``scripts/amg.py --convert-to-rle``): a JSON
             list of entries with ``segmentation``; or a NumPy file of [masks, H, W].
+        size: height and width that masks must have; None: whatever they say, up to ``MOST_PIXELS``. Nothing is
+            allocated for others.
 
     Returns:
         [masks, H, W]; of no mask, perhaps [0, 0, 0].
@@ -41,21 +43,23 @@ def read_masks(path: Path) -> NDArray[np.bool_]:
             masks = loaded != 0
         else:
             entries = json.loads(path.read_text())
-            masks = [_decode(entry["segmentation"]) for entry in entries]
+            masks = [_decode(entry["segmentation"], size) for entry in entries]
             masks = np.stack(masks) if masks else np.zeros((0, 0, 0), bool)
-    except (ValueError, KeyError, TypeError, EOFError, OSError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, EOFError, OSError, RecursionError, MemoryError) as error:
         raise ValueError(f"{path} holds no masks of one image with run lengths: {error}") from error
     if masks.ndim != 3:
         raise ValueError(f"{path} must hold masks of [masks, H, W], and holds {list(masks.shape)}")
     return masks
 
 
-def _decode(mask: Mapping[str, Any]) -> NDArray[np.bool_]:
+def _decode(mask: Mapping[str, Any], wanted: tuple[int, int] | None) -> NDArray[np.bool_]:
     """A mask from its run lengths [H, W]; pycocotools, which is C, trusts any size."""
     size = mask["size"]
     sides = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
     if not sides or size[0] * size[1] > MOST_PIXELS:
         raise ValueError(f"no image is of size {size}")
+    if wanted is not None and tuple(size) != wanted:
+        raise ValueError(f"a mask is of {size[0]} x {size[1]} pixels, its image of {wanted[0]} x {wanted[1]}")
     return coco_mask.decode(mask) != 0
 
 
@@ -111,10 +115,11 @@ class SAMMaskFolder:
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
             raise FileNotFoundError(f"no masks of {metainfo['img_path']}: neither {paths[0]} nor {paths[1].name}")
-        found = torch.from_numpy(read_masks(path))
+        crop, own = metainfo.get("clip_crop"), (labels.shape[0], labels.shape[1])
+        found = torch.from_numpy(read_masks(path, own if crop is None else None))
         if len(found) == 0:  # an even image
             return labels
-        masks = _cropped(found, metainfo.get("clip_crop"), (labels.shape[0], labels.shape[1]))
+        masks = _cropped(found, crop, own)
         if masks.shape[1:] != labels.shape:
             raise ValueError(
                 f"the masks in {path} are of {tuple(masks.shape[1:])} pixels, the labels of {tuple(labels.shape)}; "

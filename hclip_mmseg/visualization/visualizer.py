@@ -48,6 +48,7 @@ class OpenVocabVisualizer(ImageBackends, SegLocalVisualizer):
         **others: Any,
     ) -> None:
         super().__init__(name, alpha=alpha, **others)
+        self._drawn: NDArray[np.uint8] | None = None
         self.set_dataset_meta(classes, palette, dataset_name)
 
     def set_dataset_meta(
@@ -100,7 +101,7 @@ class OpenVocabVisualizer(ImageBackends, SegLocalVisualizer):
         images = [image] if with_image or data_sample is None else []
         if data_sample is not None:
             images += self.drawings(image, data_sample, draw_gt, draw_pred, with_labels)
-        drawn = beside(*(images or [image]))
+        drawn = self._drawn = beside(*(images or [image]))
         if show:
             self.show(drawn, win_name=name, wait_time=wait_time)
         if out_file is None:
@@ -108,6 +109,10 @@ class OpenVocabVisualizer(ImageBackends, SegLocalVisualizer):
         else:
             Path(out_file).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(drawn).save(out_file)
+
+    def get_image(self) -> NDArray[np.uint8]:
+        """What was drawn last, RGB [H, W, 3]; MMSegmentation's inferencer returns it."""
+        return super().get_image() if self._drawn is None else self._drawn
 
     def drawings(
         self, image: NDArray[np.uint8], sample: SegDataSample, draw_gt: bool, draw_pred: bool, legend: bool

@@ -218,6 +218,9 @@ class TestSceneDataset:
 def test_haze_mixes_with_grey():
     image = np.array([[[0, 100, 255]]], np.uint8)
     assert Haze(0.5).transform(dict(img=image))["img"].tolist() == [[[110, 160, 238]]]
+    hazy = Haze(0.5, scenes_only=True)
+    assert hazy.transform(dict(img=image))["img"] is image
+    assert hazy.transform(dict(img=image, scene={}))["img"].tolist() == [[[110, 160, 238]]]
     assert np.array_equal(Haze(0).transform(dict(img=image))["img"], image)
     with pytest.raises(ValueError, match="at least 0 and below 1, not 1"):
         Haze(1)

@@ -53,7 +53,11 @@ model = dict(
 scenes = dict(
     num_objects=(2, 3),
     radius=(32.0, 52.0),
-    pipeline=[dict(type="RenderScene"), dict(type="Haze", density=0.35), dict(type="PackSegInputs")],
+    pipeline=[
+        dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),  # or rendered
+        dict(type="Haze", density=0.35, scenes_only=True),
+        dict(type="PackSegInputs"),
+    ],
 )
 train_dataloader = dict(batch_size=2, dataset=scenes)
 val_dataloader = dict(dataset=scenes)

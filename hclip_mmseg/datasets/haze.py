@@ -19,18 +19,22 @@ class Haze(BaseTransform):
 
     Args:
         density: share of the haze in every pixel, 0 (clear) to below 1.
+        scenes_only: whether images from elsewhere, which MMSegmentation's inferencers put through a config's test
+            pipeline, stay as they are.
 
     Raises:
         ValueError: the density is out of range.
     """
 
-    def __init__(self, density: float) -> None:
+    def __init__(self, density: float, scenes_only: bool = False) -> None:
         if not 0 <= density < 1:
             raise ValueError(f"the density of Haze must be at least 0 and below 1, not {density}")
-        self.density = density
+        self.density, self.scenes_only = density, scenes_only
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """See the class."""
+        if self.scenes_only and "scene" not in results:
+            return results
         clear = results["img"].astype(np.float32)
         results["img"] = np.round((1 - self.density) * clear + self.density * AIRLIGHT).astype(np.uint8)
         return results

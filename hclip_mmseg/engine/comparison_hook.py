@@ -108,8 +108,9 @@ def method_of(model: Mapping[str, Any]) -> str:
     """What the method that a model's config trains is called.
 
     Args:
-        model: config of a segmentor with CLIP as its backbone.
+        model: config of a segmentor with CLIP as its backbone, or of a wrapper round one.
     """
+    model = model.get("module", model)
     adapter = model["backbone"].get("adapter") or {}
     kind = str(adapter.get("type"))
     if kind == "POP" and adapter.get("relation"):

@@ -79,7 +79,7 @@ class Held(Generic[T]):
         """
         if torch.compiler.is_compiling():
             return compute() if self._value is None else self._value
-        in_trace = torch.jit.is_tracing()
+        in_trace = is_tracing()
         if (
             self._value is not None
             and (self._settled or self._is_current(parameters()))
@@ -149,6 +149,12 @@ def _count_fused_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
 
 
 register_optimizer_step_post_hook(_count_fused_step)
+
+
+def is_tracing() -> bool:
+    """Whether torch.jit records a graph, as MMEngine's count of operations makes it."""
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    return tracing
 
 
 def own_saved_tensors() -> AbstractContextManager[None]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, BlockOperation, Numbers, Tower
 from hclip_mmseg.adapters.cayley import cayley
-from hclip_mmseg.adapters.held import Held, own_saved_tensors
+from hclip_mmseg.adapters.held import Held, is_tracing, own_saved_tensors
 from hclip_mmseg.adapters.precision import at_least_fp32, without_autocast
 from hclip_mmseg.adapters.relations import build_relation
 from hclip_mmseg.adapters.turning import Side, turn_weight, turned_linear
@@ -249,7 +249,7 @@ class POP(Adapter):
 
     def _current(self) -> _Matrices:
         held = self._held.value
-        wanted = torch.is_grad_enabled() and not torch.jit.is_tracing()
+        wanted = torch.is_grad_enabled() and not is_tracing()
         if held is not None and wanted and not held.with_graph:
             self.forget()
         return self._held.get(self.parameters, self._compute)

@@ -109,10 +109,10 @@ def _asked(meta: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(meta.get("vocabulary") or meta.get("classes") or ())
 
 
-def model_inside(model: nn.Module) -> nn.Module:
+def model_inside(model: nn.Module) -> Any:
     """The model inside wrappers that distribute it, or augment its images in testing."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
+        model = model.get_submodule("module")
     return model
 
 

@@ -26,7 +26,8 @@ TOOLS = Path(mmseg.__file__).parent / ".mim/tools"
 
 
 def all_configs(repository):
-    return [path for path in sorted(repository.glob("configs/*/*.py")) if path.parent.name not in ("_base_", "ablation")]
+    paths = sorted(repository.glob("configs/*/*.py"))
+    return [path for path in paths if path.parent.name not in ("_base_", "ablation")]
 
 
 @pytest.fixture(params=SEGMENTORS_OF)

@@ -153,7 +153,7 @@ register_optimizer_step_post_hook(_count_fused_step)
 
 def is_tracing() -> bool:
     """Whether torch.jit records a graph, as MMEngine's count of operations makes it."""
-    tracing: bool = torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    tracing: bool = torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
     return tracing
 
 

@@ -59,7 +59,10 @@ def _decode(mask: Mapping[str, Any], wanted: tuple[int, int] | None) -> NDArray[
     if not sides or size[0] * size[1] > MOST_PIXELS:
         raise ValueError(f"no image is of size {size}")
     if wanted is not None and tuple(size) != wanted:
-        raise ValueError(f"a mask is of {size[0]} x {size[1]} pixels, its image of {wanted[0]} x {wanted[1]}")
+        raise ValueError(
+            f"a mask is of {size[0]} x {size[1]} pixels, its image of {wanted[0]} x {wanted[1]}; "
+            "they must be made for the same image"
+        )
     return coco_mask.decode(mask) != 0
 
 

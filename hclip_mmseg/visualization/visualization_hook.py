@@ -53,7 +53,6 @@ class OpenVocabVisualizationHook(Hook):
         if not self.draw or mode == "train":
             return
         loader = runner.val_dataloader if mode == "val" else runner.test_dataloader
-        runner.visualizer.dataset_meta = loader.dataset.metainfo
         step = runner.iter if mode == "val" else 0  # asking a test for its iteration would build the training data
         first = batch_idx * (loader.batch_size or 1)
         inputs = data_batch["inputs"]

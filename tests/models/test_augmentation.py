@@ -74,7 +74,7 @@ def test_a_test_is_augmented_with_labels_at_their_own_size(repository):
     assert [step["type"] for step in before] == ["LoadImageFromFile", "mmseg.PublishedResize"]
     sizes, flips, labels, pack = augmentation["transforms"]
     assert sizes[0]["scale_factor"] == 1.0 and flips[0]["prob"] == 0.0
-    assert [labels[0]["type"], pack[0]["type"]] == ["LoadLabelMap", "mmseg.PackSegInputs"]
+    assert [labels[0]["type"], pack[0]["type"]] == ["LoadLabelMap", "PackSegInputs"]
     assert cfg.model.type == "mmseg.OpenVocabTTAModel" and cfg.model.module.to_dict() == inside
 
 

@@ -141,6 +141,24 @@ def test_hook_draws_every_third_image_in_its_own_size():
     assert len(run.drawn) == 3
 
 
+def test_a_test_is_drawn_without_its_training_data():
+    class TestAlone(Recorder):
+        @property
+        def iter(self):  # MMEngine's builds the training data to find it
+            raise FileNotFoundError("no training data")
+
+        @iter.setter
+        def iter(self, _):
+            pass
+
+    run, result = TestAlone(batch_size=1), sample(("", "pebble"))
+    result.set_metainfo(dict(img_path="scene.png", ori_shape=(8, 8)))
+    images = (torch.zeros(3, 8, 8, dtype=torch.uint8),)
+    hook = OpenVocabVisualizationHook(draw=True, interval=1)
+    hook.after_test_iter(run, 0, dict(inputs=[images, images]), [result])  # of two views
+    assert list(run.drawn) == ["test_scene.png"]
+
+
 def test_visualizer_without_names_says_so():
     with pytest.raises(ValueError, match="ground truth cannot be drawn"):
         OpenVocabVisualizer().add_datasample("a", np.zeros((8, 8, 3), np.uint8), sample())

@@ -11,6 +11,7 @@ _base_ = [
 ]
 
 model = dict(data_preprocessor=dict(batch_augments=None), test_cfg=dict(panoptic=False))
+benchmark_transforms = {"_delete_": True, **_base_.fc_clip_transforms}
 paper = dict(
     table="ablation",
     row="frozen CLIP",

@@ -5,7 +5,7 @@ The figures are those of the authors' README, which belong to the weights that t
 
 _base_ = [
     "../_base_/models/fc-clip_convnext-l.py",
-    "../_base_/datasets/coco-panoptic_1024x1024.py",
+    "../_base_/datasets/coco-panoptic-pillow_1024x1024.py",
     "../_base_/schedules/fc-clip_369k.py",
     "../_base_/mask_runtime.py",
 ]
@@ -15,6 +15,7 @@ vocabulary = "coco_panoptic_133@fc-clip"  # as published, in training too
 model = dict(ensemble=dict(alpha=0.4, beta=0.8, trained=vocabulary))
 train_dataloader = dict(dataset=dict(vocabulary=vocabulary))  # 2 images on each of 8 processes
 val_dataloader = test_dataloader = dict(dataset=dict(vocabulary=vocabulary))
+benchmark_transforms = {"_delete_": True, **_base_.fc_clip_transforms}
 paper = dict(
     table="FC-CLIP's README",
     row="FC-CLIP (ConvNeXt-L)",

@@ -10,3 +10,11 @@ model = dict(
     mask_aware_loss=None,
     test_cfg=dict(object_threshold=0.0, overlap_threshold=0.8),
 )
+# street scenes are tested at a shorter side of 1024; for `benchmark_transforms`
+street_scenes = [dict(type="mmseg.PublishedResize", short_side=1024, max_size=2560)]
+fc_clip_transforms = {
+    "default": [dict(type="mmseg.PublishedResize", short_side=800, max_size=1333)],
+    "Cityscapes": street_scenes,
+    "Mapillary": street_scenes,
+    "Mapillary-panoptic": street_scenes,
+}

@@ -20,6 +20,7 @@ CONFIGS = (
     "hclip/hclip_vitb16_coco-stuff",
     "cat_seg/cat-seg_vitb16_coco-stuff",
     "maft_plus/baseline-ensemble_convnext-l_coco-stuff",
+    "maft_plus/fc-clip_convnext-l_coco-panoptic",
     "maft_plus/maft-plus-published_convnext-l_coco-stuff",
     "maft_plus/maft-plus-published_convnext-l_coco-panoptic",
     "fisa/fisa_vitl14-336_swin-b_coco-panoptic",

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import TRANSFORMS
 from mmengine.runner import FlexibleRunner, Runner
 
-from hclip_mmseg.apis import checks, launch, record
+from hclip_mmseg.apis import checks, launch, record, resumed_positions
 from hclip_mmseg.apis.weights import PublishedCheckpointHook, Weights, weights_of
 from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
 from hclip_mmseg.engine.interruption_hook import InterruptedTraining, InterruptionHook, Request, standing
@@ -129,7 +129,8 @@ def read_start(cfg: Config, start: str) -> Weights:
     """The weights in the checkpoint that a training starts from or goes on from; it is read once.
 
     Args:
-        cfg: of the run; where it goes on without a seed of its own, it takes the checkpoint's.
+        cfg: of the run; where it goes on without a seed of its own, it takes the checkpoint's, and it trains
+            positional embeddings if they were trained before.
         start: the checkpoint.
 
     Raises:
@@ -138,6 +139,7 @@ def read_start(cfg: Config, start: str) -> Weights:
     content = checkpoints.load(start)
     if cfg.get("resume"):
         checkpoints.check_resumable(content, start)
+        resumed_positions.follow_checkpoint(cfg, content)
         if (cfg.get("randomness") or {}).get("seed") is None and "seed" in content["meta"]:
             cfg.randomness = {**(cfg.get("randomness") or {}), "seed": content["meta"]["seed"]}
     return weights_of(content, start)

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -16,6 +16,7 @@ from rich.console import Console
 from torch import nn
 
 from hclip_mmseg.adapters import POP
+from hclip_mmseg.adapters.base import Numbers
 from hclip_mmseg.apis import checks, launch
 from hclip_mmseg.compat import meta_device
 from hclip_mmseg.costs.printed import number_table
@@ -35,6 +36,14 @@ MASK_CLASSIFIERS = {
     "generator.": "mask generator",
 }
 """Beginnings of names in models that classify mask proposals, and the parts that they belong to."""
+
+
+@runtime_checkable
+class NamesDeadParameters(Protocol):
+    """A backbone that knows which of its adapter's numbers change nothing."""
+
+    def dead_parameters(self) -> list[Numbers]:
+        """Those numbers, each once."""
 
 
 def part_of(name: str) -> str:
@@ -94,6 +103,8 @@ def count_parameters(cfg: Config) -> dict[str, Any]:
     Returns:
         ``parts``: part -> how many; ``adapters``: their sum, positional embeddings, decoder and detector left out;
         ``free``: the same with numbers of orthogonal blocks counted half, as the H-CLIP paper counts them;
+        ``dead``: how many of the adapters' numbers change nothing, whatever they are: those of q and k of the last
+        image block and its prompts, as that block runs without its attention;
         ``paper``: the config's entry of that name, or None.
 
     Raises:
@@ -112,8 +123,18 @@ def count_parameters(cfg: Config) -> dict[str, Any]:
         parts={part: parts[part] for part in order if parts[part]},
         adapters=trained,
         free=trained - halved,
+        dead=count_dead(model),
         paper=None if paper is None else paper.to_dict(),
     )
+
+
+def count_dead(model: nn.Module) -> int:
+    """How many trained numbers of a model's adapter change nothing."""
+    backbone = getattr(model, "backbone", None)
+    if not (isinstance(backbone, nn.Module) and isinstance(backbone, NamesDeadParameters)):
+        return 0
+    found = [(backbone.get_parameter(name), where) for name, where in backbone.dead_parameters()]
+    return sum(parameter[where].numel() for parameter, where in found if parameter.requires_grad)
 
 
 def _share_out_pop(model: Any, parts: Counter[str]) -> int:
@@ -150,6 +171,8 @@ def print_count(name: str, counted: Mapping[str, Any]) -> None:
     table.add_row("without positions and decoder", f"{counted['adapters']:,}", in_mi(counted["adapters"]))
     if counted["free"] != counted["adapters"]:
         table.add_row("the same, orthogonal blocks half", f"{counted['free']:,}", in_mi(counted["free"]))
+    if counted["dead"]:
+        table.add_row("of these without effect", f"{counted['dead']:,}", in_mi(counted["dead"]))
     paper = counted["paper"] or {}
     if "params" in paper:
         table.add_row("printed in the paper", "", f"{paper['params']} M")

@@ -12,7 +12,7 @@ from hclip_tools.count_parameters import main
 from miniature import REPOSITORY
 from mmengine.config import Config
 
-from hclip_mmseg.costs.parameters import count_parameters, part_of
+from hclip_mmseg.costs.parameters import count_parameters, part_of, print_count
 
 CONFIGS = REPOSITORY / "configs"
 COLUMNS = ("A-847", "PC-459", "A-150", "PC-59", "PAS-20", "PAS-20b")
@@ -64,6 +64,35 @@ def test_counts_by_hand(counts, name):
     assert counts[name]["adapters"] == sum(HAND[name].values())
     assert "positional embeddings" not in counts[name]["parts"], "frozen, as in the published code"
     assert counts[name]["parts"]["decoder"] > 4e6
+
+
+def test_published_counts_are_met_to_the_number(counts):
+    assert counts["cat_seg/cat-seg_vitb16"]["adapters"] == 20_447_232
+    assert counts["hclip/hclip_vitb16"]["adapters"] == 7_867_824
+
+
+def test_positions_are_counted_where_they_are_trained():
+    cfg = Config.fromfile(CONFIGS / "hclip/hclip_vitb16_coco-stuff.py")
+    cfg.model.backbone.train_positions = True
+    counted = count_parameters(cfg)
+    assert counted["parts"]["positional embeddings"] == 197 * 768 + 77 * 512
+    assert counted["adapters"] == 7_867_824
+
+
+def test_numbers_without_effect_are_counted_and_named(counts, capsys):
+    dead = {name: counted["dead"] for name, counted in counts.items() if counted["dead"]}
+    shifts_of_k = 12 * (768 + 512)
+    assert dead == {
+        "cat_seg/cat-seg_vitb16": 768**2,  # the last block's q
+        "cat_seg/cat-seg_vitl14": 1024**2,
+        "peft/lora_vitb16": 2 * 2 * 64 * 768,
+        "peft/oft_vitb16": 2 * 128 * 768,
+        "hclip/pop_vitb16": 2 * 128 * 768,  # with a relation they act on other blocks
+        "peft/vpt_vitb16": 150 * 768,
+        "peft/ssf_vitb16": shifts_of_k + 3 * 768,
+    }
+    print_count("vpt", counts["peft/vpt_vitb16"])
+    assert "of these without effect" in (said := capsys.readouterr().out) and "115,200" in said
 
 
 @pytest.mark.parametrize("name", [name for name in HAND if name.startswith(FOLLOWS)])

@@ -35,6 +35,16 @@ def test_rows_train_what_they_name(repository, row):
     assert len(model.text_encoder.templates) == 14
 
 
+def test_fc_clip_has_its_published_sizes_and_names(repository):
+    config, model = build(repository, "fc-clip_convnext-l_coco-panoptic")
+    trained = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == ROWS["baseline"]
+    assert model.head.query_feat.weight.shape == model.head.query_embed.weight.shape == (250, 256)
+    assert (config.model.test_cfg.object_threshold, config.model.test_cfg.overlap_threshold) == (0.0, 0.8)
+    names = {config[f"{part}_dataloader"].dataset.vocabulary for part in ("train", "val", "test")}
+    assert names == {config.model.ensemble.trained} == {"coco_panoptic_133@fc-clip"}
+
+
 @pytest.mark.parametrize(
     ("name", "form"),
     [

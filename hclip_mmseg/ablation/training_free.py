@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS
+from mmseg.structures import SegDataSample
 from tqdm import tqdm
 
 from hclip_mmseg.apis import launch
@@ -72,7 +73,8 @@ def depth_of(model: Any, dataset: Any) -> tuple[list[list[str]], str]:
     denoised: list[int] = []
     finder = model.region_finder
     for index in tqdm(range(len(dataset)), desc="depth", unit="scene", disable=None, leave=False):
-        pixels = model.data_preprocessor(dict(inputs=[dataset[index]["inputs"]]), False)["inputs"]
+        batch = dict(inputs=[dataset[index]["inputs"]], data_samples=[SegDataSample()])
+        pixels = model.data_preprocessor(batch, False)["inputs"]
         pixels = model.at_resolution(pixels)
         received = attention_by_depth(model.backbone, pixels[0])[0].cpu().numpy()
         at_global = received >= GLOBAL

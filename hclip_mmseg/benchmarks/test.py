@@ -93,7 +93,8 @@ def prepare_test(
     launch.read_data(runner, "test")
     record.write_record(runner)
     if list(benchmarks) == [FOUND]:
-        runner.logger.info(f"Found (+) and not found (-):\n{survey(data_root)}")
+        found = f"Found (+) and not found (-):\n{survey(data_root)}"
+        runner.logger.info(found, extra=dict(asked_for=True))
     return runner
 
 

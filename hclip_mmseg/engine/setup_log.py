@@ -24,6 +24,8 @@ SETUP = re.compile(
 class SetupLog(logging.Filter):
     """Writes messages about the set-up into a file instead of the log, until the work begins.
 
+    Long messages that were asked for, logged with ``extra=dict(asked_for=True)``, stay in the log.
+
     Args:
         path: of the file.
 
@@ -40,7 +42,7 @@ class SetupLog(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether a message stays in the log; one that does not is written to the file."""
         text = record.getMessage()
-        long = not self.working and text.count("\n") >= LONGEST
+        long = not self.working and not getattr(record, "asked_for", False) and text.count("\n") >= LONGEST
         if record.levelno >= logging.ERROR or not (long or SETUP.search(text)):
             return True
         if is_main_process():

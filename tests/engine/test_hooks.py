@@ -186,7 +186,9 @@ def test_error_and_drift_are_logged(tmp_path, towers):
     assert [entry["step"] for entry in entries] == [2, 4]
     for entry in entries:
         assert {name for name in entry if name.startswith("adapter/")} == {
-            f"adapter/{kind}_{tower}" for kind in ("orthogonality_error", "energy_drift") for tower in towers
+            f"adapter/{kind}_{tower}"
+            for kind in ("orthogonality_error", "energy_drift", "energy_drift_of_rows")
+            for tower in towers
         }
         if "text" in towers:
             assert entry["adapter/orthogonality_error_text"] <= 1e-5

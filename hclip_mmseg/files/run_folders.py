@@ -8,8 +8,8 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -59,12 +59,13 @@ def alone_in(folder: str | Path) -> Iterator[None]:
     Where the file system has no locks this is said, and nothing is held.
 
     Args:
-        folder: of the run; it is made.
+        folder: of the run; it is made, and taken away again if nothing was written into it.
 
     Raises:
         ValueError: if another training works in it: which process, on which machine.
     """
     folder = Path(folder)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     about = folder / ".holder.json"
     lock = FileLock(folder / ".lock")
@@ -89,7 +90,17 @@ def alone_in(folder: str | Path) -> Iterator[None]:
         yield
     finally:
         about.unlink(missing_ok=True)
+        if made and all(path.name == ".lock" for path in folder.iterdir()):
+            (folder / ".lock").unlink(missing_ok=True)
+            _remove_empty(made)
         lock.release()
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove folders, innermost first, up to one that something was put into meanwhile."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _read_holder(about: Path) -> dict[str, object] | None:

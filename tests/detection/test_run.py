@@ -61,7 +61,8 @@ def train(config, work_dir, epochs, **changes):
 
 
 def log_of(work_dir) -> str:
-    return next(work_dir.glob("*/*.log")).read_text()
+    (log,) = (log for log in work_dir.glob("*/*.log") if log.name != "setup.log")
+    return log.read_text()
 
 
 def log_results(work_dir) -> list[dict[str, str]]:

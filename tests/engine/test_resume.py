@@ -48,7 +48,7 @@ def run(work_dir, data_root, **changes) -> Runner:
     config.param_scheduler[0].update(end=ITERATIONS, T_max=ITERATIONS)
     config.optim_wrapper.optimizer.lr = 0.01
     config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=-1)
-    config.custom_hooks = [*config.custom_hooks, dict(type="Losses")]
+    config.custom_hooks = [*config.get("custom_hooks", []), dict(type="Losses")]
     config.log_level, config.work_dir = "ERROR", str(work_dir)
     config.experiment_name = f"{work_dir.parent.name} {work_dir.name}"
     config.merge_from_dict(changes)

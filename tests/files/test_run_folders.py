@@ -77,3 +77,15 @@ def test_a_second_run_is_told_who_holds_the_folder(tmp_path, repository):
             pass
     with alone_in(tmp_path / "run"):
         pass
+
+
+def test_a_folder_in_which_nothing_was_written_is_not_left_behind(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name, kept in (("work_dirs/run", False), ("mine", True), ("mine/run", False)):
+        with alone_in(tmp_path / name):
+            assert (tmp_path / name).is_dir()
+        assert (tmp_path / name).exists() == kept
+    assert not (tmp_path / "work_dirs").exists(), "it was made for the run alone"
+    with alone_in(tmp_path / "work_dirs/run"):
+        (tmp_path / "work_dirs/run/iter_1.pth").touch()
+    assert (tmp_path / "work_dirs/run/iter_1.pth").exists()

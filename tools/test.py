@@ -74,14 +74,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 def print_plan(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch, settings
     from hclip_mmseg.benchmarks import dry_run
-    from hclip_mmseg.datasets.published_resize import check_resize, take_out_published_resize
+    from hclip_mmseg.datasets.published_resize import use_resize
 
     with launch.clear_errors():
         cfg, given = launch.read_config(args.config, ["model"]), settings.read_settings(args.cfg_options)
         settings.merge_settings(cfg, given)
-        check_resize(args.resize, cfg)
-        if args.resize == "direct":
-            take_out_published_resize(cfg)
+        use_resize(cfg, args.resize)
         print(dry_run.show(dry_run.plan(cfg, args.benchmarks, args.data_root, given)))
 
 

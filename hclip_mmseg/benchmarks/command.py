@@ -60,33 +60,39 @@ def use_benchmarks(
     )
     cfg.work_dir = str(Path(cfg.work_dir) / "benchmarks")
     path = Path(cfg.work_dir) / f"{Path(weights).stem}.json"
-    Results(path).go_on_with(about, {one.name: one.settings for one in chosen})
+    Results(path).go_on_with(about, {benchmark.name: benchmark.settings for benchmark in chosen})
     cfg.test_dataloader, cfg.test_evaluator = chosen[0].dataloader, chosen[0].evaluator
     cfg.test_cfg = dict(
         type="mmseg.BenchmarkLoop",
-        benchmarks=[
-            dict(
-                name=one.name,
-                dataloader=one.dataloader,
-                evaluator=one.evaluator,
-                scope=one.benchmark.scope,
-                settings=one.settings,
-            )
-            for one in chosen
-        ],
+        benchmarks=[_settings_in_loop(benchmark) for benchmark in chosen],
         results=str(path),
         about=about,
         training_names=training_names(cfg),
         folders=[str(Path(folder).absolute()) for folder in folders],
         loop=cfg.get("test_cfg"),
     )
-    # figures of the config's own test data beside those of another benchmark would mislead
+    _use_hooks_of_benchmarks(cfg)
+    return chosen
+
+
+def _settings_in_loop(benchmark: ReadyBenchmark) -> dict[str, Any]:
+    """A benchmark as ``BenchmarkLoop`` takes it."""
+    return dict(
+        name=benchmark.name,
+        dataloader=benchmark.dataloader,
+        evaluator=benchmark.evaluator,
+        scope=benchmark.benchmark.scope,
+        settings=benchmark.settings,
+    )
+
+
+def _use_hooks_of_benchmarks(cfg: Config) -> None:
+    """Take out figures of the config's own test data, which would mislead beside another's; ask for each vocabulary."""
     hooks = [hook for hook in cfg.get("custom_hooks") or () if not str(hook.get("type")).endswith("PrintedFiguresHook")]
     cfg.custom_hooks = hooks
     all_hooks = [*hooks, *(hook for hook in (cfg.get("default_hooks") or {}).values() if hook)]
     if not any(str(hook.get("type")).endswith("VocabularyHook") for hook in all_hooks):
         cfg.custom_hooks = [*hooks, dict(type="mmseg.VocabularyHook")]
-    return chosen
 
 
 def _weights(cfg: Config, checkpoint: str | Path | None) -> tuple[str, Path | None]:

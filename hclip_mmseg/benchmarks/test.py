@@ -9,11 +9,11 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hclip_mmseg.apis import checks, launch, record
-from hclip_mmseg.apis.weights import PublishedCheckpointHook, read_weights
+from hclip_mmseg.apis.weights import PublishedCheckpointHook, Weights, read_weights
 from hclip_mmseg.benchmarks.augmentation import augment_test
 from hclip_mmseg.benchmarks.choice import FOUND, survey
 from hclip_mmseg.benchmarks.command import check_takes_names, use_benchmarks
-from hclip_mmseg.datasets.published_resize import check_resize, take_out_published_resize
+from hclip_mmseg.datasets.published_resize import use_resize
 from hclip_mmseg.engine.setup_log import ShortLogRunner
 from hclip_mmseg.models.frozen import is_training_free
 from hclip_mmseg.models.open_vocab_model import model_inside
@@ -58,9 +58,7 @@ def prepare_test(
             launch.check_writable(folder, option)
     if augmentation and benchmarks:
         raise ValueError("--tta is for a config's own test data: leave it, or --benchmarks, out")
-    check_resize(resize, cfg)
-    if resize == "direct":
-        take_out_published_resize(cfg)
+    use_resize(cfg, resize)
     if benchmarks:
         folders = [folder for folder in (out, show_dir) if folder]
         use_benchmarks(cfg, checkpoint, list(benchmarks), data_root, settings, folders)
@@ -75,26 +73,30 @@ def prepare_test(
     if show or show_dir:
         draw_results(cfg, show_dir, show, wait_time)
     if out:
-        hook = "BoxFileHook" if "roi_head" in cfg.model else "mmseg.LabelMapHook"
-        cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type=hook, folder=out)]
+        write_results(cfg, out)
     if augmentation:
         augment_test(cfg)
+    runner = _build_runner(cfg, weights, asks_names=bool(benchmarks))
+    if list(benchmarks) == [FOUND]:
+        found = f"Found (+) and not found (-):\n{survey(data_root)}"
+        runner.logger.info(found, extra=dict(asked_for=True))
+    return runner
+
+
+def _build_runner(cfg: Config, weights: Weights | None, *, asks_names: bool) -> Runner:
+    """The runner of a test whose config is settled, its data read and its record written."""
     cfg.load_from = str(weights.source) if weights else None
     cfg.resume = False
     launch.distribute(cfg)
     runner = ShortLogRunner.from_cfg(cfg)
     model = model_inside(runner.model)
-    if benchmarks:
+    if asks_names:
         check_takes_names(model)
     if weights is not None:
         weights.check(model)
         runner.register_hook(PublishedCheckpointHook())
-    del weights
     launch.read_data(runner, "test")
     record.write_record(runner)
-    if list(benchmarks) == [FOUND]:
-        found = f"Found (+) and not found (-):\n{survey(data_root)}"
-        runner.logger.info(found, extra=dict(asked_for=True))
     return runner
 
 
@@ -106,3 +108,9 @@ def draw_results(cfg: Config, folder: str | None, show: bool, wait_time: float) 
     cfg.default_hooks = {**hooks, "visualization": {**hook, **drawn}}
     if folder:
         cfg.visualizer.save_dir = folder
+
+
+def write_results(cfg: Config, folder: str) -> None:
+    """Write a test's label maps, or a detector's boxes, into a folder."""
+    hook = "BoxFileHook" if "roi_head" in cfg.model else "mmseg.LabelMapHook"
+    cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type=hook, folder=folder)]

@@ -124,6 +124,21 @@ def take_out_published_resize(config: dict[str, Any]) -> None:
         config["benchmark_transforms"] = _without_published(transforms)
 
 
+def use_resize(config: dict[str, Any], resize: str) -> None:
+    """Resizes images of a config's evaluations as they are published, as its pipelines do, or not at all.
+
+    Args:
+        config: of a run; changed in place by 'direct', see :func:`take_out_published_resize`.
+        resize: 'published' or 'direct'.
+
+    Raises:
+        ValueError: see :func:`check_resize`.
+    """
+    check_resize(resize, config)
+    if resize == "direct":
+        take_out_published_resize(config)
+
+
 def check_resize(resize: str, config: Mapping[str, Any]) -> None:
     """Check a way to resize for a model.
 

@@ -27,6 +27,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--config", default=TINY, help=f"config of the model ({TINY})")
     parser.add_argument("--checkpoint", help="trained weights (the latest in work_dirs/<config>, if any)")
     parser.add_argument("--out-dir", default="predictions", help="folder for the results (predictions)")
+    parser.add_argument(
+        "--format",
+        metavar="FORMAT,...",
+        help="labels, overlay, json, coco, polygons, panoptic, csv (labels,overlay; panoptic,overlay with --panoptic; "
+        "overlay,json of a detector)",
+    )
     parser.add_argument("--panoptic", action="store_true", help="draw things one by one, and stuff (mask classifiers)")
     parser.add_argument(
         "--stuff", help="those of the words that --panoptic does not count one by one (those of coco_panoptic_133 ...)"
@@ -64,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             min_score=args.min_score,
             device=args.device,
             resize=args.resize,
+            formats=args.format,
         )
     if not prediction.run():
         raise SystemExit(1)

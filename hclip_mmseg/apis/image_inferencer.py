@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import RLock
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,11 +16,11 @@ from torch import nn
 from hclip_mmseg.apis.images import check_array, list_images, read_image
 from hclip_mmseg.apis.launch import choose_device
 from hclip_mmseg.models import OpenVocabModel
+from hclip_mmseg.results import Result
 from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary, read_vocabulary
 
 Image = str | Path | NDArray[np.uint8]
 Names = str | Path | Vocabulary | Sequence[str]
-Result = TypeVar("Result")
 
 
 class Question(NamedTuple):
@@ -37,7 +37,7 @@ class Question(NamedTuple):
     templates: tuple[str, ...]
 
 
-class ImageInferencer(ABC, Generic[Result]):
+class ImageInferencer(ABC):
     """What inferencers share: class names, images from files, folders and arrays, errors image by image.
 
     Several threads may share an inferencer: each call's results are in that call's own names, and the images of all

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,35 +20,7 @@ from hclip_mmseg.apis.launch import read_config
 from hclip_mmseg.apis.weights import read_weights
 from hclip_mmseg.datasets.published_resize import published_resize_steps
 from hclip_mmseg.models.frozen import frozen_clip_config
-from hclip_mmseg.visualization import class_shares, draw_overlay
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """An image in the words it was asked for.
-
-    Attributes:
-        source: the image's path, or its place in the list for an array.
-        image: RGB uint8, [H, W, 3].
-        labels: [H, W], indices of `vocabulary`; 255, or 65535 of more than 255 words, where the model leaves a
-            pixel out (`score_threshold`).
-        vocabulary: the words.
-        scores: [T, H, W] in 0..1 if asked for, else None.
-    """
-
-    source: str
-    image: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    vocabulary: tuple[str, ...]
-    scores: NDArray[np.float32] | None = None
-
-    def overlay(self, *, alpha: float = 0.55, legend: bool = True) -> NDArray[np.uint8]:
-        """The image with its regions coloured, and a legend of the words; RGB uint8."""
-        return draw_overlay(self.image, self.labels, self.vocabulary, alpha=alpha, legend=legend)
-
-    def shares(self) -> dict[str, float]:
-        """The words found and the share of the image each takes, 0..1, the largest first."""
-        return {self.vocabulary[index]: share for index, share in class_shares(self.labels, self.vocabulary)}
+from hclip_mmseg.results import Result
 
 
 def build_model(config: str | Path | Config, checkpoint: str | Path | None = None) -> nn.Module:
@@ -81,7 +52,7 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
     return model.eval()
 
 
-class OpenVocabInferencer(ImageInferencer[Segmentation]):
+class OpenVocabInferencer(ImageInferencer):
     """Segments images into any words; ``scores=True`` in a call gives the scores of all words too.
 
         inferencer = OpenVocabInferencer("configs/hclip/hclip_vitb16_coco-stuff.py", "iter_80000.pth")
@@ -110,7 +81,7 @@ class OpenVocabInferencer(ImageInferencer[Segmentation]):
         self.resize_steps = published_resize_steps(config, resize)
         super().__init__(build_model(config, checkpoint), device)
 
-    def answer(self, source: str, image: NDArray[np.uint8], *, scores: bool = False) -> Segmentation:
+    def answer(self, source: str, image: NDArray[np.uint8], *, scores: bool = False) -> Result:
         """Segment one image, RGB uint8 [H, W, 3].
 
         Args:
@@ -137,5 +108,6 @@ class OpenVocabInferencer(ImageInferencer[Segmentation]):
                     "test_cfg.score_memory allows; raise it, or ask for fewer words"
                 )
             maps = result.seg_logits.data.cpu().numpy()
-        labels = result.pred_sem_seg.data[0].cpu().numpy()
-        return Segmentation(source, image, labels, tuple(result.metainfo["vocabulary"]), maps)
+        found = result.pred_sem_seg.cpu().numpy()
+        certainty = found.score[0] if "score" in found else None
+        return Result(source, image, tuple(result.metainfo["vocabulary"]), found.data[0], maps, certainty)

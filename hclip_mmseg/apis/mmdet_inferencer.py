@@ -15,7 +15,7 @@ from mmengine.dataset import Compose
 from numpy.typing import NDArray
 from torch import nn
 
-from hclip_mmseg.apis.image_inferencer import Image, ImageInferencer, Result
+from hclip_mmseg.apis.image_inferencer import Image, ImageInferencer
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.apis.launch import read_config
 
@@ -23,7 +23,7 @@ SIZES = ("Resize", "PublishedResize", "Pad")
 """Steps of a test pipeline that give images the size that a model is tested at."""
 
 
-class MMDetInferencer(ImageInferencer[Result]):
+class MMDetInferencer(ImageInferencer):
     """A trained model whose images are resized as its config resizes those that it is tested on.
 
     Args:

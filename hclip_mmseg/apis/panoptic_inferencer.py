@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ from torch import nn
 
 from hclip_mmseg.apis.mmdet_inferencer import MMDetInferencer
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
-from hclip_mmseg.mask_classification.segments import PanopticSegmentation, list_segments
+from hclip_mmseg.mask_classification.segments import list_segments
+from hclip_mmseg.results import Result
 
 
-class PanopticInferencer(MMDetInferencer[PanopticSegmentation]):
+class PanopticInferencer(MMDetInferencer):
     """Parts images into segments of any class names: things counted one by one, and stuff.
 
         inferencer = PanopticInferencer("configs/fisa/fisa_vitl14-336_swin-b_coco-panoptic.py", "iter_25000.pth")
@@ -51,13 +53,13 @@ class PanopticInferencer(MMDetInferencer[PanopticSegmentation]):
         if not isinstance(model, MaskClassifier):
             raise ValueError(f"a {kind} gives no panoptic results: take a config that classifies masks")
 
-    def answer(self, source: str, image: NDArray[np.uint8]) -> PanopticSegmentation:
+    def answer(self, source: str, image: NDArray[np.uint8]) -> Result:
         """The segments of one image, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
-        result = self.tested(image)
-        words = tuple(result.metainfo["vocabulary"])
-        labels = result.pred_sem_seg.sem_seg[0].cpu().numpy()
-        if "pred_panoptic_seg" not in result:
-            return PanopticSegmentation(source, image, np.zeros(labels.shape, np.int32), (), labels, words)
-        raw = result.pred_panoptic_seg.sem_seg[0].cpu().numpy()
-        ids, segments = list_segments(raw, words, self.model.things.tolist())
-        return PanopticSegmentation(source, image, ids, segments, labels, words)
+        sample = self.tested(image)
+        names, things = tuple(sample.metainfo["vocabulary"]), tuple(self.model.things.tolist())
+        labels = sample.pred_sem_seg.sem_seg[0].cpu().numpy()
+        result = Result(source, image, names, labels, things=things)
+        if "pred_panoptic_seg" not in sample:
+            return result
+        ids, segments = list_segments(sample.pred_panoptic_seg.sem_seg[0].cpu().numpy(), names, things)
+        return replace(result, ids=ids, segments=segments)

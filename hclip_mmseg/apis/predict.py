@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.config import Config
-from PIL import Image
 from tqdm import tqdm
 
 from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
-from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
+from hclip_mmseg.apis.inferencer import OpenVocabInferencer
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
@@ -24,15 +22,11 @@ from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.files.showing import printable
-from hclip_mmseg.visualization import write_label_map
+from hclip_mmseg.results import Result, ResultWriter, check_box_formats, check_formats
 from hclip_mmseg.vocabularies import read_vocabulary
 
 SCENE_WORDS = {word for name in SCENE_CLASSES for word in name.split()}
 """All words that the embedded model learnt."""
-
-if TYPE_CHECKING:
-    from hclip_mmseg.apis.detection_inferencer import Detections
-    from hclip_mmseg.mask_classification.segments import PanopticSegmentation
 
 
 @dataclass(frozen=True)
@@ -41,15 +35,13 @@ class Prediction:
 
     Attributes:
         inferencer: with its vocabulary set.
-        write: writes (result, folder, name) and returns the class names found, for the terminal.
+        writer: writes the results.
         paths: of the images.
-        folder: for the results; made with the first.
     """
 
-    inferencer: ImageInferencer[Any]
-    write: Callable[..., str]
+    inferencer: ImageInferencer
+    writer: ResultWriter
     paths: Sequence[Path]
-    folder: Path
 
     def run(self) -> bool:
         """Write every image's results, and name on stderr those that cannot be read.
@@ -58,25 +50,25 @@ class Prediction:
             Whether all images were done.
         """
         failed: list[tuple[str, Exception]] = []
-        names = name_results(self.paths)
+        names, ids = name_results(self.paths), image_ids(self.paths)
         bar = tqdm(self.paths, unit="image", disable=None)
-        for path in bar:
-            if path.is_dir():
-                failed.append((str(path), ValueError(f"{path} is a folder, not an image")))
-                continue
-            for result in self.inferencer([path], on_error=lambda source, error: failed.append((source, error))):
-                try:
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                    found = self.write(result, self.folder, names[str(path)])
-                except OSError as problem:
-                    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-                        raise
-                    failed.append((str(path), ValueError(f"{path}: its result cannot be written: {problem}")))
-                else:
-                    bar.write(printable(f"{path}: {found}"))
+        with self.writer as writer:
+            for path in bar:
+                if path.is_dir():
+                    failed.append((str(path), ValueError(f"{path} is a folder, not an image")))
+                    continue
+                for result in self.inferencer([path], on_error=lambda source, error: failed.append((source, error))):
+                    try:
+                        writer.add(result, names[str(path)], ids[str(path)])
+                    except OSError as problem:
+                        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                            raise
+                        failed.append((str(path), ValueError(f"{path}: its result cannot be written: {problem}")))
+                    else:
+                        bar.write(printable(f"{path}: {summary(result)}"))
         for _, error in failed:
             print(printable(f"error: {error}"), file=sys.stderr)
-        print(f"{len(self.paths) - len(failed)} of {len(self.paths)} images done, results in {self.folder}")
+        print(f"{len(self.paths) - len(failed)} of {len(self.paths)} images done, results in {self.writer.folder}")
         return not failed
 
 
@@ -94,6 +86,7 @@ def prepare_prediction(
     min_score: float = 0.3,
     device: str = "auto",
     resize: str = "published",
+    formats: str | Sequence[str] | None = None,
 ) -> Prediction:
     """Build the model that a config describes and check all that it is asked.
 
@@ -110,6 +103,8 @@ def prepare_prediction(
         min_score: of the boxes that are drawn, 0..1; detectors only.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
         resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
+        formats: of the results, see :data:`~hclip_mmseg.results.FORMATS`; None: label maps and overlays, panoptic
+            files, or boxes, as the model gives them.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
@@ -123,14 +118,17 @@ def prepare_prediction(
     if (panoptic or stuff) and not classifies_masks(cfg):
         raise ValueError(f"{config} gives no panoptic results: --panoptic takes a config that classifies masks")
     check_resize(resize, cfg)
+    wanted = default_formats(cfg, panoptic) if formats is None else check_formats(formats)
+    if "roi_head" in cfg.model:
+        check_box_formats(wanted)
     checkpoint = checkpoint or latest_checkpoint(config)
     if checkpoint is None and "decode_head" in cfg.model:
         print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
     for line in warnings_about(cfg, classes.titles, checkpoint):
         print(line)
-    inferencer, write = open_inferencer(cfg, checkpoint, device, panoptic, min_score, resize)
+    inferencer = open_inferencer(cfg, checkpoint, device, panoptic, resize)
     inferencer.set_vocabulary(classes, templates, stuff)
-    return Prediction(inferencer, write, paths, Path(out_dir))
+    return Prediction(inferencer, ResultWriter(out_dir, wanted, min_score), paths)
 
 
 def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None) -> list[str]:
@@ -172,44 +170,43 @@ def classifies_masks(cfg: Config) -> bool:
     return cfg.get("default_scope") == "mmdet" and "roi_head" not in cfg.model
 
 
+def default_formats(cfg: Config, panoptic: bool = False) -> tuple[str, ...]:
+    """The formats of results where none are chosen."""
+    if "roi_head" in cfg.model:
+        return ("overlay", "json")
+    return ("panoptic", "overlay") if panoptic else ("labels", "overlay")
+
+
 def open_inferencer(
-    cfg: Config, checkpoint: str | None, device: str, panoptic: bool, min_score: float, resize: str = "published"
-) -> tuple[ImageInferencer[Any], Callable[..., str]]:
-    """The inferencer for a config's model, and what writes its results (see `Prediction.write`)."""
+    cfg: Config, checkpoint: str | None, device: str, panoptic: bool, resize: str = "published"
+) -> ImageInferencer:
+    """The inferencer for a config's model."""
     if "roi_head" in cfg.model:  # a head for regions: a detector
         from hclip_mmseg.apis.detection_inferencer import DetectionInferencer
 
-        return DetectionInferencer(cfg, checkpoint, device), partial(write_detections, min_score=min_score)
+        return DetectionInferencer(cfg, checkpoint, device)
     if classifies_masks(cfg):
         from hclip_mmseg.apis.panoptic_inferencer import PanopticInferencer
 
-        inferencer = PanopticInferencer(cfg, checkpoint, device, panoptic=panoptic)
-        return inferencer, partial(write_panoptic, segments=panoptic)
-    return OpenVocabInferencer(cfg, checkpoint, device, resize), write_segmentation
+        return PanopticInferencer(cfg, checkpoint, device, panoptic=panoptic)
+    return OpenVocabInferencer(cfg, checkpoint, device, resize)
 
 
-def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:
-    """Write overlay and label map; the class names found, for the terminal."""
-    Image.fromarray(result.overlay()).save(folder / f"{name}_overlay.png")
-    write_label_map(folder / f"{name}_labels.png", result.labels, len(result.vocabulary))
-    return ", ".join(f"{word} {share:.0%}" for word, share in list(result.shares().items())[:5])
+def summary(result: Result, most: int = 5) -> str:
+    """What was found in an image, the most of it first, in one line for the terminal."""
+    if result.boxes is not None:
+        found = [f"{name} {score:.2f}" for name, score in result.best().items()]
+    elif result.ids is not None:
+        found = [f"{segment.title} {segment.share:.0%}" for segment in result.segments]
+    else:
+        found = [f"{name} {share:.0%}" for name, share in result.shares().items()]
+    return ", ".join(found[:most]) or "nothing"
 
 
-def write_detections(result: Detections, folder: Path, name: str, min_score: float) -> str:
-    """Write the image with its boxes and the list of all; the class names found, for the terminal."""
-    from hclip_mmseg.detection.box_files import write_boxes
-
-    Image.fromarray(result.overlay(min_score)).save(folder / f"{name}_boxes.png")
-    write_boxes(folder / f"{name}_boxes.json", result.instances, result.vocabulary)
-    return ", ".join(f"{word} {score:.2f}" for word, score in list(result.best().items())[:5])
-
-
-def write_panoptic(result: PanopticSegmentation, folder: Path, name: str, segments: bool) -> str:
-    """Write a mask classifier's result, panoptic or semantic; the class names found, for the terminal."""
-    if not segments:
-        Image.fromarray(result.semantic_overlay()).save(folder / f"{name}_overlay.png")
-        write_label_map(folder / f"{name}_labels.png", result.labels, len(result.vocabulary))
-        return ", ".join(f"{word} {share:.0%}" for word, share in list(result.shares().items())[:5])
-    Image.fromarray(result.overlay()).save(folder / f"{name}_panoptic.png")
-    result.write(folder / f"{name}_ids.png", folder / f"{name}_ids.json")
-    return ", ".join(f"{segment.title} {segment.share:.0%}" for segment in result.segments[:5]) or "nothing"
+def image_ids(paths: Sequence[Path]) -> dict[str, int]:
+    """Image -> its id in COCO's forms: the number that it is called by, where all are and differ; else its place."""
+    distinct = list(dict.fromkeys(map(str, paths)))
+    stems = [Path(path).stem for path in distinct]
+    if all(stem.isascii() and stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
+        return dict(zip(distinct, map(int, stems), strict=True))
+    return {path: place for place, path in enumerate(distinct, 1)}

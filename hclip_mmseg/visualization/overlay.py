@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy.ndimage import distance_transform_edt
 
 from hclip_mmseg.visualization.colours import name_colours
+from hclip_mmseg.visualization.text import INK, PAPER, font, shortened
 
-INK = (30, 30, 30)
-PAPER = (255, 255, 255)
 LEAST_HEIGHT = 256
 
 
@@ -100,13 +96,14 @@ def _write_words(
     """The image, ``enlarged`` times the label map, with each word on its region, the largest last and on top."""
     drawn = Image.fromarray(image)
     draw = ImageDraw.Draw(drawn)
-    font = _font(int(np.clip(image.shape[0] / 36, 9, 24)))
+    letters = font(int(np.clip(image.shape[0] / 36, 9, 24)))
     for index, _ in reversed(class_shares(labels, names)):
         depth = distance_transform_edt(np.pad(labels == index, 1))[1:-1, 1:-1]
         deepest = np.argwhere(depth == depth.max())
         y, x = deepest[len(deepest) // 2]
         place = ((x + 0.5) * enlarged, (y + 0.5) * enlarged)
-        draw.text(place, _shortened(names[index]), fill=PAPER, font=font, anchor="mm", stroke_width=2, stroke_fill=INK)
+        style = dict(fill=PAPER, font=letters, anchor="mm", stroke_width=2, stroke_fill=INK)
+        draw.text(place, shortened(names[index]), **style)
     return np.asarray(drawn)
 
 
@@ -115,31 +112,23 @@ def _draw_legend(
 ) -> NDArray[np.uint8]:
     """A white panel at least `height` high: title, then swatch, word and share of the first `most` rows."""
     size = int(np.clip(height / 32, 12, 28))
-    font, step = _font(size), round(size * 1.5)
-    entries = [(f"{_shortened(name)}  {100 * share:.1f}%", colour) for name, colour, share in rows[:most]]
+    letters, step = font(size), round(size * 1.5)
+    entries = [(f"{shortened(name)}  {100 * share:.1f}%", colour) for name, colour, share in rows[:most]]
     if len(rows) > most:
         rest = sum(share for _, _, share in rows[most:])
         entries.append((f"{len(rows) - most} more  {100 * rest:.1f}%", PAPER))
     heading = [title] if title else []
     texts = [text for text, _ in entries] + heading
-    width = round(max((font.getlength(text) for text in texts), default=0)) + 3 * step
+    width = round(max((letters.getlength(text) for text in texts), default=0)) + 3 * step
     panel = Image.new("RGB", (width, max(height, step * (len(texts) + 1))), PAPER)
     draw = ImageDraw.Draw(panel)
     top = step // 2
     if title:
-        draw.text((step // 2, top), title, fill=INK, font=font)
+        draw.text((step // 2, top), title, fill=INK, font=letters)
         top += step
     for text, colour in entries:
         draw.rectangle((step // 2, top + 1, step // 2 + size, top + 1 + size), fill=colour)
-        draw.text((2 * step, top), text, fill=INK, font=font)
+        draw.text((2 * step, top), text, fill=INK, font=letters)
         top += step
     return np.asarray(panel)
 
-
-def _shortened(name: str, longest: int = 40) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
-
-
-@lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)

@@ -261,8 +261,8 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
                 False, ``seg_logits`` is left out.
 
         Returns:
-            For each image ``pred_sem_seg`` [1, H, W], ``seg_logits`` [T, H, W] (scores in [0, 1]; see
-            ``score_memory``), and ``vocabulary``, the names that the labels stand for.
+            For each image ``pred_sem_seg`` [1, H, W] with each label's ``score``, ``seg_logits`` [T, H, W] (scores in
+            [0, 1]; see ``score_memory``), and ``vocabulary``, the names that the labels stand for.
         """
         if data_samples is None:
             data_samples = [SegDataSample(metainfo=dict(ori_shape=inputs.shape[-2:])) for _ in inputs]
@@ -287,5 +287,5 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         label = board.classes[label]
         if self.score_threshold is not None:
             label = label.where(best >= self.score_threshold, label_of_no_class(len(names)))
-        sample.set_data({"pred_sem_seg": PixelData(data=label[None])})
+        sample.set_data({"pred_sem_seg": PixelData(data=label[None], score=best[None])})
         sample.set_metainfo({"vocabulary": names})

@@ -23,7 +23,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         required=True,
         help="words with commas between, a text file with one a line, or a benchmark's name (coco_stuff_171)",
     )
-    parser.add_argument("--templates", help="prompts: scene, vild, vild-63, imagenet, or a text with {}")
+    parser.add_argument(
+        "--templates", help="prompts: scene, vild, vild-63, imagenet, a text with {}, or a .txt file with one a line"
+    )
+    arguments.add_rules(parser)
     parser.add_argument("--config", default=TINY, help=f"config of the model ({TINY})")
     parser.add_argument("--checkpoint", help="trained weights (the latest in work_dirs/<config>, if any)")
     parser.add_argument("--out-dir", default="predictions", help="folder for the results (predictions)")
@@ -71,6 +74,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             device=args.device,
             resize=args.resize,
             formats=args.format,
+            background=args.background,
+            negatives=args.negatives,
+            other=args.other,
+            threshold=args.threshold,
+            merge=args.merge,
+            drop_absent=args.drop_absent,
         )
     if not prediction.run():
         raise SystemExit(1)

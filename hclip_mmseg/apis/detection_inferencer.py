@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 
 from hclip_mmseg.apis.mmdet_inferencer import MMDetInferencer
 from hclip_mmseg.results import Boxes, Result
-from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
+from hclip_mmseg.vocabularies import Vocabulary
 
 
 class DetectionInferencer(MMDetInferencer):
@@ -32,16 +34,19 @@ class DetectionInferencer(MMDetInferencer):
             proposals have to be learnt.
     """
 
-    def compared(self, vocabulary: Vocabulary) -> Vocabulary:
-        """The vocabulary, and behind it the names of training that it lacks."""
-        asked = set(vocabulary.names)
-        return as_vocabulary([*vocabulary.titles, *sorted(self.model.roi_head.base_names - asked)])
+    without = {
+        "other": "what no box holds is left out",
+        "merge": "boxes are of one name each",
+    }
+
+    def competitors(self, vocabulary: Vocabulary) -> Sequence[str]:
+        """The names of training that the vocabulary lacks."""
+        return sorted(self.model.roi_head.base_names - set(vocabulary.names))
 
     def answer(self, source: str, image: NDArray[np.uint8]) -> Result:
         """What is found in one image, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
         found = self.tested(image).pred_instances.cpu()
-        names = self.question.vocabulary.titles
-        return Result(source, image, names, boxes=boxes_of(found[found.labels < len(names)], *image.shape[:2]))
+        return self.question.detected(source, image, boxes_of(found, *image.shape[:2]))
 
 
 def boxes_of(found: InstanceData, height: int, width: int) -> Boxes:

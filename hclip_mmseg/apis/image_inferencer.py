@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,26 +16,15 @@ from torch import nn
 
 from hclip_mmseg.apis.images import check_array, list_images, read_image
 from hclip_mmseg.apis.launch import choose_device
+from hclip_mmseg.apis.question import RULES, Question, Rules, ask
+from hclip_mmseg.clip.templates import read_templates
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models import OpenVocabModel
 from hclip_mmseg.results import Result
 from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary, read_vocabulary
 
 Image = str | Path | NDArray[np.uint8]
 Names = str | Path | Vocabulary | Sequence[str]
-
-
-class Question(NamedTuple):
-    """What a model is asked for.
-
-    Attributes:
-        vocabulary: the class names that results are given in.
-        compared: all names that the model compares: these first, and others that a result leaves out.
-        templates: the prompt templates.
-    """
-
-    vocabulary: Vocabulary
-    compared: Vocabulary
-    templates: tuple[str, ...]
 
 
 class ImageInferencer(ABC):
@@ -52,6 +42,9 @@ class ImageInferencer(ABC):
         ValueError: if there is no such device, or the model cannot be asked for names.
     """
 
+    without: Mapping[str, str] = {}
+    """Rules that have no meaning for the results -> why."""
+
     def __init__(self, model: nn.Module, device: str = "auto") -> None:
         if not isinstance(model, OpenVocabModel):
             raise ValueError(f"a {type(model).__name__} has a closed list of classes: it cannot be asked for names")
@@ -60,20 +53,25 @@ class ImageInferencer(ABC):
         self._question: Question | None = None
 
     def set_vocabulary(
-        self, names: Names, templates: str | Sequence[str] | None = None, stuff: str | Sequence[str] | None = None
+        self,
+        names: Names,
+        templates: str | Path | Sequence[str] | None = None,
+        stuff: str | Sequence[str] | None = None,
+        **rules: Any,
     ) -> None:
         """Replace the class names.
 
         Args:
             names: a text with commas, a file, a benchmark's name, a list or a vocabulary; see `read_vocabulary`.
-            templates: prompt templates; None keeps the present ones.
+            templates: prompt templates, or a file with one a line; None keeps the present ones.
             stuff: those of the names that are not counted one by one, in the same form; of several synonyms the first
                 will do. None: those that the vocabulary itself calls so, else none. Only for models that give panoptic
                 results.
+            rules: what competes with the names, and when a pixel has none of them; see :class:`~.question.Rules`.
 
         Raises:
-            FileNotFoundError, ValueError: if the names are no vocabulary, stuff is none of them, or the model counts
-                nothing; nothing changes then.
+            FileNotFoundError, ValueError: if the names are no vocabulary, stuff is none of them, the model counts
+                nothing, or a rule is wrong or has no meaning for the model's results; nothing changes then.
         """
         vocabulary = read_vocabulary(names, repeats=True)
         if stuff is not None:
@@ -81,26 +79,32 @@ class ImageInferencer(ABC):
                 raise ValueError(f"{type(self.model).__name__} counts nothing one by one: leave stuff out")
             vocabulary = vocabulary.with_stuff(read_vocabulary(stuff).titles if stuff else ())
         with self._lock:
-            compared = self.compared(vocabulary)
-            self.model.set_vocabulary(compared, templates)
-            self._question = Question(vocabulary, compared, self.model.templates)
+            self._ask(vocabulary, None if templates is None else read_templates(templates), Rules(**rules))
 
-    def set_templates(self, templates: str | Sequence[str]) -> None:
+    def set_templates(self, templates: str | Path | Sequence[str]) -> None:
         """Ask for the same class names in other prompts."""
         with self._lock:
             question = self.question
-            self.model.set_templates(templates)
-            self._question = question._replace(templates=self.model.templates)
+            self.model.set_templates(read_templates(templates))
+            self._question = replace(question, templates=self.model.templates)
 
-    def compared(self, vocabulary: Vocabulary) -> Vocabulary:
-        """All names that the model compares for a vocabulary's sake; the vocabulary's own come first."""
-        return vocabulary
+    def _ask(self, vocabulary: Vocabulary, templates: str | Sequence[str] | None, rules: Rules) -> None:
+        for name, reason in self.without.items():
+            if getattr(rules, name) != getattr(Rules(), name):
+                raise InputError(f"{name} has no meaning here: {reason}")
+        question = ask(vocabulary, rules, self.competitors(vocabulary))
+        self.model.set_vocabulary(question.compared, templates)
+        self._question = replace(question, templates=self.model.templates)
+
+    def competitors(self, vocabulary: Vocabulary) -> Sequence[str]:
+        """Names that the model compares beside a vocabulary's, and that results leave out."""
+        return ()
 
     def __call__(
         self,
         images: Image | Sequence[Image],
         vocabulary: Names | None = None,
-        templates: str | Sequence[str] | None = None,
+        templates: str | Path | Sequence[str] | None = None,
         *,
         on_error: Callable[[str, Exception], None] | None = None,
         **options: Any,
@@ -110,10 +114,10 @@ class ImageInferencer(ABC):
         Args:
             images: paths of images or folders, or arrays as `mmcv.imread` gives them (BGR uint8 [H, W, 3]).
             vocabulary: the class names; None keeps those set before. See `set_vocabulary`.
-            templates: prompt templates; None keeps the present ones.
+            templates: prompt templates, or a file with one a line; None keeps the present ones.
             on_error: called with an image's source and its error, and the rest is done; None: the error is
                 raised.
-            options: of :meth:`answer`.
+            options: of :meth:`answer`, and rules as of `set_vocabulary`; without any those set before stay.
 
         Yields:
             One result for each image that could be read, in the names of this call, whatever is asked meanwhile.
@@ -121,13 +125,16 @@ class ImageInferencer(ABC):
         Raises:
             ValueError, FileNotFoundError: for the vocabulary at once; for an image when it is its turn.
         """
+        rules = {name: options.pop(name) for name in RULES if name in options}
         with self._lock:
             if vocabulary is not None:
-                self.set_vocabulary(vocabulary, templates)
+                self.set_vocabulary(vocabulary, templates, **rules)
+            elif rules:
+                self._ask(self.question.asked, None if templates is None else read_templates(templates), Rules(**rules))
             elif templates is not None:
                 self.set_templates(templates)
             question = self.question
-        if not question.vocabulary.titles:
+        if not question.names:
             raise ValueError("no class names to look for: give a vocabulary, such as 'cat, grass, traffic light'")
         return self._answers(_sources(images), question, on_error, options)
 
@@ -136,8 +143,8 @@ class ImageInferencer(ABC):
         """What the model is asked for now, by this inferencer or by whoever set it."""
         question, names, templates = self._question, self.model.vocabulary, self.model.templates
         if question is None or question.compared.titles != names or question.templates != templates:
-            vocabulary = as_vocabulary(names, repeats=True) if names else Vocabulary(())
-            self._question = question = Question(vocabulary, vocabulary, templates)
+            question = ask(as_vocabulary(names, repeats=True) if names else Vocabulary(()), Rules())
+            self._question = question = replace(question, templates=templates)
         return question
 
     def _answers(
@@ -171,7 +178,7 @@ class ImageInferencer(ABC):
                 raise
             size = "" if pixels is None else f" of {pixels.shape[0]} x {pixels.shape[1]} pixels"
             raise ValueError(
-                f"{source}{size} and {len(question.vocabulary)} class names take more memory than there is; make it "
+                f"{source}{size} and {len(question.names)} class names take more memory than there is; make it "
                 "smaller, or ask for fewer names"
             ) from error
 

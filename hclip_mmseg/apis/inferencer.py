@@ -92,22 +92,22 @@ class OpenVocabInferencer(ImageInferencer):
         Raises:
             ValueError: if the scores take more memory than the model's configuration allows.
         """
-        resized = image
+        question, resized = self.question, image
         for step in self.resize_steps:
             resized = step.transform(dict(img=resized, img_path=source))["img"]
         bgr = torch.from_numpy(np.ascontiguousarray(resized[..., ::-1].transpose(2, 0, 1)))
         shape = dict(ori_shape=image.shape[:2], img_shape=resized.shape[:2])
-        sample = SegDataSample(metainfo=dict(img_path=source, keep_scores=scores, **shape))
+        sample = SegDataSample(metainfo=dict(img_path=source, keep_scores=scores, name_groups=question.groups, **shape))
         with torch.no_grad():
             result = self.model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0]
         maps = None
         if scores:
             if "seg_logits" not in result:
                 raise ValueError(
-                    f"the scores of {len(self.model.vocabulary)} words for {source} take more memory than "
-                    "test_cfg.score_memory allows; raise it, or ask for fewer words"
+                    f"the scores of {len(self.model.vocabulary)} class names for {source} take more memory than "
+                    "test_cfg.score_memory allows; raise it, or ask for fewer"
                 )
             maps = result.seg_logits.data.cpu().numpy()
         found = result.pred_sem_seg.cpu().numpy()
         certainty = found.score[0] if "score" in found else None
-        return Result(source, image, tuple(result.metainfo["vocabulary"]), found.data[0], maps, certainty)
+        return question.segmented(source, image, found.data[0], certainty, maps, result.metainfo.get("presence"))

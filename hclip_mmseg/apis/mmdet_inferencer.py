@@ -72,5 +72,6 @@ class MMDetInferencer(ImageInferencer):
     def tested(self, image: NDArray[np.uint8]) -> DetDataSample:
         """The model's result for one image, RGB uint8 [H, W, 3]."""
         packed = self.pipeline(dict(img=np.ascontiguousarray(image[..., ::-1])))
+        packed["data_samples"].set_metainfo(dict(name_groups=self.question.groups))
         with torch.no_grad():
             return self.model.test_step(dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]]))[0]

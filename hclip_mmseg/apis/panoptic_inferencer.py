@@ -15,6 +15,12 @@ from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
 from hclip_mmseg.mask_classification.segments import list_segments
 from hclip_mmseg.results import Result
 
+OF_SEGMENTS = {
+    "threshold": "segments go by model.test_cfg.object_threshold",
+    "other": "pixels of no segment are left without one",
+}
+"""Rules that have no meaning for segments -> why."""
+
 
 class PanopticInferencer(MMDetInferencer):
     """Parts images into segments of any class names: things counted one by one, and stuff.
@@ -46,6 +52,8 @@ class PanopticInferencer(MMDetInferencer):
         panoptic: bool = True,
     ) -> None:
         super().__init__(config, checkpoint, device)
+        if panoptic:
+            self.without = OF_SEGMENTS
         self.model.results.update(semantic=True, panoptic=panoptic, instance=False)
 
     def check(self, model: nn.Module, kind: str) -> None:
@@ -55,11 +63,14 @@ class PanopticInferencer(MMDetInferencer):
 
     def answer(self, source: str, image: NDArray[np.uint8]) -> Result:
         """The segments of one image, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
-        sample = self.tested(image)
-        names, things = tuple(sample.metainfo["vocabulary"]), tuple(self.model.things.tolist())
-        labels = sample.pred_sem_seg.sem_seg[0].cpu().numpy()
-        result = Result(source, image, names, labels, things=things)
+        question, sample = self.question, self.tested(image)
+        found = sample.pred_sem_seg.cpu().numpy()
+        labels, certainty = found.sem_seg[0], found.score[0]
+        result = question.segmented(source, image, labels, certainty, presence=sample.metainfo["presence"])
         if "pred_panoptic_seg" not in sample:
             return result
+        names, things = question.groups.names, question.groups.things
         ids, segments = list_segments(sample.pred_panoptic_seg.sem_seg[0].cpu().numpy(), names, things)
-        return replace(result, ids=ids, segments=segments)
+        reported = tuple(segment for segment in segments if segment.label < question.reported)
+        ids = np.where(np.isin(ids, [segment.id for segment in reported]), ids, 0)
+        return replace(result, ids=ids, segments=reported)

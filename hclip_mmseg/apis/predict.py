@@ -15,6 +15,7 @@ from tqdm import tqdm
 from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer
+from hclip_mmseg.apis.question import Rules, check_rules
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
@@ -87,6 +88,7 @@ def prepare_prediction(
     device: str = "auto",
     resize: str = "published",
     formats: str | Sequence[str] | None = None,
+    **rules: Any,
 ) -> Prediction:
     """Build the model that a config describes and check all that it is asked.
 
@@ -105,12 +107,15 @@ def prepare_prediction(
         resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
         formats: of the results, see :data:`~hclip_mmseg.results.FORMATS`; None: label maps and overlays, panoptic
             files, or boxes, as the model gives them.
+        rules: what competes with the class names, and when a pixel has none of them; see
+            :class:`~hclip_mmseg.apis.question.Rules`.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
     """
     classes = read_vocabulary(vocabulary)
     paths = images.list_images(sources)
+    check_rules(Rules(**rules))
     launch.check_writable(out_dir, "--out-dir")
     launch.choose_device(device)
     cfg = launch.read_config(config, ["model"])
@@ -124,20 +129,22 @@ def prepare_prediction(
     checkpoint = checkpoint or latest_checkpoint(config)
     if checkpoint is None and "decode_head" in cfg.model:
         print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
-    for line in warnings_about(cfg, classes.titles, checkpoint):
+    beside = any(rules.get(name) is not None for name in ("background", "negatives", "threshold"))
+    for line in warnings_about(cfg, classes.titles, checkpoint, beside):
         print(line)
     inferencer = open_inferencer(cfg, checkpoint, device, panoptic, resize)
-    inferencer.set_vocabulary(classes, templates, stuff)
+    inferencer.set_vocabulary(classes, templates, stuff, **rules)
     return Prediction(inferencer, ResultWriter(out_dir, wanted, min_score), paths)
 
 
-def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None) -> list[str]:
+def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None, beside: bool = False) -> list[str]:
     """What a person should know of the answers to come: a line each.
 
     Args:
         cfg: the model's config.
         names: the class names that are asked for.
         checkpoint: the model's trained weights, if any.
+        beside: whether something competes with the names, or a threshold leaves pixels out.
     """
     lines = []
     words = {word for name in names for word in name.lower().replace(",", " ").split()}
@@ -148,10 +155,10 @@ def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None) ->
             "photographs: for those train or download one, and give --config configs/hclip/hclip_vitb16_coco-stuff.py "
             "--checkpoint FILE"
         )
-    if len(names) == 1 and cfg.model.type.rpartition(".")[2] == "OpenVocabSegmentor":
-        weak = ", or leave out weak pixels by --cfg-options model.test_cfg.score_threshold=0.5" if checkpoint else ""
+    if len(names) == 1 and not beside and cfg.model.type.rpartition(".")[2] == "OpenVocabSegmentor":
+        weak = ", or leave out weak pixels by --threshold 0.5" if checkpoint else ""
         if (cfg.model.get("test_cfg") or {}).get("score_threshold") is None:
-            lines.append(f"'{names[0]}' alone takes every pixel: ask for what else there may be beside it{weak}")
+            lines.append(f"'{names[0]}' alone takes every pixel: give by --background what else there may be{weak}")
     return lines
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +75,8 @@ class Result:
         segments: those of a panoptic result, the largest first.
         boxes: of a detector.
         things: for every class name whether it is counted one by one; () where nobody says.
+        thresholds: least score of every class name, if there are such; else ().
+        presence: class name -> its highest score anywhere in the image, 0..1; {} where the model does not say.
     """
 
     source: str
@@ -87,6 +89,8 @@ class Result:
     segments: tuple[Segment, ...] = ()
     boxes: Boxes | None = None
     things: tuple[bool, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    presence: Mapping[str, float] = field(default_factory=dict)
 
     def shares(self) -> dict[str, float]:
         """The class names found and the share of the image each takes, 0..1, the largest first; {} of boxes alone."""

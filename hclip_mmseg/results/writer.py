@@ -156,18 +156,20 @@ def describe(result: Result) -> dict[str, Any]:
     """What was found in an image, for a JSON file.
 
     Returns:
-        ``source``, ``width``, ``height``; ``classes`` (index, name, colour, share) where there is a label map,
-        ``segments`` (id, index, name, title, thing, share) of a panoptic result, ``boxes`` (index, name, score, box:
-        x1, y1, x2, y2) of a detector.
+        ``source``, ``width``, ``height``; ``classes`` (index, name, colour, share, threshold, presence) of a label
+        map, ``segments`` (id, index, name, title, thing, share) of a panoptic result, ``boxes`` (index, name, score,
+        box: x1, y1, x2, y2) of a detector.
     """
     height, width = result.image.shape[:2]
     names, found = result.vocabulary, dict[str, Any](source=readable(result.source), width=width, height=height)
     if result.labels is not None:
         colours = name_colours(names).tolist()
         found["classes"] = [
-            dict(index=index, name=names[index], colour=colours[index], share=round(share, 6))
+            dict(index=index, name=names[index], colour=colours[index], share=round(share, 6),
+                 threshold=result.thresholds[index] if result.thresholds else None,
+                 presence=round(result.presence[names[index]], 4) if names[index] in result.presence else None)
             for index, share in class_shares(result.labels, names)
-        ]
+        ]  # fmt: skip
     if result.ids is not None:
         found["segments"] = [
             dict(id=segment.id, index=segment.label, name=names[segment.label], title=segment.title,

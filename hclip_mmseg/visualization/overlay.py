@@ -102,8 +102,8 @@ def _write_words(
         deepest = np.argwhere(depth == depth.max())
         y, x = deepest[len(deepest) // 2]
         place = ((x + 0.5) * enlarged, (y + 0.5) * enlarged)
-        style = dict(fill=PAPER, font=letters, anchor="mm", stroke_width=2, stroke_fill=INK)
-        draw.text(place, shortened(names[index]), **style)
+        name = shortened(names[index])
+        draw.text(place, name, fill=PAPER, font=letters, anchor="mm", stroke_width=2, stroke_fill=INK)
     return np.asarray(drawn)
 
 

@@ -37,7 +37,7 @@ class Echo(OpenVocabModel, nn.Module):
         self.prompts = (templates,) if isinstance(templates, str) else tuple(templates)
 
 
-class EchoInferencer(ImageInferencer[tuple[tuple[str, ...], tuple[str, ...]]]):
+class EchoInferencer(ImageInferencer):
     def answer(self, source: str, image: NDArray[np.uint8]):
         names = self.model.names
         for _ in range(200):

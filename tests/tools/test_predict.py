@@ -128,7 +128,7 @@ def test_a_folded_checkpoint_gives_the_same_labels(tiny_config, run_here, images
         (("red striped circle", "grass"), None, []),
         (("cat", "grass"), None, ["rendered shapes"]),
         (("grass",), None, ["'grass' alone takes every pixel"]),
-        (("grass",), "a.pth", ["score_threshold=0.5"]),
+        (("grass",), "a.pth", ["--threshold 0.5"]),
     ],
 )
 def test_what_is_said_of_the_embedded_model_and_of_one_name(names, checkpoint, said, repository):

@@ -41,6 +41,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--stuff", help="those of the words that --panoptic does not count one by one (those of coco_panoptic_133 ...)"
     )
     parser.add_argument("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
+    parser.add_argument("--alpha", type=float, default=0.55, help="weight of the colours in overlays, 0 to 1 (0.55)")
+    parser.add_argument(
+        "--names-on-regions", "--words-on-regions", action="store_true", help="write class names on their regions"
+    )
+    parser.add_argument("--side-by-side", action="store_true", help="put the image itself beside its overlay")
     arguments.add_resize(parser)
     arguments.add_device(parser)
     arguments.add_settings(
@@ -70,7 +75,12 @@ def main(argv: Sequence[str] | None = None) -> None:
             out_dir=args.out_dir,
             panoptic=args.panoptic,
             stuff=args.stuff,
-            min_score=args.min_score,
+            drawing=dict(
+                alpha=args.alpha,
+                names_on_regions=args.names_on_regions or None,
+                side_by_side=args.side_by_side,
+                min_score=args.min_score,
+            ),
             device=args.device,
             resize=args.resize,
             formats=args.format,

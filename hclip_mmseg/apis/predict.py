@@ -15,7 +15,7 @@ from tqdm import tqdm
 from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer
-from hclip_mmseg.apis.question import Rules, check_rules
+from hclip_mmseg.apis.question import Rules, check_rules, check_score
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
@@ -84,7 +84,7 @@ def prepare_prediction(
     out_dir: str | Path = "predictions",
     panoptic: bool = False,
     stuff: str | None = None,
-    min_score: float = 0.3,
+    drawing: Mapping[str, Any] | None = None,
     device: str = "auto",
     resize: str = "published",
     formats: str | Sequence[str] | None = None,
@@ -102,7 +102,7 @@ def prepare_prediction(
         out_dir: folder for the results.
         panoptic: whether to write segments, with things one by one; mask classifiers only.
         stuff: the class names that are not counted one by one.
-        min_score: of the boxes that are drawn, 0..1; detectors only.
+        drawing: arguments of :meth:`~hclip_mmseg.results.Result.overlay`.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
         resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
         formats: of the results, see :data:`~hclip_mmseg.results.FORMATS`; None: label maps and overlays, panoptic
@@ -116,6 +116,8 @@ def prepare_prediction(
     classes = read_vocabulary(vocabulary)
     paths = images.list_images(sources)
     check_rules(Rules(**rules))
+    for name in ("alpha", "min_score"):
+        check_score((drawing or {}).get(name, 0), name)
     launch.check_writable(out_dir, "--out-dir")
     launch.choose_device(device)
     cfg = launch.read_config(config, ["model"])
@@ -134,7 +136,7 @@ def prepare_prediction(
         print(line)
     inferencer = open_inferencer(cfg, checkpoint, device, panoptic, resize)
     inferencer.set_vocabulary(classes, templates, stuff, **rules)
-    return Prediction(inferencer, ResultWriter(out_dir, wanted, min_score), paths)
+    return Prediction(inferencer, ResultWriter(out_dir, wanted, **(drawing or {})), paths)
 
 
 def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None, beside: bool = False) -> list[str]:

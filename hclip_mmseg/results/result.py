@@ -13,7 +13,7 @@ from PIL import Image
 
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.results import coco
-from hclip_mmseg.visualization import class_shares, draw_boxes, draw_overlay, label_image
+from hclip_mmseg.visualization import beside, class_shares, draw_boxes, draw_overlay, label_image
 
 if TYPE_CHECKING:
     from supervision import Detections
@@ -112,25 +112,45 @@ class Result:
             return self
         return replace(self, boxes=self.boxes[self.boxes.scores >= score])
 
-    def overlay(self, *, alpha: float = 0.55, legend: bool = True, min_score: float = 0.3) -> NDArray[np.uint8]:
+    def overlay(
+        self,
+        *,
+        alpha: float = 0.55,
+        legend: bool = True,
+        names_on_regions: bool | None = None,
+        side_by_side: bool = False,
+        min_score: float = 0.3,
+    ) -> NDArray[np.uint8]:
         """The image with what was found: segments, boxes, or else the label map; RGB uint8.
 
         Args:
-            alpha: weight of the class colours, 0..1.
+            alpha: weight of the class colours, 0..1; boxes are drawn as lines.
             legend: whether the class names stand beside the image; of boxes they stand at the boxes.
+            names_on_regions: whether each class name stands on its region; None: of segments.
+            side_by_side: whether the image itself comes first.
             min_score: least score of the boxes that are drawn.
         """
         if self.boxes is not None:
             boxes = self.boxes[self.boxes.scores >= min_score]
-            return draw_boxes(self.image, boxes.corners, boxes.labels, boxes.scores, self.vocabulary)
+            drawn = draw_boxes(self.image, boxes.corners, boxes.labels, boxes.scores, self.vocabulary)
+        else:
+            labels, names = self._drawn()
+            written = self.ids is not None if names_on_regions is None else names_on_regions
+            drawn = draw_overlay(self.image, labels, names, alpha=alpha, legend=legend, written=written)
+        if not side_by_side:
+            return drawn
+        enlarged = max(drawn.shape[0] // self.image.shape[0], 1) if legend and self.boxes is None else 1
+        return beside(self.image.repeat(enlarged, axis=0).repeat(enlarged, axis=1), drawn)
+
+    def _drawn(self) -> tuple[NDArray[np.integer], Sequence[str]]:
+        """The label map that is drawn and its names: of segments, or of classes."""
         if self.ids is None:
             assert self.labels is not None
-            return draw_overlay(self.image, self.labels, self.vocabulary, alpha=alpha, legend=legend)
+            return self.labels, self.vocabulary
         places = np.full(self.ids.shape, len(self.segments))
         for place, segment in enumerate(self.segments):
             places[self.ids == segment.id] = place
-        titles = [segment.title for segment in self.segments]
-        return draw_overlay(self.image, places, titles, alpha=alpha, legend=legend, written=True)
+        return places, [segment.title for segment in self.segments]
 
     def to_pil(self) -> Image.Image:
         """The label map as a palette image in the colours of the class names, whose values are the labels.

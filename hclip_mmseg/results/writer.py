@@ -66,13 +66,13 @@ class ResultWriter:
     Args:
         folder: made with the first result.
         formats: of :data:`FORMATS`.
-        min_score: least score of the boxes that are drawn.
+        drawing: arguments of :meth:`Result.overlay`.
     """
 
-    def __init__(self, folder: str | Path, formats: Sequence[str], min_score: float = 0.3) -> None:
+    def __init__(self, folder: str | Path, formats: Sequence[str], **drawing: Any) -> None:
         self.folder = Path(folder)
         self.formats = tuple(formats)
-        self.min_score = min_score
+        self.drawing = drawing
         self._images: list[dict[str, Any]] = []
         self._found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("coco", "polygons", "panoptic", "csv")}
         self._categories: list[dict[str, Any]] = []
@@ -103,7 +103,7 @@ class ResultWriter:
             assert result.labels is not None
             write_label_map(self.folder / f"{name}_labels.png", result.labels, result.vocabulary, palette=True)
         if "overlay" in self.formats:
-            drawn = result.overlay(min_score=self.min_score)
+            drawn = result.overlay(**self.drawing)
             Image.fromarray(drawn).save(self.folder / f"{name}_overlay.png")
         if {"labels", "json"} & {*self.formats}:
             write_json(self.folder / f"{name}.json", describe(result))

@@ -3,7 +3,7 @@
 from hclip_mmseg.visualization.boxes import draw_boxes
 from hclip_mmseg.visualization.colours import name_colours
 from hclip_mmseg.visualization.label_maps import LabelMapHook, label_image, write_label_map
-from hclip_mmseg.visualization.overlay import class_shares, draw_overlay
+from hclip_mmseg.visualization.overlay import beside, class_shares, draw_overlay
 from hclip_mmseg.visualization.visualization_hook import OpenVocabVisualizationHook
 from hclip_mmseg.visualization.visualizer import OpenVocabVisualizer
 
@@ -11,6 +11,7 @@ __all__ = [
     "LabelMapHook",
     "OpenVocabVisualizationHook",
     "OpenVocabVisualizer",
+    "beside",
     "class_shares",
     "draw_boxes",
     "draw_overlay",

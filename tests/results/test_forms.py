@@ -192,6 +192,16 @@ def test_boxes_are_drawn_and_described(detected, tmp_path):
     assert (drawn[22:24, 2:13] == name_colours(NAMES)[3]).all(-1).any(), "the lower side of the best box"
 
 
+def test_options_of_an_overlay(segmented, panoptic):
+    plain = segmented.overlay(legend=False)
+    both = segmented.overlay(legend=False, side_by_side=True)
+    assert np.array_equal(both, np.concatenate([segmented.image, plain], axis=1))
+    assert not np.array_equal(segmented.overlay(legend=False, names_on_regions=True), plain)
+    assert np.array_equal(panoptic.overlay(), panoptic.overlay(names_on_regions=True))
+    with_legend = segmented.overlay(side_by_side=True)
+    assert with_legend.shape[0] >= 256 and (with_legend[:5, :5] == segmented.image[0, 0]).all()
+
+
 def test_what_boxes_do_not_have_is_said(detected, tmp_path):
     with pytest.raises(ValueError, match="boxes have no format 'labels'; there are overlay"):
         detected.save(tmp_path / "new", "overlay,labels")

@@ -17,7 +17,13 @@ TINY = "configs/hclip/hclip_tiny_scenes.py"
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write images in colours and label maps, or with boxes.")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="images, or folders of images")
+    parser.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="images, folders of images, patterns, http addresses, or - for the standard input",
+    )
+    parser.add_argument("--recursive", action="store_true", help="look into the folders of folders, too")
     parser.add_argument(
         "--vocab",
         required=True,
@@ -75,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             out_dir=args.out_dir,
             panoptic=args.panoptic,
             stuff=args.stuff,
+            recursive=args.recursive,
             drawing=dict(
                 alpha=args.alpha,
                 names_on_regions=args.names_on_regions or None,

@@ -10,11 +10,12 @@ from threading import RLock
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from hclip_mmseg.apis.images import check_array, list_images, read_image
+from hclip_mmseg.apis.images import list_images, pixels_of
 from hclip_mmseg.apis.launch import choose_device
 from hclip_mmseg.apis.question import RULES, Question, Rules, ask
 from hclip_mmseg.clip.templates import read_templates
@@ -23,7 +24,9 @@ from hclip_mmseg.models import OpenVocabModel
 from hclip_mmseg.results import Result
 from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary, read_vocabulary
 
-Image = str | Path | NDArray[np.uint8]
+Image = str | Path | NDArray[np.uint8] | PIL.Image.Image | Tensor
+IN_MEMORY = (np.ndarray, PIL.Image.Image, Tensor)
+"""Forms of an image that have no path."""
 Names = str | Path | Vocabulary | Sequence[str]
 
 
@@ -112,7 +115,9 @@ class ImageInferencer(ABC):
         """Ask for class names in images, one image after another.
 
         Args:
-            images: paths of images or folders, or arrays as `mmcv.imread` gives them (BGR uint8 [H, W, 3]).
+            images: one or several: paths of images or folders, patterns, http addresses, arrays as `mmcv.imread` gives
+                them (BGR uint8 [H, W, 3]), images of Pillow's, tensors (RGB [3, H, W], uint8 or 0..1); a tensor
+                [B, 3, H, W] is several.
             vocabulary: the class names; None keeps those set before. See `set_vocabulary`.
             templates: prompt templates, or a file with one a line; None keeps the present ones.
             on_error: called with an image's source and its error, and the rest is done; None: the error is
@@ -184,7 +189,7 @@ class ImageInferencer(ABC):
 
     def read(self, source: str, image: Image) -> NDArray[np.uint8]:
         """An image as RGB uint8 [H, W, 3]; ValueError for one that the model does not take."""
-        pixels = check_array(image, source) if isinstance(image, np.ndarray) else read_image(image)
+        pixels = pixels_of(image, source)
         height, width = pixels.shape[:2]
         patch = self.model.smallest_side
         if min(height, width) < patch:
@@ -205,11 +210,11 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 
 def _sources(images: Image | Sequence[Image]) -> list[tuple[str, Image]]:
-    if isinstance(images, (str, Path, np.ndarray)):
-        images = [images]
+    if isinstance(images, (str, Path, *IN_MEMORY)):
+        images = list(images) if isinstance(images, Tensor) and images.ndim == 4 else [images]
     found: list[tuple[str, Image]] = []
     for position, image in enumerate(images):
-        if isinstance(image, np.ndarray):
+        if isinstance(image, IN_MEMORY):
             found.append((f"image {position}", image))
         else:
             found += [(str(path), path) for path in list_images([image])]

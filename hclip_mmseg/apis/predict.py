@@ -37,12 +37,12 @@ class Prediction:
     Attributes:
         inferencer: with its vocabulary set.
         writer: writes the results.
-        paths: of the images.
+        paths: of the images, or their addresses.
     """
 
     inferencer: ImageInferencer
     writer: ResultWriter
-    paths: Sequence[Path]
+    paths: Sequence[str | Path]
 
     def run(self) -> bool:
         """Write every image's results, and name on stderr those that cannot be read.
@@ -55,7 +55,7 @@ class Prediction:
         bar = tqdm(self.paths, unit="image", disable=None)
         with self.writer as writer:
             for path in bar:
-                if path.is_dir():
+                if isinstance(path, Path) and path.is_dir():
                     failed.append((str(path), ValueError(f"{path} is a folder, not an image")))
                     continue
                 for result in self.inferencer([path], on_error=lambda source, error: failed.append((source, error))):
@@ -84,6 +84,7 @@ def prepare_prediction(
     out_dir: str | Path = "predictions",
     panoptic: bool = False,
     stuff: str | None = None,
+    recursive: bool = False,
     drawing: Mapping[str, Any] | None = None,
     device: str = "auto",
     resize: str = "published",
@@ -93,7 +94,7 @@ def prepare_prediction(
     """Build the model that a config describes and check all that it is asked.
 
     Args:
-        sources: images and folders of images.
+        sources: images, folders of images, patterns, http addresses, or "-" for the standard input.
         vocabulary: class names with commas between, a file of them, or a benchmark's name.
         config: path of the model's config.
         checkpoint: its trained weights; None: the latest of the config's own runs, if any.
@@ -102,6 +103,7 @@ def prepare_prediction(
         out_dir: folder for the results.
         panoptic: whether to write segments, with things one by one; mask classifiers only.
         stuff: the class names that are not counted one by one.
+        recursive: whether the folders inside a folder are looked into.
         drawing: arguments of :meth:`~hclip_mmseg.results.Result.overlay`.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
         resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
@@ -114,7 +116,7 @@ def prepare_prediction(
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
     """
     classes = read_vocabulary(vocabulary)
-    paths = images.list_images(sources)
+    paths = images.list_images(sources, recursive)
     check_rules(Rules(**rules))
     for name in ("alpha", "min_score"):
         check_score((drawing or {}).get(name, 0), name)
@@ -212,7 +214,7 @@ def summary(result: Result, most: int = 5) -> str:
     return ", ".join(found[:most]) or "nothing"
 
 
-def image_ids(paths: Sequence[Path]) -> dict[str, int]:
+def image_ids(paths: Sequence[str | Path]) -> dict[str, int]:
     """Image -> its id in COCO's forms: the number that it is called by, where all are and differ; else its place."""
     distinct = list(dict.fromkeys(map(str, paths)))
     stems = [Path(path).stem for path in distinct]

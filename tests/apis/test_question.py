@@ -38,10 +38,11 @@ def plain(inferencer):
 def test_names_of_the_background_compete_and_are_called_so(inferencer, plain):
     (result,) = inferencer(IMAGE, NAMES[:3], background="wall, sky, dog", scores=True)
     assert result.vocabulary == ("cat", "grass", "traffic light", "background")
-    expected = np.concatenate([plain.scores[:3], plain.scores[3:].max(axis=0, keepdims=True)])
-    assert np.abs(result.scores - expected).max() < 0.05, "merged before they are resized"
-    assert (result.labels == np.minimum(plain.labels, 3)).mean() > 0.95
-    assert set(result.presence) == set(result.vocabulary)
+    assert np.allclose(result.scores[:3], plain.scores[:3], atol=1e-6)
+    assert (result.scores[3] >= plain.scores[3:].max(axis=0) - 1e-6).all(), "the best of each before they are resized"
+    assert result.presence["background"] == pytest.approx(max(plain.presence[name] for name in NAMES[3:]))
+    assert (result.labels == result.scores.argmax(axis=0)).mean() > 0.99
+    assert (result.labels == np.minimum(plain.labels, 3)).mean() > 0.8
 
 
 def test_negative_names_compete_and_are_not_reported(inferencer, plain):
@@ -91,7 +92,11 @@ def test_several_names_are_one_class(inferencer, merge):
     (result,) = inferencer(IMAGE, vocabulary, merge=merge, scores=True)
     assert result.vocabulary == ("animal", "grass")
     joined = apart.scores[:2].max(axis=0) if merge == "max" else apart.scores[:2].mean(axis=0)
-    assert np.abs(result.scores[0] - joined).max() < (0.05 if merge == "max" else 1e-5)
+    if merge == "max":
+        assert (result.scores[0] >= joined - 1e-6).all()
+        assert result.presence["animal"] == pytest.approx(max(apart.presence["cat"], apart.presence["dog"]))
+    else:
+        assert np.allclose(result.scores[0], joined, atol=1e-6)
     assert np.allclose(result.scores[1], apart.scores[2], atol=1e-6)
 
 

@@ -19,11 +19,20 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write images in colours and label maps, or with boxes.")
     parser.add_argument(
         "images",
-        nargs="+",
+        nargs="*",
         metavar="IMAGE",
         help="images, folders of images, patterns, http addresses, or - for the standard input",
     )
     parser.add_argument("--recursive", action="store_true", help="look into the folders of folders, too")
+    parser.add_argument(
+        "--batch-size", type=int, default=1, help="images of one size that the model is given at once (1)"
+    )
+    parser.add_argument(
+        "--part",
+        default="1/1",
+        metavar="K/N",
+        help="do every N-th image, from the K-th: one of N processes that share them",
+    )
     parser.add_argument(
         "--vocab",
         required=True,
@@ -52,6 +61,11 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--names-on-regions", "--words-on-regions", action="store_true", help="write class names on their regions"
     )
     parser.add_argument("--side-by-side", action="store_true", help="put the image itself beside its overlay")
+    parser.add_argument("--video", metavar="FILE", help="a video, or a camera by its number, instead of images")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="look at every N-th frame of the video (1)")
+    parser.add_argument(
+        "--smooth", type=float, default=0.0, metavar="WEIGHT", help="weight of earlier frames' scores, below 1 (0)"
+    )
     arguments.add_resize(parser)
     arguments.add_device(parser)
     arguments.add_settings(
@@ -59,18 +73,24 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "settings of the config to replace, such as model.test_cfg.score_threshold=0.2, or, for a checkpoint of "
         "tools/fold_adapters.py, model.backbone.adapter=None",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if bool(args.images) == (args.video is not None):
+        parser.error("give images, or a video by --video")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
     from hclip_mmseg.apis import launch
-    from hclip_mmseg.apis.predict import prepare_prediction
+    from hclip_mmseg.apis.predict import prepare_prediction, read_part
     from hclip_mmseg.apis.settings import read_settings
+    from hclip_mmseg.apis.video import VideoPrediction, check_video
 
     launch.prepare_process()
     with launch.clear_errors():
+        if args.video is not None:
+            check_video(args.video, args.every, args.smooth)
         prediction = prepare_prediction(
             args.images,
             args.vocab,
@@ -82,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             panoptic=args.panoptic,
             stuff=args.stuff,
             recursive=args.recursive,
+            batch_size=args.batch_size,
+            part=read_part(args.part),
             drawing=dict(
                 alpha=args.alpha,
                 names_on_regions=args.names_on_regions or None,
@@ -90,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ),
             device=args.device,
             resize=args.resize,
-            formats=args.format,
+            formats=args.format or ("overlay" if args.video is not None else None),
             background=args.background,
             negatives=args.negatives,
             other=args.other,
@@ -98,7 +120,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             merge=args.merge,
             drop_absent=args.drop_absent,
         )
-    if not prediction.run():
+    if args.video is not None:
+        with launch.clear_errors():
+            VideoPrediction(prediction.inferencer, prediction.writer, args.video, args.every, args.smooth).run()
+    elif not prediction.run():
         raise SystemExit(1)
 
 

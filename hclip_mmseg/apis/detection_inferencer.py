@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 
@@ -43,9 +44,9 @@ class DetectionInferencer(MMDetInferencer):
         """The names of training that the vocabulary lacks."""
         return sorted(self.model.roi_head.base_names - set(vocabulary.names))
 
-    def answer(self, source: str, image: NDArray[np.uint8]) -> Result:
-        """What is found in one image, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
-        found = self.tested(image).pred_instances.cpu()
+    def result(self, source: str, image: NDArray[np.uint8], sample: DetDataSample) -> Result:
+        """The boxes in an image; see ``MMDetInferencer``."""
+        found = sample.pred_instances.cpu()
         return self.question.detected(source, image, boxes_of(found, *image.shape[:2]))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from threading import RLock
@@ -109,6 +111,7 @@ class ImageInferencer(ABC):
         vocabulary: Names | None = None,
         templates: str | Path | Sequence[str] | None = None,
         *,
+        batch_size: int = 1,
         on_error: Callable[[str, Exception], None] | None = None,
         **options: Any,
     ) -> Iterator[Result]:
@@ -120,6 +123,7 @@ class ImageInferencer(ABC):
                 [B, 3, H, W] is several.
             vocabulary: the class names; None keeps those set before. See `set_vocabulary`.
             templates: prompt templates, or a file with one a line; None keeps the present ones.
+            batch_size: images that the model is given at once, if they follow each other and have one size.
             on_error: called with an image's source and its error, and the rest is done; None: the error is
                 raised.
             options: of :meth:`answer`, and rules as of `set_vocabulary`; without any those set before stay.
@@ -128,8 +132,11 @@ class ImageInferencer(ABC):
             One result for each image that could be read, in the names of this call, whatever is asked meanwhile.
 
         Raises:
-            ValueError, FileNotFoundError: for the vocabulary at once; for an image when it is its turn.
+            ValueError, FileNotFoundError: for the vocabulary and the batch size at once; for an image when it is its
+                turn.
         """
+        if batch_size < 1:
+            raise InputError(f"batch_size is a number of images, at least 1, not {batch_size}")
         rules = {name: options.pop(name) for name in RULES if name in options}
         with self._lock:
             if vocabulary is not None:
@@ -141,7 +148,7 @@ class ImageInferencer(ABC):
             question = self.question
         if not question.names:
             raise ValueError("no class names to look for: give a vocabulary, such as 'cat, grass, traffic light'")
-        return self._answers(_sources(images), question, on_error, options)
+        return self._answers(_sources(images), question, batch_size, on_error, options)
 
     @property
     def question(self) -> Question:
@@ -156,35 +163,63 @@ class ImageInferencer(ABC):
         self,
         images: list[tuple[str, Image]],
         question: Question,
+        batch_size: int,
         on_error: Callable[[str, Exception], None] | None,
         options: dict[str, Any],
     ) -> Iterator[Result]:
-        for source, image in images:
+        for batch in self._batches(images, batch_size, on_error):
             try:
-                result = self._answer(source, image, question, options)
+                yield from self._answer(batch, question, options)
+            except (ValueError, FileNotFoundError) as error:
+                if len(batch) > 1:  # which of them it was is found one by one
+                    yield from self._answers([(source, pixels[..., ::-1]) for source, pixels in batch],
+                                             question, 1, on_error, options)  # fmt: skip
+                elif on_error is None:
+                    raise
+                else:
+                    on_error(batch[0][0], error)
+
+    def _batches(
+        self, images: list[tuple[str, Image]], batch_size: int, on_error: Callable[[str, Exception], None] | None
+    ) -> Iterator[list[tuple[str, NDArray[np.uint8]]]]:
+        """Images that follow each other and have one size, read while the model works on those before them."""
+        batch: list[tuple[str, NDArray[np.uint8]]] = []
+        for source, reading in _ahead(images, self.read, batch_size):
+            try:
+                pixels = reading.result()
             except (ValueError, FileNotFoundError) as error:
                 if on_error is None:
+                    if batch:  # what was read before it comes first
+                        yield batch
                     raise
                 on_error(source, error)
-            else:
-                yield result
+                continue
+            if batch and (len(batch) == batch_size or batch[0][1].shape != pixels.shape):
+                yield batch
+                batch = []
+            batch.append((source, pixels))
+            if len(batch) == batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
-    def _answer(self, source: str, image: Image, question: Question, options: dict[str, Any]) -> Result:
-        pixels = None
+    def _answer(
+        self, batch: Sequence[tuple[str, NDArray[np.uint8]]], question: Question, options: dict[str, Any]
+    ) -> Sequence[Result]:
         try:
-            pixels = self.read(source, image)
             with self._lock:
                 if self.question != question:
                     self.model.set_vocabulary(question.compared, question.templates)
                     self._question = question
-                return self.answer(source, pixels, **options)
+                return self.answers(*zip(*batch, strict=True), **options)
         except (RuntimeError, MemoryError) as error:
             if not _is_lack_of_memory(error):
                 raise
-            size = "" if pixels is None else f" of {pixels.shape[0]} x {pixels.shape[1]} pixels"
+            source, pixels = batch[0]
             raise ValueError(
-                f"{source}{size} and {len(question.names)} class names take more memory than there is; make it "
-                "smaller, or ask for fewer names"
+                f"{source} of {pixels.shape[0]} x {pixels.shape[1]} pixels and {len(question.names)} class names take "
+                "more memory than there is; make it smaller, or ask for fewer names"
             ) from error
 
     def read(self, source: str, image: Image) -> NDArray[np.uint8]:
@@ -197,11 +232,33 @@ class ImageInferencer(ABC):
         return pixels
 
     @abstractmethod
-    def answer(self, source: str, image: NDArray[np.uint8]) -> Result:
-        """The model's result for one image, RGB uint8 [H, W, 3]; ``source`` is what errors call it.
+    def answers(self, sources: Sequence[str], images: Sequence[NDArray[np.uint8]]) -> Sequence[Result]:
+        """The model's results for images of one size.
 
-        Called with the lock held and the model asked for the names that the result is to be in.
+        Called with the lock held and the model asked for the names that the results are to be in.
+
+        Args:
+            sources: what errors call the images.
+            images: RGB uint8 [H, W, 3] each.
         """
+
+
+def _ahead(
+    images: Sequence[tuple[str, Image]], read: Callable[[str, Image], NDArray[np.uint8]], ahead: int
+) -> Iterator[tuple[str, Future[NDArray[np.uint8]]]]:
+    """Images in their order, of which up to ``ahead`` more are read in a thread of their own meanwhile."""
+    waiting: deque[tuple[str, Future[NDArray[np.uint8]]]] = deque()
+    with ThreadPoolExecutor(1, "images") as reader:
+        try:
+            for source, image in images:
+                waiting.append((source, reader.submit(read, source, image)))
+                if len(waiting) > ahead:
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+        finally:
+            for _, reading in waiting:
+                reading.cancel()
 
 
 def _is_lack_of_memory(error: Exception) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -81,33 +82,45 @@ class OpenVocabInferencer(ImageInferencer):
         self.resize_steps = published_resize_steps(config, resize)
         super().__init__(build_model(config, checkpoint), device)
 
-    def answer(self, source: str, image: NDArray[np.uint8], *, scores: bool = False) -> Result:
-        """Segment one image, RGB uint8 [H, W, 3].
+    def answers(
+        self, sources: Sequence[str], images: Sequence[NDArray[np.uint8]], *, scores: bool = False
+    ) -> list[Result]:
+        """Segment images of one size, RGB uint8 [H, W, 3] each.
 
         Args:
-            source: the image's path or place.
-            image: the image.
-            scores: whether to give the scores of all words too.
+            sources: the images' paths or places.
+            images: the images.
+            scores: whether to give the scores of all class names too.
 
         Raises:
             ValueError: if the scores take more memory than the model's configuration allows.
         """
-        question, resized = self.question, image
-        for step in self.resize_steps:
-            resized = step.transform(dict(img=resized, img_path=source))["img"]
-        bgr = torch.from_numpy(np.ascontiguousarray(resized[..., ::-1].transpose(2, 0, 1)))
-        shape = dict(ori_shape=image.shape[:2], img_shape=resized.shape[:2])
-        sample = SegDataSample(metainfo=dict(img_path=source, keep_scores=scores, name_groups=question.groups, **shape))
+        question, inputs, samples = self.question, [], []
+        for source, image in zip(sources, images, strict=True):
+            resized = image
+            for step in self.resize_steps:
+                resized = step.transform(dict(img=resized, img_path=source))["img"]
+            inputs.append(torch.from_numpy(np.ascontiguousarray(resized[..., ::-1].transpose(2, 0, 1))))
+            shape = dict(ori_shape=image.shape[:2], img_shape=resized.shape[:2])
+            meta = dict(img_path=source, keep_scores=scores, name_groups=question.groups, **shape)
+            samples.append(SegDataSample(metainfo=meta))
         with torch.no_grad():
-            result = self.model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0]
+            found = self.model.test_step(dict(inputs=inputs, data_samples=samples))
+        return [
+            self._result(source, image, sample, scores)
+            for source, image, sample in zip(sources, images, found, strict=True)
+        ]
+
+    def _result(self, source: str, image: NDArray[np.uint8], sample: SegDataSample, scores: bool) -> Result:
         maps = None
         if scores:
-            if "seg_logits" not in result:
+            if "seg_logits" not in sample:
                 raise ValueError(
                     f"the scores of {len(self.model.vocabulary)} class names for {source} take more memory than "
                     "test_cfg.score_memory allows; raise it, or ask for fewer"
                 )
-            maps = result.seg_logits.data.cpu().numpy()
-        found = result.pred_sem_seg.cpu().numpy()
+            maps = sample.seg_logits.data.cpu().numpy()
+        found = sample.pred_sem_seg.cpu().numpy()
         certainty = found.score[0] if "score" in found else None
-        return question.segmented(source, image, found.data[0], certainty, maps, result.metainfo.get("presence"))
+        presence = sample.metainfo.get("presence")
+        return self.question.segmented(source, image, found.data[0], certainty, maps, presence)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from numpy.typing import NDArray
 from torch import nn
@@ -61,9 +62,9 @@ class PanopticInferencer(MMDetInferencer):
         if not isinstance(model, MaskClassifier):
             raise ValueError(f"a {kind} gives no panoptic results: take a config that classifies masks")
 
-    def answer(self, source: str, image: NDArray[np.uint8]) -> Result:
-        """The segments of one image, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
-        question, sample = self.question, self.tested(image)
+    def result(self, source: str, image: NDArray[np.uint8], sample: DetDataSample) -> Result:
+        """The segments of an image; see ``MMDetInferencer``."""
+        question = self.question
         found = sample.pred_sem_seg.cpu().numpy()
         labels, certainty = found.sem_seg[0], found.score[0]
         result = question.segmented(source, image, labels, certainty, presence=sample.metainfo["presence"])

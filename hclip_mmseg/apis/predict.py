@@ -19,6 +19,7 @@ from hclip_mmseg.apis.question import Rules, check_rules, check_score
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
@@ -38,11 +39,15 @@ class Prediction:
         inferencer: with its vocabulary set.
         writer: writes the results.
         paths: of the images, or their addresses.
+        batch_size: images that the model is given at once.
+        part: (which, of how many) processes that share the images this one is, from 1.
     """
 
     inferencer: ImageInferencer
     writer: ResultWriter
     paths: Sequence[str | Path]
+    batch_size: int = 1
+    part: tuple[int, int] = (1, 1)
 
     def run(self) -> bool:
         """Write every image's results, and name on stderr those that cannot be read.
@@ -52,24 +57,26 @@ class Prediction:
         """
         failed: list[tuple[str, Exception]] = []
         names, ids = name_results(self.paths), image_ids(self.paths)
-        bar = tqdm(self.paths, unit="image", disable=None)
-        with self.writer as writer:
-            for path in bar:
-                if isinstance(path, Path) and path.is_dir():
-                    failed.append((str(path), ValueError(f"{path} is a folder, not an image")))
-                    continue
-                for result in self.inferencer([path], on_error=lambda source, error: failed.append((source, error))):
-                    try:
-                        writer.add(result, names[str(path)], ids[str(path)])
-                    except OSError as problem:
-                        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-                            raise
-                        failed.append((str(path), ValueError(f"{path}: its result cannot be written: {problem}")))
-                    else:
-                        bar.write(printable(f"{path}: {summary(result)}"))
+        first, of = self.part
+        paths = self.paths[first - 1 :: of]
+        results = self.inferencer(
+            paths, batch_size=self.batch_size, on_error=lambda source, error: failed.append((source, error))
+        )
+        with self.writer as writer, tqdm(total=len(paths), unit="image", disable=None) as bar:
+            for result in results:
+                source = result.source
+                try:
+                    writer.add(result, names[source], ids[source])
+                except OSError as problem:
+                    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                        raise
+                    failed.append((source, ValueError(f"{source}: its result cannot be written: {problem}")))
+                else:
+                    bar.write(printable(f"{source}: {summary(result)}"))
+                bar.update()
         for _, error in failed:
             print(printable(f"error: {error}"), file=sys.stderr)
-        print(f"{len(self.paths) - len(failed)} of {len(self.paths)} images done, results in {self.writer.folder}")
+        print(f"{len(paths) - len(failed)} of {len(paths)} images done, results in {self.writer.folder}")
         return not failed
 
 
@@ -85,6 +92,8 @@ def prepare_prediction(
     panoptic: bool = False,
     stuff: str | None = None,
     recursive: bool = False,
+    batch_size: int = 1,
+    part: tuple[int, int] = (1, 1),
     drawing: Mapping[str, Any] | None = None,
     device: str = "auto",
     resize: str = "published",
@@ -104,6 +113,8 @@ def prepare_prediction(
         panoptic: whether to write segments, with things one by one; mask classifiers only.
         stuff: the class names that are not counted one by one.
         recursive: whether the folders inside a folder are looked into.
+        batch_size: images that the model is given at once, if they follow each other and have one size.
+        part: (which, of how many) processes that share the images this one is, from 1.
         drawing: arguments of :meth:`~hclip_mmseg.results.Result.overlay`.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
         resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
@@ -138,7 +149,21 @@ def prepare_prediction(
         print(line)
     inferencer = open_inferencer(cfg, checkpoint, device, panoptic, resize)
     inferencer.set_vocabulary(classes, templates, stuff, **rules)
-    return Prediction(inferencer, ResultWriter(out_dir, wanted, **(drawing or {})), paths)
+    which = "" if part[1] == 1 else f"_{part[0]}-of-{part[1]}"
+    writer = ResultWriter(out_dir, wanted, which, **(drawing or {}))
+    return Prediction(inferencer, writer, paths, batch_size, part)
+
+
+def read_part(text: str) -> tuple[int, int]:
+    """(which, of how many) from a text such as "1/4".
+
+    Raises:
+        ValueError: if it is no such text.
+    """
+    which, _, count = text.partition("/")
+    if not (which.isdecimal() and count.isdecimal() and 1 <= int(which) <= int(count)):
+        raise InputError(f"--part is which of how many processes this is, such as 1/4, not '{text}'")
+    return int(which), int(count)
 
 
 def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None, beside: bool = False) -> list[str]:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -114,6 +115,12 @@ class Question:
             source, image, self.names, settled, scores, certainty, things=self._things(),
             thresholds=self.thresholds, presence={} if presence is None else self._presence(presence.tolist()),
         )  # fmt: skip
+
+    def relabelled(self, result: Result, scores: NDArray[np.float32]) -> Result:
+        """A result with other scores [T, H, W] of the same class names, and the labels that follow from them."""
+        own = scores[: self.reported]
+        presence = torch.from_numpy(own.max(axis=(1, 2)))
+        return self.segmented(result.source, result.image, own.argmax(axis=0), own.max(axis=0), scores, presence)
 
     def detected(self, source: str, image: NDArray[np.uint8], boxes: Boxes) -> Result:
         """A detector's boxes, labelled by names that are compared, as a result."""

@@ -66,12 +66,14 @@ class ResultWriter:
     Args:
         folder: made with the first result.
         formats: of :data:`FORMATS`.
+        part: what the names of those files end with that hold a whole run, where several processes share it.
         drawing: arguments of :meth:`Result.overlay`.
     """
 
-    def __init__(self, folder: str | Path, formats: Sequence[str], **drawing: Any) -> None:
+    def __init__(self, folder: str | Path, formats: Sequence[str], part: str = "", **drawing: Any) -> None:
         self.folder = Path(folder)
         self.formats = tuple(formats)
+        self.part = part
         self.drawing = drawing
         self._images: list[dict[str, Any]] = []
         self._found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("coco", "polygons", "panoptic", "csv")}
@@ -132,19 +134,19 @@ class ResultWriter:
         """Write the files of the whole run; nothing if no image was done."""
         if not self._images:
             return
-        for name, file in (("coco", "predictions.json"), ("polygons", "polygons.json"), ("panoptic", "panoptic.json")):
+        for name, file in (("coco", "predictions"), ("polygons", "polygons"), ("panoptic", "panoptic")):
             if name in self.formats:
                 entries = self._found[name]
                 if name != "panoptic":  # an annotation of COCO has an id of its own
                     entries = [dict(id=number, **entry) for number, entry in enumerate(entries, 1)]
                 whole = dict(images=self._images, annotations=entries, categories=self._categories)
-                write_whole(self.folder / file, json.dumps(whole, ensure_ascii=False) + "\n")
+                write_whole(self.folder / f"{file}{self.part}.json", json.dumps(whole, ensure_ascii=False) + "\n")
         if "csv" in self.formats:
             text = io.StringIO()
             table = csv.DictWriter(text, COLUMNS, lineterminator="\n")
             table.writeheader()
             table.writerows(self._found["csv"])
-            write_whole(self.folder / "results.csv", text.getvalue())
+            write_whole(self.folder / f"results{self.part}.csv", text.getvalue())
 
 
 def write_json(path: str | Path, content: Any) -> None:

@@ -39,7 +39,7 @@ def name_colours(names: Sequence[str]) -> NDArray[np.uint8]:
     """
     taken: dict[int, set[tuple[int, ...]]] = {size: set() for size in CELLS}
     chosen = np.zeros((len(names), 3), np.uint8)
-    seen = np.zeros((0, len(READERS), 3))
+    seen: NDArray[np.float64] = np.zeros((0, len(READERS), 3))
     for position, name in enumerate(names):
         colour = _free_colour(name, taken, seen)
         for size in CELLS:

@@ -150,6 +150,45 @@ def test_errors_are_handed_over_and_the_rest_is_done(inferencer, image, tmp_path
         list(inferencer(sources, "cat"))
 
 
+@pytest.mark.parametrize("batch_size", [2, 8])
+def test_batches_give_the_same_labels_in_the_same_order(inferencer, batch_size, monkeypatch):
+    draw = np.random.default_rng(7)
+    sizes = [(50, 70), (50, 70), (50, 70), (48, 64), (50, 70), (4, 70), (50, 70)]
+    images = [draw.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    original, counts, failed = inferencer.model.test_step, [], []
+
+    def counted(batch):
+        counts.append(len(batch["inputs"]))
+        return original(batch)
+
+    note = lambda source, error: failed.append(source)  # noqa: E731
+    alone = list(inferencer(images, "cat, dog, tree", on_error=note))
+    monkeypatch.setattr(inferencer.model, "test_step", counted)
+    together = list(inferencer(images, batch_size=batch_size, on_error=note))
+    assert counts == ([2, 1, 1, 2] if batch_size == 2 else [3, 1, 2])
+    assert failed == ["image 5", "image 5"]
+    assert [result.source for result in together] == [result.source for result in alone]
+    for one, other in zip(alone, together, strict=True):
+        assert np.array_equal(one.image, other.image) and np.array_equal(one.labels, other.labels)
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        inferencer(images, batch_size=0)
+
+
+def test_one_image_of_a_batch_that_fails_does_not_take_the_others_along(inferencer, image, monkeypatch):
+    original = inferencer.model.test_step
+
+    def breaks_at(batch):
+        if any(int(pixels[0, 0, 0]) == 13 for pixels in batch["inputs"]):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return original(batch)
+
+    images = [np.full((50, 70, 3), value, np.uint8) for value in (1, 13, 2)]
+    failed = []
+    monkeypatch.setattr(inferencer.model, "test_step", breaks_at)
+    results = inferencer(images, "cat", batch_size=3, on_error=lambda source, error: failed.append(source))
+    assert [result.source for result in results] == ["image 0", "image 2"] and failed == ["image 1"]
+
+
 def test_an_image_in_any_form_gives_the_same(inferencer, image):
     pillow = Image.open(image)
     rgb = torch.from_numpy(np.array(pillow.convert("RGB"))).permute(2, 0, 1)

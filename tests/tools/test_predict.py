@@ -80,6 +80,19 @@ def test_formats_of_a_run(tiny_config, run_here, images, tmp_path):
     assert (out / "results.csv").is_file() and not (out / "good_overlay.png").exists()
 
 
+def test_processes_that_share_a_folder(tiny_config, run_here, images, tmp_path):
+    out = tmp_path / "out"
+    command = ("predict", images / "good.jpg", images / "grey.png", "--vocab", "cat, grass", "--config", tiny_config,
+               "--device", "cpu", "--out-dir", out, "--format", "labels,coco")  # fmt: skip
+    code, _, errors = run_here(*command, "--part", "3/2")
+    assert code == 2 and "such as 1/4, not '3/2'" in errors
+    for part, image in ((1, "good"), (2, "grey")):
+        code, printed, errors = run_here(*command, "--part", f"{part}/2", "--batch-size", 2)
+        assert code == 0 and "1 of 1 images done" in printed, errors
+        found = COCO(str(out / f"predictions_{part}-of-2.json"))
+        assert list(found.imgs) == [part] and (out / f"{image}_labels.png").is_file()
+
+
 def test_images_called_by_numbers_keep_them_as_ids():
     def ids(*paths):
         return list(image_ids([Path(path) for path in paths]).values())

@@ -21,6 +21,7 @@ LAYERS = (
     ("engine",),
     ("models", "evaluation"),
     ("datasets",),
+    ("results",),
     ("visualization",),
     ("demo_assets",),
     ("clip",),

@@ -57,6 +57,30 @@ def add_resize(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """Add what competes with the class names, and when a pixel has none of them."""
+    parser.add_argument("--background", metavar="NAMES", help="names that compete and are called background together")
+    parser.add_argument("--negatives", metavar="NAMES", help="names that compete and are not reported")
+    parser.add_argument("--other", action="store_true", help="label pixels that no class name reaches 'other'")
+    parser.add_argument(
+        "--threshold",
+        metavar="SCORE",
+        help="least score of a pixel's class name, or of a box: a number from 0 to 1, or '0.3, cat=0.5' for some names",
+    )
+    parser.add_argument(
+        "--merge",
+        choices=["max", "mean"],
+        default="max",
+        help="what a class of several names (person = man, woman) scores: its best name's (the default), or their mean",
+    )
+    parser.add_argument(
+        "--drop-absent",
+        type=float,
+        metavar="SCORE",
+        help="leave out of each image the class names whose highest score in it is lower (RADSeg takes 0.5)",
+    )
+
+
 def add_pretraining(parser: argparse.ArgumentParser, work_dir: str) -> None:
     """Add the arguments of a pretraining run, with its folder where none is given."""
     parser.add_argument("--work-dir", default=work_dir, help="where checkpoints and the log go (%(default)s)")

@@ -17,21 +17,55 @@ TINY = "configs/hclip/hclip_tiny_scenes.py"
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write images in colours and label maps, or with boxes.")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="images, or folders of images")
+    parser.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="images, folders of images, patterns, http addresses, or - for the standard input",
+    )
+    parser.add_argument("--recursive", action="store_true", help="look into the folders of folders, too")
+    parser.add_argument(
+        "--batch-size", type=int, default=1, help="images of one size that the model is given at once (1)"
+    )
+    parser.add_argument(
+        "--part",
+        default="1/1",
+        metavar="K/N",
+        help="do every N-th image, from the K-th: one of N processes that share them",
+    )
     parser.add_argument(
         "--vocab",
         required=True,
         help="words with commas between, a text file with one a line, or a benchmark's name (coco_stuff_171)",
     )
-    parser.add_argument("--templates", help="prompts: scene, vild, vild-63, imagenet, or a text with {}")
+    parser.add_argument(
+        "--templates", help="prompts: scene, vild, vild-63, imagenet, a text with {}, or a .txt file with one a line"
+    )
+    arguments.add_rules(parser)
     parser.add_argument("--config", default=TINY, help=f"config of the model ({TINY})")
     parser.add_argument("--checkpoint", help="trained weights (the latest in work_dirs/<config>, if any)")
     parser.add_argument("--out-dir", default="predictions", help="folder for the results (predictions)")
+    parser.add_argument(
+        "--format",
+        metavar="FORMAT,...",
+        help="labels, overlay, json, coco, polygons, panoptic, csv (labels,overlay; panoptic,overlay with --panoptic; "
+        "overlay,json of a detector)",
+    )
     parser.add_argument("--panoptic", action="store_true", help="draw things one by one, and stuff (mask classifiers)")
     parser.add_argument(
         "--stuff", help="those of the words that --panoptic does not count one by one (those of coco_panoptic_133 ...)"
     )
     parser.add_argument("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
+    parser.add_argument("--alpha", type=float, default=0.55, help="weight of the colours in overlays, 0 to 1 (0.55)")
+    parser.add_argument(
+        "--names-on-regions", "--words-on-regions", action="store_true", help="write class names on their regions"
+    )
+    parser.add_argument("--side-by-side", action="store_true", help="put the image itself beside its overlay")
+    parser.add_argument("--video", metavar="FILE", help="a video, or a camera by its number, instead of images")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="look at every N-th frame of the video (1)")
+    parser.add_argument(
+        "--smooth", type=float, default=0.0, metavar="WEIGHT", help="weight of earlier frames' scores, below 1 (0)"
+    )
     arguments.add_resize(parser)
     arguments.add_device(parser)
     arguments.add_settings(
@@ -39,18 +73,24 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "settings of the config to replace, such as model.test_cfg.score_threshold=0.2, or, for a checkpoint of "
         "tools/fold_adapters.py, model.backbone.adapter=None",
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if bool(args.images) == (args.video is not None):
+        parser.error("give images, or a video by --video")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
     from hclip_mmseg.apis import launch
-    from hclip_mmseg.apis.predict import prepare_prediction
+    from hclip_mmseg.apis.predict import prepare_prediction, read_part
     from hclip_mmseg.apis.settings import read_settings
+    from hclip_mmseg.apis.video import VideoPrediction, check_video
 
     launch.prepare_process()
     with launch.clear_errors():
+        if args.video is not None:
+            check_video(args.video, args.every, args.smooth)
         prediction = prepare_prediction(
             args.images,
             args.vocab,
@@ -61,11 +101,29 @@ def main(argv: Sequence[str] | None = None) -> None:
             out_dir=args.out_dir,
             panoptic=args.panoptic,
             stuff=args.stuff,
-            min_score=args.min_score,
+            recursive=args.recursive,
+            batch_size=args.batch_size,
+            part=read_part(args.part),
+            drawing=dict(
+                alpha=args.alpha,
+                names_on_regions=args.names_on_regions or None,
+                side_by_side=args.side_by_side,
+                min_score=args.min_score,
+            ),
             device=args.device,
             resize=args.resize,
+            formats=args.format or ("overlay" if args.video is not None else None),
+            background=args.background,
+            negatives=args.negatives,
+            other=args.other,
+            threshold=args.threshold,
+            merge=args.merge,
+            drop_absent=args.drop_absent,
         )
-    if not prediction.run():
+    if args.video is not None:
+        with launch.clear_errors():
+            VideoPrediction(prediction.inferencer, prediction.writer, args.video, args.every, args.smooth).run()
+    elif not prediction.run():
         raise SystemExit(1)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from mmdet.structures import DetDataSample
@@ -10,50 +10,11 @@ from mmengine.structures import InstanceData
 from numpy.typing import NDArray
 
 from hclip_mmseg.apis.mmdet_inferencer import MMDetInferencer
-from hclip_mmseg.detection.visualizer import OpenVocabDetVisualizer
-from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
+from hclip_mmseg.results import Boxes, Result
+from hclip_mmseg.vocabularies import Vocabulary
 
 
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """What was found of the class names in an image.
-
-    Attributes:
-        source: the image's path, or its place in the list for an array.
-        image: RGB uint8, [H, W, 3].
-        instances: ``bboxes`` [n, 4] (x1, y1, x2, y2) in pixels of the image, ``scores`` [n] in 0..1,
-            ``labels`` [n], indices of `vocabulary`.
-        vocabulary: the class names.
-    """
-
-    source: str
-    image: NDArray[np.uint8]
-    instances: InstanceData
-    vocabulary: tuple[str, ...]
-
-    def above(self, score: float) -> InstanceData:
-        """The detections of at least that score."""
-        return self.instances[self.instances.scores >= score]
-
-    def overlay(self, score: float = 0.3) -> NDArray[np.uint8]:
-        """The image with the boxes of at least that score and their words; RGB uint8 [H, W, 3]."""
-        sample = DetDataSample(metainfo=dict(vocabulary=self.vocabulary), pred_instances=self.above(score))
-        visualizer = OpenVocabDetVisualizer(score_threshold=score)
-        visualizer.add_datasample("", self.image, sample, draw_gt=False)
-        return visualizer.get_image()
-
-    def best(self) -> dict[str, float]:
-        """The words found, each with its highest score, the highest first."""
-        order = self.instances.scores.argsort(descending=True)
-        found: dict[str, float] = {}
-        for label, score in zip(
-            self.instances.labels[order].tolist(), self.instances.scores[order].tolist(), strict=True
-        ):
-            found.setdefault(self.vocabulary[label], score)
-        return found
-
-
-class DetectionInferencer(MMDetInferencer[Detections]):
+class DetectionInferencer(MMDetInferencer):
     """Finds things of any class names in images, as boxes.
 
         inferencer = DetectionInferencer("configs/detection/hclip_vitb16_ov-coco.py", "epoch_3.pth")
@@ -74,21 +35,26 @@ class DetectionInferencer(MMDetInferencer[Detections]):
             proposals have to be learnt.
     """
 
-    def compared(self, vocabulary: Vocabulary) -> Vocabulary:
-        """The vocabulary, and behind it the names of training that it lacks."""
-        asked = set(vocabulary.names)
-        return as_vocabulary([*vocabulary.titles, *sorted(self.model.roi_head.base_names - asked)])
+    without = {
+        "other": "what no box holds is left out",
+        "merge": "boxes are of one name each",
+    }
 
-    def answer(self, source: str, image: NDArray[np.uint8]) -> Detections:
-        """What is found in one image, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
-        result = self.tested(image)
-        found = result.pred_instances.cpu()
-        words = self.question.vocabulary.titles
-        return Detections(source, image, inside(found[found.labels < len(words)], *image.shape[:2]), words)
+    def competitors(self, vocabulary: Vocabulary) -> Sequence[str]:
+        """The names of training that the vocabulary lacks."""
+        return sorted(self.model.roi_head.base_names - set(vocabulary.names))
+
+    def result(self, source: str, image: NDArray[np.uint8], sample: DetDataSample) -> Result:
+        """The boxes in an image; see ``MMDetInferencer``."""
+        found = sample.pred_instances.cpu()
+        return self.question.detected(source, image, boxes_of(found, *image.shape[:2]))
 
 
-def inside(found: InstanceData, height: int, width: int) -> InstanceData:
+def boxes_of(found: InstanceData, height: int, width: int) -> Boxes:
     """Detections cut to an image of height x width pixels, without those in the padding beside it."""
     limits = found.bboxes.new_tensor([width, height, width, height])
-    found.bboxes = found.bboxes.clamp(min=0).minimum(limits)
-    return found[(found.bboxes[:, 2:] > found.bboxes[:, :2]).all(dim=1)]
+    corners = found.bboxes.clamp(min=0).minimum(limits)
+    boxes = Boxes(corners.float().numpy(), found.scores.float().numpy(), found.labels.numpy())
+    kept = (corners[:, 2:] > corners[:, :2]).all(dim=1)
+    order = found.scores.argsort(descending=True, stable=True)
+    return boxes[order[kept[order]].numpy()]

@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import RLock
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
+import PIL.Image
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from hclip_mmseg.apis.images import check_array, list_images, read_image
+from hclip_mmseg.apis.images import list_images, pixels_of
 from hclip_mmseg.apis.launch import choose_device
+from hclip_mmseg.apis.question import RULES, Question, Rules, ask
+from hclip_mmseg.clip.templates import read_templates
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models import OpenVocabModel
+from hclip_mmseg.results import Result
 from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary, read_vocabulary
 
-Image = str | Path | NDArray[np.uint8]
+Image = str | Path | NDArray[np.uint8] | PIL.Image.Image | Tensor
+IN_MEMORY = (np.ndarray, PIL.Image.Image, Tensor)
+"""Forms of an image that have no path."""
 Names = str | Path | Vocabulary | Sequence[str]
-Result = TypeVar("Result")
 
 
-class Question(NamedTuple):
-    """What a model is asked for.
-
-    Attributes:
-        vocabulary: the class names that results are given in.
-        compared: all names that the model compares: these first, and others that a result leaves out.
-        templates: the prompt templates.
-    """
-
-    vocabulary: Vocabulary
-    compared: Vocabulary
-    templates: tuple[str, ...]
-
-
-class ImageInferencer(ABC, Generic[Result]):
+class ImageInferencer(ABC):
     """What inferencers share: class names, images from files, folders and arrays, errors image by image.
 
     Several threads may share an inferencer: each call's results are in that call's own names, and the images of all
@@ -52,6 +47,9 @@ class ImageInferencer(ABC, Generic[Result]):
         ValueError: if there is no such device, or the model cannot be asked for names.
     """
 
+    without: Mapping[str, str] = {}
+    """Rules that have no meaning for the results -> why."""
+
     def __init__(self, model: nn.Module, device: str = "auto") -> None:
         if not isinstance(model, OpenVocabModel):
             raise ValueError(f"a {type(model).__name__} has a closed list of classes: it cannot be asked for names")
@@ -60,20 +58,25 @@ class ImageInferencer(ABC, Generic[Result]):
         self._question: Question | None = None
 
     def set_vocabulary(
-        self, names: Names, templates: str | Sequence[str] | None = None, stuff: str | Sequence[str] | None = None
+        self,
+        names: Names,
+        templates: str | Path | Sequence[str] | None = None,
+        stuff: str | Sequence[str] | None = None,
+        **rules: Any,
     ) -> None:
         """Replace the class names.
 
         Args:
             names: a text with commas, a file, a benchmark's name, a list or a vocabulary; see `read_vocabulary`.
-            templates: prompt templates; None keeps the present ones.
+            templates: prompt templates, or a file with one a line; None keeps the present ones.
             stuff: those of the names that are not counted one by one, in the same form; of several synonyms the first
                 will do. None: those that the vocabulary itself calls so, else none. Only for models that give panoptic
                 results.
+            rules: what competes with the names, and when a pixel has none of them; see :class:`~.question.Rules`.
 
         Raises:
-            FileNotFoundError, ValueError: if the names are no vocabulary, stuff is none of them, or the model counts
-                nothing; nothing changes then.
+            FileNotFoundError, ValueError: if the names are no vocabulary, stuff is none of them, the model counts
+                nothing, or a rule is wrong or has no meaning for the model's results; nothing changes then.
         """
         vocabulary = read_vocabulary(names, repeats=True)
         if stuff is not None:
@@ -81,103 +84,147 @@ class ImageInferencer(ABC, Generic[Result]):
                 raise ValueError(f"{type(self.model).__name__} counts nothing one by one: leave stuff out")
             vocabulary = vocabulary.with_stuff(read_vocabulary(stuff).titles if stuff else ())
         with self._lock:
-            compared = self.compared(vocabulary)
-            self.model.set_vocabulary(compared, templates)
-            self._question = Question(vocabulary, compared, self.model.templates)
+            self._ask(vocabulary, None if templates is None else read_templates(templates), Rules(**rules))
 
-    def set_templates(self, templates: str | Sequence[str]) -> None:
+    def set_templates(self, templates: str | Path | Sequence[str]) -> None:
         """Ask for the same class names in other prompts."""
         with self._lock:
             question = self.question
-            self.model.set_templates(templates)
-            self._question = question._replace(templates=self.model.templates)
+            self.model.set_templates(read_templates(templates))
+            self._question = replace(question, templates=self.model.templates)
 
-    def compared(self, vocabulary: Vocabulary) -> Vocabulary:
-        """All names that the model compares for a vocabulary's sake; the vocabulary's own come first."""
-        return vocabulary
+    def _ask(self, vocabulary: Vocabulary, templates: str | Sequence[str] | None, rules: Rules) -> None:
+        for name, reason in self.without.items():
+            if getattr(rules, name) != getattr(Rules(), name):
+                raise InputError(f"{name} has no meaning here: {reason}")
+        question = ask(vocabulary, rules, self.competitors(vocabulary))
+        self.model.set_vocabulary(question.compared, templates)
+        self._question = replace(question, templates=self.model.templates)
+
+    def competitors(self, vocabulary: Vocabulary) -> Sequence[str]:
+        """Names that the model compares beside a vocabulary's, and that results leave out."""
+        return ()
 
     def __call__(
         self,
         images: Image | Sequence[Image],
         vocabulary: Names | None = None,
-        templates: str | Sequence[str] | None = None,
+        templates: str | Path | Sequence[str] | None = None,
         *,
+        batch_size: int = 1,
         on_error: Callable[[str, Exception], None] | None = None,
         **options: Any,
     ) -> Iterator[Result]:
         """Ask for class names in images, one image after another.
 
         Args:
-            images: paths of images or folders, or arrays as `mmcv.imread` gives them (BGR uint8 [H, W, 3]).
+            images: one or several: paths of images or folders, patterns, http addresses, arrays as `mmcv.imread` gives
+                them (BGR uint8 [H, W, 3]), images of Pillow's, tensors (RGB [3, H, W], uint8 or 0..1); a tensor
+                [B, 3, H, W] is several.
             vocabulary: the class names; None keeps those set before. See `set_vocabulary`.
-            templates: prompt templates; None keeps the present ones.
+            templates: prompt templates, or a file with one a line; None keeps the present ones.
+            batch_size: images that the model is given at once, if they follow each other and have one size.
             on_error: called with an image's source and its error, and the rest is done; None: the error is
                 raised.
-            options: of :meth:`answer`.
+            options: of :meth:`answer`, and rules as of `set_vocabulary`; without any those set before stay.
 
         Yields:
             One result for each image that could be read, in the names of this call, whatever is asked meanwhile.
 
         Raises:
-            ValueError, FileNotFoundError: for the vocabulary at once; for an image when it is its turn.
+            ValueError, FileNotFoundError: for the vocabulary and the batch size at once; for an image when it is its
+                turn.
         """
+        if batch_size < 1:
+            raise InputError(f"batch_size is a number of images, at least 1, not {batch_size}")
+        rules = {name: options.pop(name) for name in RULES if name in options}
         with self._lock:
             if vocabulary is not None:
-                self.set_vocabulary(vocabulary, templates)
+                self.set_vocabulary(vocabulary, templates, **rules)
+            elif rules:
+                self._ask(self.question.asked, None if templates is None else read_templates(templates), Rules(**rules))
             elif templates is not None:
                 self.set_templates(templates)
             question = self.question
-        if not question.vocabulary.titles:
+        if not question.names:
             raise ValueError("no class names to look for: give a vocabulary, such as 'cat, grass, traffic light'")
-        return self._answers(_sources(images), question, on_error, options)
+        return self._answers(_sources(images), question, batch_size, on_error, options)
 
     @property
     def question(self) -> Question:
         """What the model is asked for now, by this inferencer or by whoever set it."""
         question, names, templates = self._question, self.model.vocabulary, self.model.templates
         if question is None or question.compared.titles != names or question.templates != templates:
-            vocabulary = as_vocabulary(names, repeats=True) if names else Vocabulary(())
-            self._question = question = Question(vocabulary, vocabulary, templates)
+            question = ask(as_vocabulary(names, repeats=True) if names else Vocabulary(()), Rules())
+            self._question = question = replace(question, templates=templates)
         return question
 
     def _answers(
         self,
         images: list[tuple[str, Image]],
         question: Question,
+        batch_size: int,
         on_error: Callable[[str, Exception], None] | None,
         options: dict[str, Any],
     ) -> Iterator[Result]:
-        for source, image in images:
+        for batch in self._batches(images, batch_size, on_error):
             try:
-                result = self._answer(source, image, question, options)
+                yield from self._answer(batch, question, options)
+            except (ValueError, FileNotFoundError) as error:
+                if len(batch) > 1:  # which of them it was is found one by one
+                    yield from self._answers([(source, pixels[..., ::-1]) for source, pixels in batch],
+                                             question, 1, on_error, options)  # fmt: skip
+                elif on_error is None:
+                    raise
+                else:
+                    on_error(batch[0][0], error)
+
+    def _batches(
+        self, images: list[tuple[str, Image]], batch_size: int, on_error: Callable[[str, Exception], None] | None
+    ) -> Iterator[list[tuple[str, NDArray[np.uint8]]]]:
+        """Images that follow each other and have one size, read while the model works on those before them."""
+        batch: list[tuple[str, NDArray[np.uint8]]] = []
+        for source, reading in _ahead(images, self.read, batch_size):
+            try:
+                pixels = reading.result()
             except (ValueError, FileNotFoundError) as error:
                 if on_error is None:
+                    if batch:  # what was read before it comes first
+                        yield batch
                     raise
                 on_error(source, error)
-            else:
-                yield result
+                continue
+            if batch and (len(batch) == batch_size or batch[0][1].shape != pixels.shape):
+                yield batch
+                batch = []
+            batch.append((source, pixels))
+            if len(batch) == batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
-    def _answer(self, source: str, image: Image, question: Question, options: dict[str, Any]) -> Result:
-        pixels = None
+    def _answer(
+        self, batch: Sequence[tuple[str, NDArray[np.uint8]]], question: Question, options: dict[str, Any]
+    ) -> Sequence[Result]:
         try:
-            pixels = self.read(source, image)
             with self._lock:
                 if self.question != question:
                     self.model.set_vocabulary(question.compared, question.templates)
                     self._question = question
-                return self.answer(source, pixels, **options)
+                return self.answers(*zip(*batch, strict=True), **options)
         except (RuntimeError, MemoryError) as error:
             if not _is_lack_of_memory(error):
                 raise
-            size = "" if pixels is None else f" of {pixels.shape[0]} x {pixels.shape[1]} pixels"
+            source, pixels = batch[0]
             raise ValueError(
-                f"{source}{size} and {len(question.vocabulary)} class names take more memory than there is; make it "
-                "smaller, or ask for fewer names"
+                f"{source} of {pixels.shape[0]} x {pixels.shape[1]} pixels and {len(question.names)} class names take "
+                "more memory than there is; make it smaller, or ask for fewer names"
             ) from error
 
     def read(self, source: str, image: Image) -> NDArray[np.uint8]:
         """An image as RGB uint8 [H, W, 3]; ValueError for one that the model does not take."""
-        pixels = check_array(image, source) if isinstance(image, np.ndarray) else read_image(image)
+        pixels = pixels_of(image, source)
         height, width = pixels.shape[:2]
         patch = self.model.smallest_side
         if min(height, width) < patch:
@@ -185,11 +232,33 @@ class ImageInferencer(ABC, Generic[Result]):
         return pixels
 
     @abstractmethod
-    def answer(self, source: str, image: NDArray[np.uint8]) -> Result:
-        """The model's result for one image, RGB uint8 [H, W, 3]; ``source`` is what errors call it.
+    def answers(self, sources: Sequence[str], images: Sequence[NDArray[np.uint8]]) -> Sequence[Result]:
+        """The model's results for images of one size.
 
-        Called with the lock held and the model asked for the names that the result is to be in.
+        Called with the lock held and the model asked for the names that the results are to be in.
+
+        Args:
+            sources: what errors call the images.
+            images: RGB uint8 [H, W, 3] each.
         """
+
+
+def _ahead(
+    images: Sequence[tuple[str, Image]], read: Callable[[str, Image], NDArray[np.uint8]], ahead: int
+) -> Iterator[tuple[str, Future[NDArray[np.uint8]]]]:
+    """Images in their order, of which up to ``ahead`` more are read in a thread of their own meanwhile."""
+    waiting: deque[tuple[str, Future[NDArray[np.uint8]]]] = deque()
+    with ThreadPoolExecutor(1, "images") as reader:
+        try:
+            for source, image in images:
+                waiting.append((source, reader.submit(read, source, image)))
+                if len(waiting) > ahead:
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+        finally:
+            for _, reading in waiting:
+                reading.cancel()
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
@@ -198,11 +267,11 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 
 def _sources(images: Image | Sequence[Image]) -> list[tuple[str, Image]]:
-    if isinstance(images, (str, Path, np.ndarray)):
-        images = [images]
+    if isinstance(images, (str, Path, *IN_MEMORY)):
+        images = list(images) if isinstance(images, Tensor) and images.ndim == 4 else [images]
     found: list[tuple[str, Image]] = []
     for position, image in enumerate(images):
-        if isinstance(image, np.ndarray):
+        if isinstance(image, IN_MEMORY):
             found.append((f"image {position}", image))
         else:
             found += [(str(path), path) for path in list_images([image])]

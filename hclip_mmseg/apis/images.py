@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import glob
+import http.client
+import io
+import sys
+import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
 
 # images of a folder; of a format that Pillow lacks here (HEIC without its plugin), each is reported
 SUFFIXES = (
@@ -17,67 +24,158 @@ SUFFIXES = (
 CONVERTED = ("RGB", "1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
-def list_images(sources: Iterable[str | Path]) -> list[Path]:
-    """The files meant by a list of files and folders; of a folder its images, by name, not deeper.
+STDIN = "-"
+"""The source that stands for an image on the standard input."""
+LONGEST_DOWNLOAD = 1 << 27
+"""Bytes of the largest image that is read from the network."""
+PATIENCE = 30
+"""Seconds that a server may be silent."""
 
-    A file that does not exist stays in the list, so that it is reported where it is read.
+
+def list_images(sources: Iterable[str | Path], recursive: bool = False) -> list[str | Path]:
+    """The images meant by a list of files, folders, patterns and addresses; of a folder its images, by name.
+
+    A file that does not exist stays in the list, so that it is reported where it is read; so do http addresses and
+    "-", the standard input.
+
+    Args:
+        sources: of images; a pattern holds ``*``, ``?`` or ``[...]``, and ``**`` stands for folders of any depth.
+        recursive: whether the folders inside a folder are looked into.
 
     Raises:
-        ValueError: if a folder holds no image.
+        ValueError: if a folder holds no image, or a pattern fits none.
     """
-    found: list[Path] = []
-    for source in map(Path, sources):
-        if not source.is_dir():
+    found: list[str | Path] = []
+    for source in sources:
+        if is_address(source) or source == STDIN:
             found.append(source)
-            continue
-        files = sorted(path for path in source.iterdir() if not path.is_dir())
-        inside = [path for path in files if path.suffix.lower() in SUFFIXES]
-        if not inside:
-            there = sorted({path.suffix.lower() or "no suffix" for path in files})
-            found_there = f"its files have {', '.join(there[:8])}" if there else "it has no files"
-            raise ValueError(f"the folder {source} holds no images ({', '.join(SUFFIXES)}); {found_there}")
-        found += inside
+        elif Path(source).is_dir():
+            found += _inside(Path(source), recursive)
+        elif glob.has_magic(str(source)) and not Path(source).exists():
+            fitting = sorted(path for path in map(Path, glob.glob(str(source), recursive=True)) if not path.is_dir())
+            if not fitting:
+                raise ValueError(f"no file fits the pattern {source}")
+            found += fitting
+        else:
+            found.append(Path(source))
     return found
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8]:
+def _inside(folder: Path, recursive: bool) -> list[Path]:
+    files = sorted(path for path in (folder.rglob("*") if recursive else folder.iterdir()) if not path.is_dir())
+    inside = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not inside:
+        there = sorted({path.suffix.lower() or "no suffix" for path in files})
+        found_there = f"its files have {', '.join(there[:8])}" if there else "it has no files"
+        deeper = any(path.is_dir() for path in folder.iterdir()) and not recursive
+        hint = "; its folders are looked into with --recursive" if deeper else ""
+        raise ValueError(f"the folder {folder} holds no images ({', '.join(SUFFIXES)}); {found_there}{hint}")
+    return inside
+
+
+def is_address(source: object) -> bool:
+    """Whether a source is an http address."""
+    return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
+
+
+def read_image(source: str | Path) -> NDArray[np.uint8]:
     """Read an image, upright as its EXIF entry says.
 
     Grey, palette and CMYK images become RGB, and an alpha channel is left out. Images of other depth or
     meaning (16 bit, floating point, Lab) are refused: how to show them is the caller's choice.
+
+    Args:
+        source: a file, an http address, or "-" for the standard input.
 
     Returns:
         RGB uint8, [H, W, 3].
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is empty, broken, no image, or of another kind.
+        ValueError: if it is empty, broken, no image, of another kind, or cannot be fetched.
     """
-    path = Path(path)
+    if is_address(source):
+        return _decode(io.BytesIO(_fetch(str(source))), str(source))
+    if source == STDIN:
+        content = sys.stdin.buffer.read()
+        if not content:
+            raise ValueError("the standard input is empty: give an image by < FILE, or through a pipe")
+        return _decode(io.BytesIO(content), "the standard input")
+    path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"no image at {path.absolute()}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
+    return _decode(path, str(path))
+
+
+def _fetch(address: str) -> bytes:
     try:
-        with Image.open(path) as image:
+        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+            content: bytes = answer.read(LONGEST_DOWNLOAD + 1)
+    except (OSError, http.client.HTTPException, ValueError) as error:  # a wrong address is a ValueError
+        raise ValueError(f"{address} cannot be fetched: {error}") from error
+    if len(content) > LONGEST_DOWNLOAD:
+        raise ValueError(f"{address} is larger than {LONGEST_DOWNLOAD >> 20} MiB; download and cut it")
+    return content
+
+
+def _decode(file: Path | io.BytesIO, name: str) -> NDArray[np.uint8]:
+    try:
+        with Image.open(file) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is no image, or of a format that cannot be read") from error
+        raise ValueError(f"{name} is no image, or of a format that cannot be read") from error
     except Image.DecompressionBombError as error:
-        raise ValueError(f"{path} is too large to be read at once; make it smaller or cut it: {error}") from error
+        raise ValueError(f"{name} is too large to be read at once; make it smaller or cut it: {error}") from error
     except MemoryError as error:
-        raise ValueError(f"{path} takes more memory to read than there is; make it smaller, or cut it") from error
+        raise ValueError(f"{name} takes more memory to read than there is; make it smaller, or cut it") from error
     except (OSError, SyntaxError, ValueError, RuntimeError, EOFError) as error:  # RuntimeError: of libavif
-        raise ValueError(f"{path} is broken: {error}") from error
-    if upright.mode not in CONVERTED:
+        raise ValueError(f"{name} is broken: {error}") from error
+    return _as_rgb(upright, name)
+
+
+def _as_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
+    if image.mode not in CONVERTED:
         raise ValueError(
-            f"{path} is of mode '{upright.mode}'; images of 8 bits in RGB, grey, palette or CMYK are read"
+            f"{name} is of mode '{image.mode}'; images of 8 bits in RGB, grey, palette or CMYK are read"
         )
     try:
-        return np.array(upright.convert("RGB"))
+        return np.array(image.convert("RGB"))
     except MemoryError as error:
-        raise ValueError(f"{path} takes more memory to read than there is; make it smaller, or cut it") from error
+        raise ValueError(f"{name} takes more memory to read than there is; make it smaller, or cut it") from error
+
+
+def pixels_of(image: str | Path | NDArray[np.uint8] | Image.Image | Tensor, name: str) -> NDArray[np.uint8]:
+    """An image in any form as RGB uint8 [H, W, 3].
+
+    Args:
+        image: a source as of :func:`read_image`; an array as `mmcv.imread` gives it (BGR uint8 [H, W, 3]); an image of
+            Pillow's; or a tensor as torchvision has it (RGB [3, H, W], uint8, or floating point in 0..1).
+        name: what errors call an image that is no file.
+
+    Raises:
+        FileNotFoundError, ValueError: if it is none.
+    """
+    if isinstance(image, np.ndarray):
+        return check_array(image, name)
+    if isinstance(image, Tensor):
+        return _of_tensor(image, name)
+    if isinstance(image, Image.Image):
+        return _as_rgb(ImageOps.exif_transpose(image), name)
+    return read_image(image)
+
+
+def _of_tensor(image: Tensor, name: str) -> NDArray[np.uint8]:
+    if image.ndim != 3 or image.shape[0] != 3 or 0 in image.shape:
+        raise ValueError(f"{name} must be a tensor of RGB [3, H, W], and is {list(image.shape)}")
+    pixels = image.detach().cpu()
+    if pixels.dtype != torch.uint8:
+        if not pixels.is_floating_point() or not 0 <= float(pixels.min()) <= float(pixels.max()) <= 1:
+            raise ValueError(f"{name} must be a tensor of uint8, or of floating point in 0..1; is it normalised?")
+        pixels = (pixels.float() * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
 
 def check_array(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:

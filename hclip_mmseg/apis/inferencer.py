@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,35 +21,7 @@ from hclip_mmseg.apis.launch import read_config
 from hclip_mmseg.apis.weights import read_weights
 from hclip_mmseg.datasets.published_resize import published_resize_steps
 from hclip_mmseg.models.frozen import frozen_clip_config
-from hclip_mmseg.visualization import class_shares, draw_overlay
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """An image in the words it was asked for.
-
-    Attributes:
-        source: the image's path, or its place in the list for an array.
-        image: RGB uint8, [H, W, 3].
-        labels: [H, W], indices of `vocabulary`; 255, or 65535 of more than 255 words, where the model leaves a
-            pixel out (`score_threshold`).
-        vocabulary: the words.
-        scores: [T, H, W] in 0..1 if asked for, else None.
-    """
-
-    source: str
-    image: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-    vocabulary: tuple[str, ...]
-    scores: NDArray[np.float32] | None = None
-
-    def overlay(self, *, alpha: float = 0.55, legend: bool = True) -> NDArray[np.uint8]:
-        """The image with its regions coloured, and a legend of the words; RGB uint8."""
-        return draw_overlay(self.image, self.labels, self.vocabulary, alpha=alpha, legend=legend)
-
-    def shares(self) -> dict[str, float]:
-        """The words found and the share of the image each takes, 0..1, the largest first."""
-        return {self.vocabulary[index]: share for index, share in class_shares(self.labels, self.vocabulary)}
+from hclip_mmseg.results import Result
 
 
 def build_model(config: str | Path | Config, checkpoint: str | Path | None = None) -> nn.Module:
@@ -81,7 +53,7 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
     return model.eval()
 
 
-class OpenVocabInferencer(ImageInferencer[Segmentation]):
+class OpenVocabInferencer(ImageInferencer):
     """Segments images into any words; ``scores=True`` in a call gives the scores of all words too.
 
         inferencer = OpenVocabInferencer("configs/hclip/hclip_vitb16_coco-stuff.py", "iter_80000.pth")
@@ -110,32 +82,45 @@ class OpenVocabInferencer(ImageInferencer[Segmentation]):
         self.resize_steps = published_resize_steps(config, resize)
         super().__init__(build_model(config, checkpoint), device)
 
-    def answer(self, source: str, image: NDArray[np.uint8], *, scores: bool = False) -> Segmentation:
-        """Segment one image, RGB uint8 [H, W, 3].
+    def answers(
+        self, sources: Sequence[str], images: Sequence[NDArray[np.uint8]], *, scores: bool = False
+    ) -> list[Result]:
+        """Segment images of one size, RGB uint8 [H, W, 3] each.
 
         Args:
-            source: the image's path or place.
-            image: the image.
-            scores: whether to give the scores of all words too.
+            sources: the images' paths or places.
+            images: the images.
+            scores: whether to give the scores of all class names too.
 
         Raises:
             ValueError: if the scores take more memory than the model's configuration allows.
         """
-        resized = image
-        for step in self.resize_steps:
-            resized = step.transform(dict(img=resized, img_path=source))["img"]
-        bgr = torch.from_numpy(np.ascontiguousarray(resized[..., ::-1].transpose(2, 0, 1)))
-        shape = dict(ori_shape=image.shape[:2], img_shape=resized.shape[:2])
-        sample = SegDataSample(metainfo=dict(img_path=source, keep_scores=scores, **shape))
+        question, inputs, samples = self.question, [], []
+        for source, image in zip(sources, images, strict=True):
+            resized = image
+            for step in self.resize_steps:
+                resized = step.transform(dict(img=resized, img_path=source))["img"]
+            inputs.append(torch.from_numpy(np.ascontiguousarray(resized[..., ::-1].transpose(2, 0, 1))))
+            shape = dict(ori_shape=image.shape[:2], img_shape=resized.shape[:2])
+            meta = dict(img_path=source, keep_scores=scores, name_groups=question.groups, **shape)
+            samples.append(SegDataSample(metainfo=meta))
         with torch.no_grad():
-            result = self.model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0]
+            found = self.model.test_step(dict(inputs=inputs, data_samples=samples))
+        return [
+            self._result(source, image, sample, scores)
+            for source, image, sample in zip(sources, images, found, strict=True)
+        ]
+
+    def _result(self, source: str, image: NDArray[np.uint8], sample: SegDataSample, scores: bool) -> Result:
         maps = None
         if scores:
-            if "seg_logits" not in result:
+            if "seg_logits" not in sample:
                 raise ValueError(
-                    f"the scores of {len(self.model.vocabulary)} words for {source} take more memory than "
-                    "test_cfg.score_memory allows; raise it, or ask for fewer words"
+                    f"the scores of {len(self.model.vocabulary)} class names for {source} take more memory than "
+                    "test_cfg.score_memory allows; raise it, or ask for fewer"
                 )
-            maps = result.seg_logits.data.cpu().numpy()
-        labels = result.pred_sem_seg.data[0].cpu().numpy()
-        return Segmentation(source, image, labels, tuple(result.metainfo["vocabulary"]), maps)
+            maps = sample.seg_logits.data.cpu().numpy()
+        found = sample.pred_sem_seg.cpu().numpy()
+        certainty = found.score[0] if "score" in found else None
+        presence = sample.metainfo.get("presence")
+        return self.question.segmented(source, image, found.data[0], certainty, maps, presence)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +17,16 @@ from mmengine.dataset import Compose
 from numpy.typing import NDArray
 from torch import nn
 
-from hclip_mmseg.apis.image_inferencer import Image, ImageInferencer, Result
+from hclip_mmseg.apis.image_inferencer import Image, ImageInferencer
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.results import Result
 
 SIZES = ("Resize", "PublishedResize", "Pad")
 """Steps of a test pipeline that give images the size that a model is tested at."""
 
 
-class MMDetInferencer(ImageInferencer[Result]):
+class MMDetInferencer(ImageInferencer):
     """A trained model whose images are resized as its config resizes those that it is tested on.
 
     Args:
@@ -69,8 +72,23 @@ class MMDetInferencer(ImageInferencer[Result]):
                 )
         return pixels
 
-    def tested(self, image: NDArray[np.uint8]) -> DetDataSample:
-        """The model's result for one image, RGB uint8 [H, W, 3]."""
-        packed = self.pipeline(dict(img=np.ascontiguousarray(image[..., ::-1])))
+    def answers(self, sources: Sequence[str], images: Sequence[NDArray[np.uint8]]) -> list[Result]:
+        """The model's results for images of one size, RGB uint8 [H, W, 3] each, called ``sources``."""
+        groups = dict(name_groups=self.question.groups)
+        packed = [self.pipeline(dict(img=np.ascontiguousarray(image[..., ::-1]))) for image in images]
+        for sample in packed:
+            sample["data_samples"].set_metainfo(groups)
+        batch = {key: [sample[key] for sample in packed] for key in ("inputs", "data_samples")}
         with torch.no_grad():
-            return self.model.test_step(dict(inputs=[packed["inputs"]], data_samples=[packed["data_samples"]]))[0]
+            found = self.model.test_step(batch)
+        return [self.result(*each) for each in zip(sources, images, found, strict=True)]
+
+    @abstractmethod
+    def result(self, source: str, image: NDArray[np.uint8], sample: DetDataSample) -> Result:
+        """An image's result from what the model found in it.
+
+        Args:
+            source: the image's path or place.
+            image: RGB uint8 [H, W, 3].
+            sample: the model's.
+        """

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from numpy.typing import NDArray
 from torch import nn
 
 from hclip_mmseg.apis.mmdet_inferencer import MMDetInferencer
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
-from hclip_mmseg.mask_classification.segments import PanopticSegmentation, list_segments
+from hclip_mmseg.mask_classification.segments import list_segments
+from hclip_mmseg.results import Result
+
+OF_SEGMENTS = {
+    "threshold": "segments go by model.test_cfg.object_threshold",
+    "other": "pixels of no segment are left without one",
+}
+"""Rules that have no meaning for segments -> why."""
 
 
-class PanopticInferencer(MMDetInferencer[PanopticSegmentation]):
+class PanopticInferencer(MMDetInferencer):
     """Parts images into segments of any class names: things counted one by one, and stuff.
 
         inferencer = PanopticInferencer("configs/fisa/fisa_vitl14-336_swin-b_coco-panoptic.py", "iter_25000.pth")
@@ -44,6 +53,8 @@ class PanopticInferencer(MMDetInferencer[PanopticSegmentation]):
         panoptic: bool = True,
     ) -> None:
         super().__init__(config, checkpoint, device)
+        if panoptic:
+            self.without = OF_SEGMENTS
         self.model.results.update(semantic=True, panoptic=panoptic, instance=False)
 
     def check(self, model: nn.Module, kind: str) -> None:
@@ -51,13 +62,16 @@ class PanopticInferencer(MMDetInferencer[PanopticSegmentation]):
         if not isinstance(model, MaskClassifier):
             raise ValueError(f"a {kind} gives no panoptic results: take a config that classifies masks")
 
-    def answer(self, source: str, image: NDArray[np.uint8]) -> PanopticSegmentation:
-        """The segments of one image, RGB uint8 [H, W, 3]; ``source`` is its path or place."""
-        result = self.tested(image)
-        words = tuple(result.metainfo["vocabulary"])
-        labels = result.pred_sem_seg.sem_seg[0].cpu().numpy()
-        if "pred_panoptic_seg" not in result:
-            return PanopticSegmentation(source, image, np.zeros(labels.shape, np.int32), (), labels, words)
-        raw = result.pred_panoptic_seg.sem_seg[0].cpu().numpy()
-        ids, segments = list_segments(raw, words, self.model.things.tolist())
-        return PanopticSegmentation(source, image, ids, segments, labels, words)
+    def result(self, source: str, image: NDArray[np.uint8], sample: DetDataSample) -> Result:
+        """The segments of an image; see ``MMDetInferencer``."""
+        question = self.question
+        found = sample.pred_sem_seg.cpu().numpy()
+        labels, certainty = found.sem_seg[0], found.score[0]
+        result = question.segmented(source, image, labels, certainty, presence=sample.metainfo["presence"])
+        if "pred_panoptic_seg" not in sample:
+            return result
+        names, things = question.groups.names, question.groups.things
+        ids, segments = list_segments(sample.pred_panoptic_seg.sem_seg[0].cpu().numpy(), names, things)
+        reported = tuple(segment for segment in segments if segment.label < question.reported)
+        ids = np.where(np.isin(ids, [segment.id for segment in reported]), ids, 0)
+        return replace(result, ids=ids, segments=reported)

@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import errno
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.config import Config
-from PIL import Image
 from tqdm import tqdm
 
 from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
-from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
+from hclip_mmseg.apis.inferencer import OpenVocabInferencer
+from hclip_mmseg.apis.question import Rules, check_rules, check_score
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.files.showing import printable
-from hclip_mmseg.visualization import write_label_map
+from hclip_mmseg.results import Result, ResultWriter, check_box_formats, check_formats
 from hclip_mmseg.vocabularies import read_vocabulary
 
 SCENE_WORDS = {word for name in SCENE_CLASSES for word in name.split()}
 """All words that the embedded model learnt."""
-
-if TYPE_CHECKING:
-    from hclip_mmseg.apis.detection_inferencer import Detections
-    from hclip_mmseg.mask_classification.segments import PanopticSegmentation
 
 
 @dataclass(frozen=True)
@@ -41,15 +37,17 @@ class Prediction:
 
     Attributes:
         inferencer: with its vocabulary set.
-        write: writes (result, folder, name) and returns the class names found, for the terminal.
-        paths: of the images.
-        folder: for the results; made with the first.
+        writer: writes the results.
+        paths: of the images, or their addresses.
+        batch_size: images that the model is given at once.
+        part: (which, of how many) processes that share the images this one is, from 1.
     """
 
-    inferencer: ImageInferencer[Any]
-    write: Callable[..., str]
-    paths: Sequence[Path]
-    folder: Path
+    inferencer: ImageInferencer
+    writer: ResultWriter
+    paths: Sequence[str | Path]
+    batch_size: int = 1
+    part: tuple[int, int] = (1, 1)
 
     def run(self) -> bool:
         """Write every image's results, and name on stderr those that cannot be read.
@@ -58,25 +56,27 @@ class Prediction:
             Whether all images were done.
         """
         failed: list[tuple[str, Exception]] = []
-        names = name_results(self.paths)
-        bar = tqdm(self.paths, unit="image", disable=None)
-        for path in bar:
-            if path.is_dir():
-                failed.append((str(path), ValueError(f"{path} is a folder, not an image")))
-                continue
-            for result in self.inferencer([path], on_error=lambda source, error: failed.append((source, error))):
+        names, ids = name_results(self.paths), image_ids(self.paths)
+        first, of = self.part
+        paths = self.paths[first - 1 :: of]
+        results = self.inferencer(
+            paths, batch_size=self.batch_size, on_error=lambda source, error: failed.append((source, error))
+        )
+        with self.writer as writer, tqdm(total=len(paths), unit="image", disable=None) as bar:
+            for result in results:
+                source = result.source
                 try:
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                    found = self.write(result, self.folder, names[str(path)])
+                    writer.add(result, names[source], ids[source])
                 except OSError as problem:
                     if problem.errno in (errno.ENOSPC, errno.EDQUOT):
                         raise
-                    failed.append((str(path), ValueError(f"{path}: its result cannot be written: {problem}")))
+                    failed.append((source, ValueError(f"{source}: its result cannot be written: {problem}")))
                 else:
-                    bar.write(printable(f"{path}: {found}"))
+                    bar.write(printable(f"{source}: {summary(result)}"))
+                bar.update()
         for _, error in failed:
             print(printable(f"error: {error}"), file=sys.stderr)
-        print(f"{len(self.paths) - len(failed)} of {len(self.paths)} images done, results in {self.folder}")
+        print(f"{len(paths) - len(failed)} of {len(paths)} images done, results in {self.writer.folder}")
         return not failed
 
 
@@ -91,14 +91,19 @@ def prepare_prediction(
     out_dir: str | Path = "predictions",
     panoptic: bool = False,
     stuff: str | None = None,
-    min_score: float = 0.3,
+    recursive: bool = False,
+    batch_size: int = 1,
+    part: tuple[int, int] = (1, 1),
+    drawing: Mapping[str, Any] | None = None,
     device: str = "auto",
     resize: str = "published",
+    formats: str | Sequence[str] | None = None,
+    **rules: Any,
 ) -> Prediction:
     """Build the model that a config describes and check all that it is asked.
 
     Args:
-        sources: images and folders of images.
+        sources: images, folders of images, patterns, http addresses, or "-" for the standard input.
         vocabulary: class names with commas between, a file of them, or a benchmark's name.
         config: path of the model's config.
         checkpoint: its trained weights; None: the latest of the config's own runs, if any.
@@ -107,15 +112,25 @@ def prepare_prediction(
         out_dir: folder for the results.
         panoptic: whether to write segments, with things one by one; mask classifiers only.
         stuff: the class names that are not counted one by one.
-        min_score: of the boxes that are drawn, 0..1; detectors only.
+        recursive: whether the folders inside a folder are looked into.
+        batch_size: images that the model is given at once, if they follow each other and have one size.
+        part: (which, of how many) processes that share the images this one is, from 1.
+        drawing: arguments of :meth:`~hclip_mmseg.results.Result.overlay`.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
         resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
+        formats: of the results, see :data:`~hclip_mmseg.results.FORMATS`; None: label maps and overlays, panoptic
+            files, or boxes, as the model gives them.
+        rules: what competes with the class names, and when a pixel has none of them; see
+            :class:`~hclip_mmseg.apis.question.Rules`.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
     """
     classes = read_vocabulary(vocabulary)
-    paths = images.list_images(sources)
+    paths = images.list_images(sources, recursive)
+    check_rules(Rules(**rules))
+    for name in ("alpha", "min_score"):
+        check_score((drawing or {}).get(name, 0), name)
     launch.check_writable(out_dir, "--out-dir")
     launch.choose_device(device)
     cfg = launch.read_config(config, ["model"])
@@ -123,23 +138,42 @@ def prepare_prediction(
     if (panoptic or stuff) and not classifies_masks(cfg):
         raise ValueError(f"{config} gives no panoptic results: --panoptic takes a config that classifies masks")
     check_resize(resize, cfg)
+    wanted = default_formats(cfg, panoptic) if formats is None else check_formats(formats)
+    if "roi_head" in cfg.model:
+        check_box_formats(wanted)
     checkpoint = checkpoint or latest_checkpoint(config)
     if checkpoint is None and "decode_head" in cfg.model:
         print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
-    for line in warnings_about(cfg, classes.titles, checkpoint):
+    beside = any(rules.get(name) is not None for name in ("background", "negatives", "threshold"))
+    for line in warnings_about(cfg, classes.titles, checkpoint, beside):
         print(line)
-    inferencer, write = open_inferencer(cfg, checkpoint, device, panoptic, min_score, resize)
-    inferencer.set_vocabulary(classes, templates, stuff)
-    return Prediction(inferencer, write, paths, Path(out_dir))
+    inferencer = open_inferencer(cfg, checkpoint, device, panoptic, resize)
+    inferencer.set_vocabulary(classes, templates, stuff, **rules)
+    which = "" if part[1] == 1 else f"_{part[0]}-of-{part[1]}"
+    writer = ResultWriter(out_dir, wanted, which, **(drawing or {}))
+    return Prediction(inferencer, writer, paths, batch_size, part)
 
 
-def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None) -> list[str]:
+def read_part(text: str) -> tuple[int, int]:
+    """(which, of how many) from a text such as "1/4".
+
+    Raises:
+        ValueError: if it is no such text.
+    """
+    which, _, count = text.partition("/")
+    if not (which.isdecimal() and count.isdecimal() and 1 <= int(which) <= int(count)):
+        raise InputError(f"--part is which of how many processes this is, such as 1/4, not '{text}'")
+    return int(which), int(count)
+
+
+def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None, beside: bool = False) -> list[str]:
     """What a person should know of the answers to come: a line each.
 
     Args:
         cfg: the model's config.
         names: the class names that are asked for.
         checkpoint: the model's trained weights, if any.
+        beside: whether something competes with the names, or a threshold leaves pixels out.
     """
     lines = []
     words = {word for name in names for word in name.lower().replace(",", " ").split()}
@@ -150,10 +184,10 @@ def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None) ->
             "photographs: for those train or download one, and give --config configs/hclip/hclip_vitb16_coco-stuff.py "
             "--checkpoint FILE"
         )
-    if len(names) == 1 and cfg.model.type.rpartition(".")[2] == "OpenVocabSegmentor":
-        weak = ", or leave out weak pixels by --cfg-options model.test_cfg.score_threshold=0.5" if checkpoint else ""
+    if len(names) == 1 and not beside and cfg.model.type.rpartition(".")[2] == "OpenVocabSegmentor":
+        weak = ", or leave out weak pixels by --threshold 0.5" if checkpoint else ""
         if (cfg.model.get("test_cfg") or {}).get("score_threshold") is None:
-            lines.append(f"'{names[0]}' alone takes every pixel: ask for what else there may be beside it{weak}")
+            lines.append(f"'{names[0]}' alone takes every pixel: give by --background what else there may be{weak}")
     return lines
 
 
@@ -172,44 +206,43 @@ def classifies_masks(cfg: Config) -> bool:
     return cfg.get("default_scope") == "mmdet" and "roi_head" not in cfg.model
 
 
+def default_formats(cfg: Config, panoptic: bool = False) -> tuple[str, ...]:
+    """The formats of results where none are chosen."""
+    if "roi_head" in cfg.model:
+        return ("overlay", "json")
+    return ("panoptic", "overlay") if panoptic else ("labels", "overlay")
+
+
 def open_inferencer(
-    cfg: Config, checkpoint: str | None, device: str, panoptic: bool, min_score: float, resize: str = "published"
-) -> tuple[ImageInferencer[Any], Callable[..., str]]:
-    """The inferencer for a config's model, and what writes its results (see `Prediction.write`)."""
+    cfg: Config, checkpoint: str | None, device: str, panoptic: bool, resize: str = "published"
+) -> ImageInferencer:
+    """The inferencer for a config's model."""
     if "roi_head" in cfg.model:  # a head for regions: a detector
         from hclip_mmseg.apis.detection_inferencer import DetectionInferencer
 
-        return DetectionInferencer(cfg, checkpoint, device), partial(write_detections, min_score=min_score)
+        return DetectionInferencer(cfg, checkpoint, device)
     if classifies_masks(cfg):
         from hclip_mmseg.apis.panoptic_inferencer import PanopticInferencer
 
-        inferencer = PanopticInferencer(cfg, checkpoint, device, panoptic=panoptic)
-        return inferencer, partial(write_panoptic, segments=panoptic)
-    return OpenVocabInferencer(cfg, checkpoint, device, resize), write_segmentation
+        return PanopticInferencer(cfg, checkpoint, device, panoptic=panoptic)
+    return OpenVocabInferencer(cfg, checkpoint, device, resize)
 
 
-def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:
-    """Write overlay and label map; the class names found, for the terminal."""
-    Image.fromarray(result.overlay()).save(folder / f"{name}_overlay.png")
-    write_label_map(folder / f"{name}_labels.png", result.labels, len(result.vocabulary))
-    return ", ".join(f"{word} {share:.0%}" for word, share in list(result.shares().items())[:5])
+def summary(result: Result, most: int = 5) -> str:
+    """What was found in an image, the most of it first, in one line for the terminal."""
+    if result.boxes is not None:
+        found = [f"{name} {score:.2f}" for name, score in result.best().items()]
+    elif result.ids is not None:
+        found = [f"{segment.title} {segment.share:.0%}" for segment in result.segments]
+    else:
+        found = [f"{name} {share:.0%}" for name, share in result.shares().items()]
+    return ", ".join(found[:most]) or "nothing"
 
 
-def write_detections(result: Detections, folder: Path, name: str, min_score: float) -> str:
-    """Write the image with its boxes and the list of all; the class names found, for the terminal."""
-    from hclip_mmseg.detection.box_files import write_boxes
-
-    Image.fromarray(result.overlay(min_score)).save(folder / f"{name}_boxes.png")
-    write_boxes(folder / f"{name}_boxes.json", result.instances, result.vocabulary)
-    return ", ".join(f"{word} {score:.2f}" for word, score in list(result.best().items())[:5])
-
-
-def write_panoptic(result: PanopticSegmentation, folder: Path, name: str, segments: bool) -> str:
-    """Write a mask classifier's result, panoptic or semantic; the class names found, for the terminal."""
-    if not segments:
-        Image.fromarray(result.semantic_overlay()).save(folder / f"{name}_overlay.png")
-        write_label_map(folder / f"{name}_labels.png", result.labels, len(result.vocabulary))
-        return ", ".join(f"{word} {share:.0%}" for word, share in list(result.shares().items())[:5])
-    Image.fromarray(result.overlay()).save(folder / f"{name}_panoptic.png")
-    result.write(folder / f"{name}_ids.png", folder / f"{name}_ids.json")
-    return ", ".join(f"{segment.title} {segment.share:.0%}" for segment in result.segments[:5]) or "nothing"
+def image_ids(paths: Sequence[str | Path]) -> dict[str, int]:
+    """Image -> its id in COCO's forms: the number that it is called by, where all are and differ; else its place."""
+    distinct = list(dict.fromkeys(map(str, paths)))
+    stems = [Path(path).stem for path in distinct]
+    if all(stem.isascii() and stem.isdecimal() for stem in stems) and len({int(stem) for stem in stems}) == len(stems):
+        return dict(zip(distinct, map(int, stems), strict=True))
+    return {path: place for place, path in enumerate(distinct, 1)}

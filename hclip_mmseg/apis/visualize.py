@@ -69,7 +69,7 @@ class Figures:
     """
 
     inferencer: OpenVocabInferencer | None
-    paths: Sequence[Path]
+    paths: Sequence[str | Path]
     points: Sequence[Point] | None
     similarity: Similarity | None
     folder: Path
@@ -87,13 +87,13 @@ class Figures:
                 assert self.inferencer is not None
                 shown = explain(self.inferencer.model, images.read_image(path), self.points)
                 self.folder.mkdir(parents=True, exist_ok=True)
-                figures = draw_explanation(shown, self.folder, f"{number:03d}_{plain_name(path.stem)}")
+                figures = draw_explanation(shown, self.folder, f"{number:03d}_{plain_name(Path(path).stem)}")
             except (ValueError, OSError, MemoryError) as error:
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 failed.append(error)
                 continue
-            self._add(sections, Section(plain_name(path.name), figures))
+            self._add(sections, Section(plain_name(Path(path).name), figures))
         if self.similarity is not None:
             self._add(sections, self.similarity.draw(self.folder))
         for problem in failed:
@@ -138,7 +138,8 @@ def prepare_figures(
     """
     launch.check_writable(out_dir, "--out-dir")
     launch.choose_device(device)
-    inferencer, paths = None, []
+    inferencer: OpenVocabInferencer | None = None
+    paths: list[str | Path] = []
     if sources:
         paths = images.list_images(sources)
         inferencer = OpenVocabInferencer(config, device=device)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+
+from hclip_mmseg.files.errors import InputError
 
 ARTICLE = "{article}"
 """Where a template has it, the class name's article stands in the prompt."""
@@ -95,6 +98,30 @@ def resolve_templates(templates: str | Sequence[str]) -> tuple[str, ...]:
         if set("{}") & set(rest.replace("{}", "")):
             raise ValueError(f"prompt template {template!r} has braces other than {{}} and {ARTICLE}")
     return templates
+
+
+def read_templates(source: str | Path | Sequence[str]) -> str | Sequence[str]:
+    """What :func:`resolve_templates` takes, from what a person gives: that itself, or a file with one template a line.
+
+    Empty lines and lines that begin with # are passed over.
+
+    Raises:
+        FileNotFoundError: if it looks like a file and there is none.
+        ValueError: if the file is no text, or holds no template.
+    """
+    if not isinstance(source, (str, Path)) or "{" in str(source) or not Path(source).suffix:
+        return str(source) if isinstance(source, Path) else source
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file of prompt templates at {path.absolute()}")
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text file in UTF-8, so templates cannot be read from it") from error
+    found = [line for line in lines if line and not line.startswith("#")]
+    if not found:
+        raise InputError(f"{path} holds no prompt template: write one a line, such as 'a photo of a {{}}'")
+    return found
 
 
 def prompt(template: str, name: str) -> str:

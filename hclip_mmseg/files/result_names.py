@@ -11,10 +11,14 @@ LONGEST_NAME = 220
 """Bytes of a result's name; file systems allow 255, endings included."""
 
 
+def readable(path: str) -> str:
+    """A path as Unicode, with _ for what is none, as in names that other machines wrote."""
+    return os.fsencode(path).decode("utf-8", "replace").replace("\ufffd", "_")
+
+
 def plain_name(name: str) -> str:
     """A name that a file can have: without what is no Unicode, and not too long for what is added to it."""
-    readable = os.fsencode(name).decode("utf-8", "replace").replace("\ufffd", "_")
-    return readable.encode()[:LONGEST_NAME].decode(errors="ignore")
+    return readable(name).encode()[:LONGEST_NAME].decode(errors="ignore")
 
 
 def name_results(paths: Sequence[str | Path]) -> dict[str, str]:

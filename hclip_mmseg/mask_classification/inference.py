@@ -32,6 +32,11 @@ def without_padding(masks: Tensor, padded: tuple[int, int], size: tuple[int, int
     return resized(masks, padded)[:, : size[0], : size[1]]
 
 
+def rows_at_once(masks: Tensor, maps: int, memory: int) -> int:
+    """Rows of masks [Q, H, W] of which ``maps`` maps take no more than so many bytes, at least 1."""
+    return max(1, memory // (masks.element_size() * maps * masks.shape[-1]))
+
+
 def in_bands(choose: Callable[[Tensor], Tensor], masks: Tensor, maps: int, memory: int) -> Tensor:
     """What is chosen for each pixel, band of rows by band of rows.
 
@@ -44,7 +49,7 @@ def in_bands(choose: Callable[[Tensor], Tensor], masks: Tensor, maps: int, memor
     Returns:
         int64 [H, W].
     """
-    rows = max(1, memory // (masks.element_size() * maps * masks.shape[-1]))
+    rows = rows_at_once(masks, maps, memory)
     # filled in place: small results kept between large intermediate ones would split freed memory up
     chosen = torch.empty(masks.shape[1:], dtype=torch.long, device=masks.device)
     for part, band in zip(chosen.split(rows), masks.split(rows, dim=1), strict=True):
@@ -63,7 +68,17 @@ def semantic_labels(scores: Tensor, masks: Tensor, memory: int = MAP_MEMORY) -> 
     Returns:
         int64 [H, W].
     """
-    return in_bands(lambda band: semantic_scores(scores, band).max(dim=0).indices, masks, scores.shape[1], memory)
+    return semantic_best(scores, masks, memory)[0]
+
+
+def semantic_best(scores: Tensor, masks: Tensor, memory: int = MAP_MEMORY) -> tuple[Tensor, Tensor]:
+    """The label of each pixel and its score, [H, W] each; see :func:`semantic_labels`."""
+    rows = rows_at_once(masks, scores.shape[1], memory)
+    labels = torch.empty(masks.shape[1:], dtype=torch.long, device=masks.device)
+    best = torch.empty(masks.shape[1:], dtype=masks.dtype, device=masks.device)
+    for part, value, band in zip(labels.split(rows), best.split(rows), masks.split(rows, dim=1), strict=True):
+        torch.max(semantic_scores(scores, band), dim=0, out=(value, part))
+    return labels, best
 
 
 def semantic_scores(scores: Tensor, masks: Tensor) -> Tensor:

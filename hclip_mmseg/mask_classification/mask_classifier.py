@@ -16,13 +16,14 @@ from hclip_mmseg.mask_classification.classification import SynonymTable
 from hclip_mmseg.mask_classification.inference import (
     instances,
     panoptic_ids,
-    semantic_labels,
+    semantic_best,
     semantic_scores,
 )
+from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import resized, unflipped
 from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
-from hclip_mmseg.vocabularies.labels import check_labels
+from hclip_mmseg.vocabularies.labels import check_labels, label_of_no_class
 
 IGNORED = 255
 """The label of pixels that belong to no segment, as MMDetection's panoptic sets have it."""
@@ -156,7 +157,9 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
 
         Returns:
             The samples with ``pred_sem_seg`` (labels), ``pred_panoptic_seg``, ``pred_instances``, as ``test_cfg``
-            says, and in their meta information ``vocabulary``, the names that labels stand for, and ``things``.
+            says, and in their meta information ``vocabulary``, the names that labels stand for, ``things``, and
+            ``presence`` [T], the highest score that a mask has for each. In classes where the sample's meta information
+            has ``name_groups``.
         """
         found = self.scored_masks(batch_inputs, batch_data_samples)
         for sample, (scores, masks) in zip(batch_data_samples, found, strict=True):
@@ -167,18 +170,26 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
         return list(batch_data_samples)
 
     def _store(self, sample: Any, scores: Tensor, masks: Tensor) -> None:
-        wanted, names, things = self.results, scores[:, :-1], self.things.to(scores.device)
+        groups: NameGroups = sample.metainfo.get("name_groups") or one_each(self.vocabulary)
+        counted = groups.things or tuple(self.things.tolist())
+        wanted, things = self.results, torch.tensor(counted, device=scores.device)
+        # what speaks for a class is its best mask: a class is absent where no mask is taken for it
+        classes, own, presence = groups.class_maps(scores[:, :-1].T)
+        names = own.new_zeros(len(groups.names), len(scores)).index_copy_(0, classes, own).T.contiguous()
         if wanted["semantic"]:
             if 4 * names.shape[1] * masks[0].numel() <= wanted["score_memory"]:
                 maps = semantic_scores(names, masks)
                 sample.set_field(PixelData(data=maps), "seg_logits", dtype=PixelData)
-            labels = semantic_labels(names, masks)[None]
-            sample.pred_sem_seg = PixelData(data=labels, sem_seg=labels)
+            labels, best = (found[None] for found in semantic_best(names, masks))
+            if not len(classes):
+                labels = torch.full_like(labels, label_of_no_class(len(groups.names)))
+            sample.pred_sem_seg = PixelData(data=labels, sem_seg=labels, score=best)
         if wanted["panoptic"]:
-            ids = panoptic_ids(scores, masks, things, wanted["object_threshold"], wanted["overlap_threshold"])
+            judged = torch.cat([names, scores[:, -1:]], dim=1)
+            ids = panoptic_ids(judged, masks, things, wanted["object_threshold"], wanted["overlap_threshold"])
             sample.set_field(PixelData(sem_seg=ids[None]), "pred_panoptic_seg", dtype=PixelData)
         if wanted["instance"]:
             found = instances(names, masks, things, wanted["max_instances"])
             sample.set_field(found, "pred_instances", dtype=InstanceData)
-        chosen = tuple(name for name, thing in zip(self.vocabulary, self.things.tolist(), strict=True) if thing)
-        sample.set_metainfo(dict(vocabulary=self.vocabulary, things=chosen))
+        chosen = tuple(name for name, thing in zip(groups.names, counted, strict=True) if thing)
+        sample.set_metainfo(dict(vocabulary=groups.names, things=chosen, presence=presence))

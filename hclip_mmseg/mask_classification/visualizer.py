@@ -8,7 +8,8 @@ from mmengine.structures import PixelData
 from mmseg.registry import VISUALIZERS
 from numpy.typing import NDArray
 
-from hclip_mmseg.mask_classification.segments import PanopticSegmentation, list_segments
+from hclip_mmseg.mask_classification.segments import list_segments
+from hclip_mmseg.results import Result
 from hclip_mmseg.visualization import OpenVocabVisualizer, draw_overlay
 from hclip_mmseg.visualization.visualizer import as_array
 
@@ -29,7 +30,7 @@ class OpenVocabPanopticVisualizer(OpenVocabVisualizer):
         if draw_pred and "pred_panoptic_seg" in sample:
             things = [word in sample.metainfo["things"] for word in words]
             ids, segments = list_segments(as_array(sample.pred_panoptic_seg.sem_seg[0]), words, things)
-            result = PanopticSegmentation("", image, ids, segments, np.zeros_like(ids, np.int64), words)
+            result = Result("", image, words, ids=ids, segments=segments)
             found.append(result.overlay(alpha=self.alpha, legend=legend))
         elif draw_pred and "pred_sem_seg" in sample:
             labels = _labels_of(sample.pred_sem_seg)

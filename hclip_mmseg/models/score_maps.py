@@ -61,6 +61,25 @@ def best_class(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     return label, best
 
 
+def score_of_label(scores: Tensor, labels: Tensor) -> Tensor:
+    """The score that every pixel's label has, without holding all resized maps at once.
+
+    Args:
+        scores: [T, h, w].
+        labels: int64 [H, W]; where a label is no class the score is 0.
+
+    Returns:
+        [H, W].
+    """
+    found = scores.new_zeros(labels.shape)
+    here = labels.unique()
+    here = here[(here >= 0) & (here < len(scores))]
+    for start, part in resized_in_chunks(scores[here], (labels.shape[0], labels.shape[1])):
+        for label, own in zip(here[start : start + len(part)], part, strict=True):
+            found = own.where(labels == label, found)
+    return found
+
+
 FLIPS = {"horizontal": (-1,), "vertical": (-2,), "diagonal": (-1, -2)}
 
 

@@ -15,8 +15,9 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
-from hclip_mmseg.models.score_maps import resized, unflipped
+from hclip_mmseg.models.score_maps import resized, score_of_label, unflipped
 from hclip_mmseg.training_free.backbone import PatchView
 from hclip_mmseg.training_free.last_attention import within_regions
 from hclip_mmseg.training_free.patch_labels import labels_of_patches
@@ -25,6 +26,7 @@ from hclip_mmseg.training_free.region_finder import RegionFinder
 from hclip_mmseg.training_free.regions import vote
 from hclip_mmseg.training_free.resolution import at_resolution
 from hclip_mmseg.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies.labels import label_of_no_class
 
 REACHES = ("all", "own", "labels")
 
@@ -119,7 +121,8 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
 
         Returns:
             For each image ``pred_sem_seg`` [1, H, W], ``seg_logits`` [T, H, W] (the patches' probabilities; see
-            ``score_memory``), and ``vocabulary``, the names that the labels stand for.
+            ``score_memory``), ``vocabulary``, the names that the labels stand for, and ``presence`` [T], the highest
+            probability of each. In classes where the sample's meta information has ``name_groups``.
         """
         if data_samples is None:
             data_samples = [SegDataSample(metainfo=dict(ori_shape=tuple(inputs.shape[-2:]))) for _ in inputs]
@@ -181,17 +184,26 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
     def _store(
         self, sample: SegDataSample, logits: Tensor, size: tuple[int, int], regions: Future[Tensor | None] | None
     ) -> None:
-        classes = len(self.vocabulary)
-        labels = pixel_labels(logits, size)
-        found = None if regions is None else regions.result()
-        if found is not None:
-            labels = vote(labels, found, classes)
-        labels = unflipped(labels, sample.metainfo)
-        if self.refinement is not None:
-            labels = self.refinement(labels, sample.metainfo, classes)
+        groups: NameGroups = sample.metainfo.get("name_groups") or one_each(self.vocabulary)
+        probabilities = groups.class_maps(logits.softmax(dim=0))
+        own, classes = probabilities.classes, len(groups.names)
+        if not len(own):
+            labels = torch.full(size, label_of_no_class(classes), device=logits.device)
+        else:
+            labels = own[pixel_labels(probabilities.scores if groups.merges else logits[own], size)]
+            found = None if regions is None else regions.result()
+            if found is not None:
+                labels = vote(labels, found, classes)
+            labels = unflipped(labels, sample.metainfo)
+            if self.refinement is not None:
+                labels = self.refinement(labels, sample.metainfo, classes)
+        all_maps = probabilities.scores.new_zeros(classes, *logits.shape[1:]).index_copy_(0, own, probabilities.scores)
         wanted = sample.metainfo.get("keep_scores", True)
         if wanted and 4 * classes * size[0] * size[1] <= self.score_memory:
-            scores = unflipped(resized(logits.softmax(dim=0), size), sample.metainfo)
+            scores = unflipped(resized(all_maps, size), sample.metainfo)
             sample.set_data({"seg_logits": PixelData(data=scores)})
         sample.set_data({"pred_sem_seg": PixelData(data=labels[None])})
-        sample.set_metainfo({"vocabulary": self.vocabulary})
+        if "name_groups" in sample.metainfo:
+            score = score_of_label(unflipped(all_maps, sample.metainfo), labels)
+            sample.pred_sem_seg.set_data(dict(score=score[None]))
+        sample.set_metainfo({"vocabulary": groups.names, "presence": probabilities.presence})

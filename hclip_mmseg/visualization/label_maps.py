@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,45 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from hclip_mmseg.files.result_names import ResultNames
+from hclip_mmseg.visualization.colours import name_colours
 
 
-def write_label_map(path: str | Path, labels: NDArray[np.integer], classes: int) -> None:
-    """Write labels [H, W] as a grey PNG: of 8 bits up to 255 classes, where 255 is no class, else of 16."""
-    kind = np.uint8 if classes <= 255 else np.uint16
+def label_image(labels: NDArray[np.integer], names: Sequence[str]) -> Image.Image:
+    """A label map [H, W] as a palette image in the class names' colours; of more than 255 names a 16-bit grey one.
+
+    255 stands for no class and is black, 65535 in 16 bits.
+    """
+    if len(names) > 255:
+        return Image.fromarray(labels.astype(np.uint16))
+    image = Image.fromarray(labels.astype(np.uint8))
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(names)] = name_colours(names)
+    image.putpalette(palette.tobytes())  # turns grey into palette; values stay
+    return image
+
+
+def write_label_map(
+    path: str | Path, labels: NDArray[np.integer], names: Sequence[str], *, palette: bool = False
+) -> None:
+    """Write a label map as a PNG: of 8 bits up to 255 class names, where 255 is no class, else of 16.
+
+    Args:
+        path: the file; its folder is made if absent.
+        labels: [H, W], indices of ``names``.
+        names: the class names.
+        palette: whether the file holds the class names' colours, and the names as a JSON list in its text
+            "class names"; else it is grey.
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(labels.astype(kind)).save(path)
+    if not palette:
+        Image.fromarray(labels.astype(np.uint8 if len(names) <= 255 else np.uint16)).save(path)
+        return
+    text = PngInfo()
+    text.add_itxt("class names", json.dumps(list(names), ensure_ascii=False), zip=True)
+    label_image(labels, names).save(path, pnginfo=text)
 
 
 @HOOKS.register_module()
@@ -48,4 +79,4 @@ class LabelMapHook(Hook):
             dataset = runner.test_dataloader.dataset
             names = sample.metainfo.get("vocabulary") or dataset.metainfo["classes"]
             labels = sample.pred_sem_seg.data[0].cpu().numpy()
-            write_label_map(self.folder / f"{self._names.name(sample.img_path, dataset)}.png", labels, len(names))
+            write_label_map(self.folder / f"{self._names.name(sample.img_path, dataset)}.png", labels, names)

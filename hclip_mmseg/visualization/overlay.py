@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
-from scipy.ndimage import distance_transform_edt
+from PIL import Image, ImageDraw
+from scipy.ndimage import distance_transform_edt, maximum_filter
 
 from hclip_mmseg.visualization.colours import name_colours
+from hclip_mmseg.visualization.text import INK, PAPER, font, shortened
 
-INK = (30, 30, 30)
-PAPER = (255, 255, 255)
 LEAST_HEIGHT = 256
+LEAST_SHARE = 0.0005
+"""Share of an image from which a class has a row in the legend: 0.1 % when rounded."""
 
 
 def class_shares(labels: NDArray[np.integer], names: Sequence[str]) -> list[tuple[int, float]]:
@@ -46,7 +44,7 @@ def draw_overlay(
         labels: [H, W], indices of `names`; pixels with any other value stay as they are.
         names: the vocabulary that the labels index.
         alpha: weight of the class colours, 0..1.
-        legend: whether to add the list of the words present, by area.
+        legend: whether to add the list of the words present, by area; those of less than 0.1 % together.
         title: a line above the legend.
         written: whether each class's word also stands on its region, where that is deepest.
 
@@ -65,7 +63,7 @@ def draw_overlay(
     known = (labels >= 0) & (labels < len(names))
     blended = image.astype(np.float32)
     blended[known] = (1 - alpha) * blended[known] + alpha * colours[labels[known]]
-    blended[_outlines(labels)] = 255
+    blended[_outlines(labels, max(1, round(min(labels.shape) / 500)))] = 255
     drawn = blended.round().astype(np.uint8)
     enlarged = -(-LEAST_HEIGHT // drawn.shape[0]) if legend else 1
     drawn = drawn.repeat(enlarged, axis=0).repeat(enlarged, axis=1)
@@ -86,12 +84,12 @@ def beside(*images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.concatenate(padded, axis=1)
 
 
-def _outlines(labels: NDArray[np.integer]) -> NDArray[np.bool_]:
-    """Pixels whose right or lower neighbour has another label."""
+def _outlines(labels: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
+    """Lines ``width`` pixels wide along pixels whose right or lower neighbour has another label."""
     edges = np.zeros(labels.shape, bool)
     edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     edges[:-1] |= labels[:-1] != labels[1:]
-    return edges
+    return edges if width == 1 else maximum_filter(edges, width)
 
 
 def _write_words(
@@ -100,46 +98,41 @@ def _write_words(
     """The image, ``enlarged`` times the label map, with each word on its region, the largest last and on top."""
     drawn = Image.fromarray(image)
     draw = ImageDraw.Draw(drawn)
-    font = _font(int(np.clip(image.shape[0] / 36, 9, 24)))
+    letters = font(int(np.clip(image.shape[0] / 36, 9, 96)))
     for index, _ in reversed(class_shares(labels, names)):
         depth = distance_transform_edt(np.pad(labels == index, 1))[1:-1, 1:-1]
         deepest = np.argwhere(depth == depth.max())
         y, x = deepest[len(deepest) // 2]
         place = ((x + 0.5) * enlarged, (y + 0.5) * enlarged)
-        draw.text(place, _shortened(names[index]), fill=PAPER, font=font, anchor="mm", stroke_width=2, stroke_fill=INK)
+        name = shortened(names[index])
+        draw.text(place, name, fill=PAPER, font=letters, anchor="mm", stroke_width=2, stroke_fill=INK)
     return np.asarray(drawn)
 
 
 def _draw_legend(
     rows: Sequence[tuple[str, tuple[int, ...], float]], title: str, *, height: int, most: int = 20
 ) -> NDArray[np.uint8]:
-    """A white panel at least `height` high: title, then swatch, word and share of the first `most` rows."""
-    size = int(np.clip(height / 32, 12, 28))
-    font, step = _font(size), round(size * 1.5)
-    entries = [(f"{_shortened(name)}  {100 * share:.1f}%", colour) for name, colour, share in rows[:most]]
-    if len(rows) > most:
-        rest = sum(share for _, _, share in rows[most:])
-        entries.append((f"{len(rows) - most} more  {100 * rest:.1f}%", PAPER))
+    """A white panel at least `height` high: title, then swatch, word and share of the first `most` rows, by share."""
+    size = int(np.clip(height / 32, 12, 96))
+    letters, step = font(size), round(size * 1.5)
+    shown = [row for row in rows[:most] if row[2] >= LEAST_SHARE]
+    entries = [(f"{shortened(name)}  {100 * share:.1f}%", colour) for name, colour, share in shown]
+    if len(rows) > len(shown):
+        rest = sum(share for _, _, share in rows[len(shown) :])
+        percent = f"{100 * rest:.1f}%" if rest >= LEAST_SHARE else "<0.1%"
+        entries.append((f"{len(rows) - len(shown)} more  {percent}", PAPER))
     heading = [title] if title else []
     texts = [text for text, _ in entries] + heading
-    width = round(max((font.getlength(text) for text in texts), default=0)) + 3 * step
+    width = round(max((letters.getlength(text) for text in texts), default=0)) + 3 * step
     panel = Image.new("RGB", (width, max(height, step * (len(texts) + 1))), PAPER)
     draw = ImageDraw.Draw(panel)
     top = step // 2
     if title:
-        draw.text((step // 2, top), title, fill=INK, font=font)
+        draw.text((step // 2, top), title, fill=INK, font=letters)
         top += step
     for text, colour in entries:
         draw.rectangle((step // 2, top + 1, step // 2 + size, top + 1 + size), fill=colour)
-        draw.text((2 * step, top), text, fill=INK, font=font)
+        draw.text((2 * step, top), text, fill=INK, font=letters)
         top += step
     return np.asarray(panel)
 
-
-def _shortened(name: str, longest: int = 40) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
-
-
-@lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)

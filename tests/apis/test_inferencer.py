@@ -1,5 +1,11 @@
 """Images and words in, label maps out."""
 
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from threading import Thread
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -142,6 +148,106 @@ def test_errors_are_handed_over_and_the_rest_is_done(inferencer, image, tmp_path
     assert "4 x 70 pixels, smaller than one patch of 8 x 8" in failed[2][1]
     with pytest.raises(FileNotFoundError):
         list(inferencer(sources, "cat"))
+
+
+@pytest.mark.parametrize("batch_size", [2, 8])
+def test_batches_give_the_same_labels_in_the_same_order(inferencer, batch_size, monkeypatch):
+    draw = np.random.default_rng(7)
+    sizes = [(50, 70), (50, 70), (50, 70), (48, 64), (50, 70), (4, 70), (50, 70)]
+    images = [draw.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+    original, counts, failed = inferencer.model.test_step, [], []
+
+    def counted(batch):
+        counts.append(len(batch["inputs"]))
+        return original(batch)
+
+    note = lambda source, error: failed.append(source)  # noqa: E731
+    alone = list(inferencer(images, "cat, dog, tree", on_error=note))
+    monkeypatch.setattr(inferencer.model, "test_step", counted)
+    together = list(inferencer(images, batch_size=batch_size, on_error=note))
+    assert counts == ([2, 1, 1, 2] if batch_size == 2 else [3, 1, 2])
+    assert failed == ["image 5", "image 5"]
+    assert [result.source for result in together] == [result.source for result in alone]
+    for one, other in zip(alone, together, strict=True):
+        assert np.array_equal(one.image, other.image) and np.array_equal(one.labels, other.labels)
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        inferencer(images, batch_size=0)
+
+
+def test_one_image_of_a_batch_that_fails_does_not_take_the_others_along(inferencer, image, monkeypatch):
+    original = inferencer.model.test_step
+
+    def breaks_at(batch):
+        if any(int(pixels[0, 0, 0]) == 13 for pixels in batch["inputs"]):
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return original(batch)
+
+    images = [np.full((50, 70, 3), value, np.uint8) for value in (1, 13, 2)]
+    failed = []
+    monkeypatch.setattr(inferencer.model, "test_step", breaks_at)
+    results = inferencer(images, "cat", batch_size=3, on_error=lambda source, error: failed.append(source))
+    assert [result.source for result in results] == ["image 0", "image 2"] and failed == ["image 1"]
+
+
+def test_an_image_in_any_form_gives_the_same(inferencer, image):
+    pillow = Image.open(image)
+    rgb = torch.from_numpy(np.array(pillow.convert("RGB"))).permute(2, 0, 1)
+    forms = [image, pillow, rgb, rgb / 255, torch.stack([rgb])[0]]
+    results = list(inferencer(forms, "cat, dog"))
+    assert all(np.array_equal(result.image, results[0].image) for result in results)
+    assert all(np.array_equal(result.labels, results[0].labels) for result in results)
+    assert len(list(inferencer(torch.stack([rgb, rgb])))) == 2 and len(list(inferencer(pillow))) == 1
+    for wrong, said in ((rgb[:1], r"RGB \[3, H, W\]"), (rgb * 2.0, "floating point in 0..1"), (rgb.long(), "uint8")):
+        with pytest.raises(ValueError, match=said):
+            list(inferencer(wrong))
+
+
+def test_patterns_and_folders_of_folders(tmp_path):
+    for name in ("a/b/1.png", "a/2.jpg", "a/[x].png", "a/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+
+    def found(*sources, **options):
+        return [path.relative_to(tmp_path).as_posix() for path in list_images(sources, **options)]
+
+    assert found(tmp_path / "a") == ["a/2.jpg", "a/[x].png"]
+    assert found(tmp_path / "a", recursive=True) == ["a/2.jpg", "a/[x].png", "a/b/1.png"]
+    assert found(str(tmp_path / "a/*.jpg")) == ["a/2.jpg"]
+    assert found(str(tmp_path / "**/*.png")) == ["a/[x].png", "a/b/1.png"]
+    assert found(tmp_path / "a/[x].png") == ["a/[x].png"], "a file that is called like a pattern"
+    with pytest.raises(ValueError, match="no file fits the pattern"):
+        list_images([str(tmp_path / "*.gif")])
+    (tmp_path / "c/d").mkdir(parents=True)
+    with pytest.raises(ValueError, match="looked into with --recursive"):
+        list_images([tmp_path / "c"])
+
+
+@pytest.fixture
+def server(tmp_path):
+    """The address of a server of this folder."""
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_images_from_the_network_and_the_standard_input(server, image, monkeypatch):
+    address = f"{server}/image.png?size=large"
+    assert list_images([address, "-"]) == [address, "-"]
+    assert np.array_equal(read_image(address), read_image(image))
+    with pytest.raises(ValueError, match="absent.png cannot be fetched: HTTP Error 404"):
+        read_image(f"{server}/absent.png")
+    monkeypatch.setattr("hclip_mmseg.apis.images.LONGEST_DOWNLOAD", 100)
+    with pytest.raises(ValueError, match="is larger than"):
+        read_image(address)
+    for content in (image.read_bytes(), b""):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(content)))
+        if content:
+            assert np.array_equal(read_image("-"), read_image(image))
+        else:
+            with pytest.raises(ValueError, match="the standard input is empty"):
+                read_image("-")
 
 
 @pytest.mark.parametrize("array", [np.zeros((9, 9)), np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3))])

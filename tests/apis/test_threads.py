@@ -37,12 +37,12 @@ class Echo(OpenVocabModel, nn.Module):
         self.prompts = (templates,) if isinstance(templates, str) else tuple(templates)
 
 
-class EchoInferencer(ImageInferencer[tuple[tuple[str, ...], tuple[str, ...]]]):
-    def answer(self, source: str, image: NDArray[np.uint8]):
+class EchoInferencer(ImageInferencer):
+    def answers(self, sources: list[str], images: list[NDArray[np.uint8]]):
         names = self.model.names
         for _ in range(200):
             assert self.model.names == names, "changed while an image was worked on"
-        return names, self.model.prompts
+        return [(names, self.model.prompts)] * len(images)
 
 
 IMAGES = [np.zeros((2, 2, 3), np.uint8)] * 25

@@ -161,7 +161,7 @@ def test_class_255_is_drawn_and_65535_is_not():
 
 def test_written_label_maps_of_many_classes_load_again(tmp_path):
     labels = np.array([[0, 255, 256, 846, 65535]])
-    write_label_map(tmp_path / "map.png", labels, 847)
+    write_label_map(tmp_path / "map.png", labels, [f"word {number}" for number in range(847)])
     assert load(tmp_path / "map.png", ignore_index=65535).tolist() == labels.tolist()
 
 
@@ -171,7 +171,7 @@ def load_beside(path, **results):
 
 def test_a_label_map_of_another_size_is_named_with_its_image(tmp_path):
     path = str(tmp_path / "a.png")
-    write_label_map(path, np.zeros((48, 64), np.uint8), 2)
+    write_label_map(path, np.zeros((48, 64), np.uint8), ("cat", "dog"))
     assert load_beside(path, ori_shape=(48, 64))["gt_seg_map"].shape == (48, 64)
     with pytest.raises(ValueError, match=rf"{path} is 64 x 48 pixels, its image img/a.jpg is 128 x 96"):
         load_beside(path, ori_shape=(96, 128), img_shape=(48, 64))

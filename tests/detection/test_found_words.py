@@ -62,17 +62,17 @@ def test_boxes_are_the_models_in_pixels_of_the_image(inferencer, image):
         expected = inferencer.model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0].pred_instances
     assert tuple(inferencer.model.vocabulary) == (*result.vocabulary, "grass"), "a name of training is compared too"
     expected = expected[(expected.labels < 3) & (expected.bboxes[:, 1] < 80)]  # not those in the padding
-    assert len(expected) == len(result.instances) > 0
+    assert len(expected) == len(result.boxes) > 0
     limits = torch.tensor([192.0, 80.0, 192.0, 80.0])
     cut = torch.minimum(expected.bboxes, limits)
-    torch.testing.assert_close(result.instances.bboxes, cut)
-    x1, y1, x2, y2 = result.instances.bboxes.T
+    assert np.array_equal(result.boxes.corners, cut.numpy())
+    x1, y1, x2, y2 = result.boxes.corners.T
     assert x2.max() > 96 and x2.max() <= 192 and y2.max() > 40 and y2.max() <= 80
 
 
 def test_a_path_and_the_array_that_mmcv_reads_give_the_same(inferencer, image):
     one, other = inferencer([image, mmcv.imread(str(image))], WORDS)
-    assert torch.equal(one.instances.bboxes, other.instances.bboxes) and other.source == "image 1"
+    assert np.array_equal(one.boxes.corners, other.boxes.corners) and other.source == "image 1"
 
 
 def test_a_word_alone_is_not_found_everywhere(inferencer, image):
@@ -80,8 +80,8 @@ def test_a_word_alone_is_not_found_everywhere(inferencer, image):
     (alone,) = inferencer(image, "kite")
     (beside,) = inferencer(image, "kite, cat, grass, red star")
     assert alone.vocabulary == ("kite",) and set(alone.best()) <= {"kite"}
-    kites = beside.instances[beside.instances.labels == 0]
-    torch.testing.assert_close(alone.instances.scores, kites.scores)
+    kites = beside.boxes[beside.boxes.labels == 0]
+    assert np.array_equal(alone.boxes.scores, kites.scores)
     assert inferencer.model.vocabulary == ("kite", "cat", "grass", "red star")
 
 
@@ -89,13 +89,13 @@ def test_what_was_found_and_what_is_drawn(inferencer, image):
     (result,) = inferencer(image, WORDS)
     best = result.best()
     for word, score in best.items():
-        labels = result.instances.labels == result.vocabulary.index(word)
-        assert score == result.instances.scores[labels].max().item()
+        labels = result.boxes.labels == result.vocabulary.index(word)
+        assert score == result.boxes.scores[labels].max()
     assert list(best.values()) == sorted(best.values(), reverse=True)
-    middle = result.instances.scores.median().item()
-    assert len(result.above(middle)) == int((result.instances.scores >= middle).sum())
-    assert np.array_equal(result.overlay(1.1), result.image), "nothing reaches that score"
-    drawn = result.overlay(middle)
+    middle = float(np.median(result.boxes.scores))
+    assert len(result.above(middle).boxes) == (result.boxes.scores >= middle).sum()
+    assert np.array_equal(result.overlay(min_score=1.1), result.image), "nothing reaches that score"
+    drawn = result.overlay(min_score=middle)
     assert drawn.shape == result.image.shape and not np.array_equal(drawn, result.image)
 
 
@@ -114,12 +114,12 @@ def test_the_script_writes_boxes_and_words(trained, image, repository, tmp_path,
         runpy.run_path(script, run_name="__main__")
     said = capsys.readouterr()
     assert "1 of 2 images done" in said.out and "no image at" in said.err
-    found = json.loads((tmp_path / "predictions/street_boxes.json").read_text())
+    found = json.loads((tmp_path / "predictions/street.json").read_text())["boxes"]
     scores = [one["score"] for one in found]
-    assert scores == sorted(scores, reverse=True) and {one["word"] for one in found} <= set(WORDS.split(", "))
+    assert scores == sorted(scores, reverse=True) and {one["name"] for one in found} <= set(WORDS.split(", "))
     assert all(0 <= x1 <= x2 <= 192 and 0 <= y1 <= y2 <= 80 for x1, y1, x2, y2 in (one["box"] for one in found))
-    assert f"{found[0]['word']} {scores[0]:.2f}" in said.out
-    assert np.asarray(Image.open(tmp_path / "predictions/street_boxes.png")).shape == (80, 192, 3)
+    assert f"{found[0]['name']} {scores[0]:.2f}" in said.out
+    assert np.asarray(Image.open(tmp_path / "predictions/street_overlay.png")).shape == (80, 192, 3)
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit, match="2"):
         runpy.run_path(script, run_name="__main__")

@@ -185,13 +185,15 @@ def test_images_are_parted_into_words(config, tmp_path):
     words = ("--vocab", "cat, star, grass", "--out-dir", tmp_path / "out", "--device", "cpu")
     status, printed = script("predict.py", *common, *words, "--panoptic", "--stuff", "grass", folder=tmp_path)
     assert status == 0, printed[-3000:]
-    listed = json.loads((tmp_path / "out/image_ids.json").read_text())
-    ids = rgb2id(np.asarray(Image.open(tmp_path / "out/image_ids.png")))
+    written = json.loads((tmp_path / "out/panoptic.json").read_text())
+    listed = written["annotations"][0]["segments_info"]
+    ids = rgb2id(np.asarray(Image.open(tmp_path / "out/panoptic/image.png")))
     assert ids.shape == (64, 80) and listed
     areas = {segment["id"]: segment["area"] for segment in listed}
     assert areas == {int(one): int((ids == one).sum()) for one in np.unique(ids[ids > 0])}
-    assert all(segment["isthing"] == (segment["word"] != "grass") for segment in listed)
-    assert listed[0]["word"] in printed and (tmp_path / "out/image_panoptic.png").is_file()
+    about = [(category["name"], category["isthing"]) for category in written["categories"]]
+    assert about == [("cat", 1), ("star", 1), ("grass", 0)]
+    assert about[listed[0]["category_id"] - 1][0] in printed and (tmp_path / "out/image_overlay.png").is_file()
 
     status, printed = script("predict.py", *common, *words, folder=tmp_path)
     assert status == 0 and (tmp_path / "out/image_labels.png").is_file()

@@ -20,7 +20,8 @@ from hclip_mmseg.mask_classification import (
     semantic_scores,
 )
 from hclip_mmseg.mask_classification.inference import without_padding
-from hclip_mmseg.mask_classification.segments import PanopticSegmentation, Segment, list_segments
+from hclip_mmseg.mask_classification.segments import list_segments
+from hclip_mmseg.results import Result, Segment
 
 
 def test_synonyms_share_words_and_the_best_counts():
@@ -192,19 +193,19 @@ def test_segments_are_listed_by_size_and_instances_numbered():
     ids, segments = list_segments(raw, ("cat, kitten", "dog", "grass"), (True, True, False))
     assert ids[2].tolist() == [0, 0, 3001, 3001] and ids[:2].tolist() == raw[:2].tolist()
     assert segments == (
-        Segment(1002, "grass", False, "grass", 4 / 12),
-        Segment(1000, "cat", True, "cat 1", 3 / 12),
-        Segment(3001, "dog", True, "dog", 2 / 12),
-        Segment(2000, "cat", True, "cat 2", 1 / 12),
+        Segment(1002, 2, False, "grass", 4 / 12),
+        Segment(1000, 0, True, "cat 1", 3 / 12),
+        Segment(3001, 1, True, "dog", 2 / 12),
+        Segment(2000, 0, True, "cat 2", 1 / 12),
     )
 
 
 def test_a_drawing_colours_each_segment_and_writes_its_word_on_it():
     ids = np.zeros((300, 400), np.int32)
     ids[:, :200], ids[:, 250:] = 1000, 2000
-    segments = (Segment(1000, "cat", True, "cat 1", 0.5), Segment(2000, "cat", True, "cat 2", 0.375))
+    segments = (Segment(1000, 0, True, "cat 1", 0.5), Segment(2000, 0, True, "cat 2", 0.375))
     image = np.full((300, 400, 3), 100, np.uint8)
-    result = PanopticSegmentation("", image, ids, segments, np.zeros((300, 400), np.int64), ("cat",))
+    result = Result("", image, ("cat",), ids=ids, segments=segments)
     drawn = result.overlay(legend=False)
     assert drawn.shape == image.shape and (drawn[:, 205:245] == 100).all()
     first, second = drawn[10, 10], drawn[10, 390]

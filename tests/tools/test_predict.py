@@ -11,8 +11,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from PIL import Image
+from pycocotools.coco import COCO
 
-from hclip_mmseg.apis.predict import warnings_about
+from hclip_mmseg.apis.predict import image_ids, warnings_about
 from hclip_mmseg.files.result_names import name_results
 
 
@@ -39,7 +40,8 @@ def test_bad_images_are_reported_and_the_rest_is_done(tiny_config, repository, i
     )  # fmt: skip
     assert ended.returncode == 1, ended.stderr[-3000:]
     written = sorted(path.name for path in (tmp_path / "results").iterdir())
-    assert written == [f"{name}_{kind}.png" for name in ("good", "grey", "latin_") for kind in ("labels", "overlay")]
+    kinds = (".json", "_labels.png", "_overlay.png")
+    assert written == sorted(f"{name}{kind}" for name in ("good", "grey", "latin_") for kind in kinds)
     labels = np.asarray(Image.open(tmp_path / "results/good_labels.png"))
     assert labels.shape == (60, 80) and labels.max() <= 2
     errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
@@ -58,6 +60,46 @@ def test_bad_words_end_in_one_line(tiny_config, repository, images, tmp_path):
     assert ended.returncode == 2
     assert ended.stderr.strip().splitlines()[-1].startswith("error: class name 'cat' is given 2 times")
     assert not (tmp_path / "predictions").exists()
+
+
+def test_formats_of_a_run(tiny_config, run_here, images, tmp_path):
+    out = tmp_path / "out"
+    command = ("predict", images / "good.jpg", images / "grey.png", "--vocab", "cat, grass", "--config", tiny_config,
+               "--device", "cpu", "--out-dir", out)  # fmt: skip
+    code, _, errors = run_here(*command, "--format", "labels,yolo")
+    assert code == 2 and "no format 'yolo'" in errors and not out.exists()
+    code, _, errors = run_here(*command, "--format", "labels,coco,panoptic,csv")
+    assert code == 0, errors
+    found = COCO(str(out / "predictions.json"))
+    assert [found.imgs[number]["file_name"] for number in (1, 2)] == ["good.jpg", "grey.png"]
+    labels = np.asarray(Image.open(out / "good_labels.png"))
+    for annotation in found.loadAnns(found.getAnnIds(imgIds=1)):
+        assert np.array_equal(found.annToMask(annotation) == 1, labels == annotation["category_id"] - 1)
+        assert 0 < annotation["score"] <= 1
+    assert {path.name for path in (out / "panoptic").iterdir()} == {"good.png", "grey.png"}
+    assert (out / "results.csv").is_file() and not (out / "good_overlay.png").exists()
+
+
+def test_processes_that_share_a_folder(tiny_config, run_here, images, tmp_path):
+    out = tmp_path / "out"
+    command = ("predict", images / "good.jpg", images / "grey.png", "--vocab", "cat, grass", "--config", tiny_config,
+               "--device", "cpu", "--out-dir", out, "--format", "labels,coco")  # fmt: skip
+    code, _, errors = run_here(*command, "--part", "3/2")
+    assert code == 2 and "such as 1/4, not '3/2'" in errors
+    for part, image in ((1, "good"), (2, "grey")):
+        code, printed, errors = run_here(*command, "--part", f"{part}/2", "--batch-size", 2)
+        assert code == 0 and "1 of 1 images done" in printed, errors
+        found = COCO(str(out / f"predictions_{part}-of-2.json"))
+        assert list(found.imgs) == [part] and (out / f"{image}_labels.png").is_file()
+
+
+def test_images_called_by_numbers_keep_them_as_ids():
+    def ids(*paths):
+        return list(image_ids([Path(path) for path in paths]).values())
+
+    assert ids("val/000000000139.jpg", "val/285.jpg") == [139, 285]
+    assert ids("a/1.jpg", "b/1.jpg") == [1, 2]
+    assert ids("7.jpg", "b.jpg") == [1, 2]
 
 
 def test_no_two_images_have_results_of_one_name():
@@ -99,7 +141,7 @@ def test_a_folded_checkpoint_gives_the_same_labels(tiny_config, run_here, images
         (("red striped circle", "grass"), None, []),
         (("cat", "grass"), None, ["rendered shapes"]),
         (("grass",), None, ["'grass' alone takes every pixel"]),
-        (("grass",), "a.pth", ["score_threshold=0.5"]),
+        (("grass",), "a.pth", ["--threshold 0.5"]),
     ],
 )
 def test_what_is_said_of_the_embedded_model_and_of_one_name(names, checkpoint, said, repository):

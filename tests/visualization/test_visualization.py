@@ -31,6 +31,31 @@ def test_few_names_have_colours_far_apart():
         assert len({tuple(colour // 64) for colour in colours}) == 8
 
 
+def seen_by(colours, missing):
+    """CIELAB of RGB colours seen without one kind of cones (Vienot, Brettel and Mollon 1999; Brettel's for tritans)."""
+    linear = np.where(colours <= 10, colours / 255 / 12.92, ((colours / 255 + 0.055) / 1.055) ** 2.4)
+    to_lms = np.array([[17.8824, 43.5161, 4.11935], [3.45565, 27.1554, 3.86714], [0.0299566, 0.184309, 1.46709]])
+    lms = linear @ to_lms.T
+    long, middle, short = lms.T
+    if missing == "long":
+        lms = np.stack([2.02344 * middle - 2.52581 * short, middle, short], -1)
+    elif missing == "middle":
+        lms = np.stack([long, 0.494207 * long + 1.24827 * short, short], -1)
+    rgb = (lms @ np.linalg.inv(to_lms).T).clip(0, 1)
+    xyz = rgb @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
+    f = np.cbrt(xyz / (0.9505, 1, 1.089))
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], -1)
+
+
+@pytest.mark.parametrize("missing", ["none", "long", "middle"])
+def test_colour_blind_readers_tell_few_names_apart(missing):
+    """A distance of 2.3 is just noticed; regions are blended at half their weight."""
+    for start in range(0, 120, 12):
+        lab = seen_by(name_colours([f"word {i}" for i in range(start, start + 12)]).astype(float), missing)
+        apart = np.linalg.norm(lab[:, None] - lab[None], axis=-1) + 1000 * np.eye(12)
+        assert apart.min() > 6
+
+
 def test_a_colour_follows_from_the_name():
     assert (name_colours(["cat", "dog"])[0] == name_colours(["cat"])[0]).all()
     assert (name_colours(["cat"]) == name_colours(["cat"])).all()
@@ -62,6 +87,25 @@ def test_legend_has_a_swatch_of_each_class_present_and_no_other():
     panel = drawn[:, 256:].reshape(-1, 3)
     swatches = [bool((panel == colour).all(-1).any()) for colour in name_colours(names)]
     assert swatches == [True, False, True]
+
+
+def test_outlines_grow_with_the_image():
+    for side, width in ((100, 1), (1000, 2), (2000, 4)):
+        labels = np.zeros((side, side), int)
+        labels[:, side // 2 :] = 1
+        drawn = draw_overlay(np.zeros((side, side, 3), np.uint8), labels, ("cat", "dog"), legend=False)
+        assert (drawn[0] == 255).all(axis=-1).sum() == width
+
+
+def test_no_row_of_the_legend_says_0_percent(monkeypatch):
+    written = []
+    monkeypatch.setattr("PIL.ImageDraw.ImageDraw.text", lambda self, place, text, **_: written.append(text))
+    labels = np.zeros((100, 100), int)
+    labels[0, :4] = range(1, 5)
+    labels[1:] = np.where(np.arange(100) < 50, 0, 5)
+    draw_overlay(np.zeros((100, 100, 3), np.uint8), labels, [f"name {i}" for i in range(6)])
+    assert [text.split("  ")[0] for text in written] == ["name 0", "name 5", "4 more"]
+    assert written[-1] == "4 more  <0.1%"
 
 
 def test_more_classes_than_rows_still_draw():

@@ -15,8 +15,9 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from hclip_mmseg.models.features import HeadInputs
+from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
-from hclip_mmseg.models.score_maps import best_class, resized, resized_in_chunks, unflipped
+from hclip_mmseg.models.score_maps import resized, resized_in_chunks, unflipped
 from hclip_mmseg.models.segmentors.views import (
     ScoreCanvas,
     View,
@@ -261,8 +262,9 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
                 False, ``seg_logits`` is left out.
 
         Returns:
-            For each image ``pred_sem_seg`` [1, H, W], ``seg_logits`` [T, H, W] (scores in [0, 1]; see
-            ``score_memory``), and ``vocabulary``, the names that the labels stand for.
+            For each image ``pred_sem_seg`` [1, H, W] with each label's ``score``, ``seg_logits`` [T, H, W] (scores in
+            [0, 1]; see ``score_memory``), ``vocabulary``, the names that the labels stand for, and ``presence`` [T],
+            the highest score of each. In classes where the sample's meta information has ``name_groups``.
         """
         if data_samples is None:
             data_samples = [SegDataSample(metainfo=dict(ori_shape=inputs.shape[-2:])) for _ in inputs]
@@ -276,16 +278,16 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         return list(data_samples)
 
     def _store(self, sample: SegDataSample, board: ScoreCanvas, size: tuple[int, int]) -> None:
-        names = self.vocabulary
+        groups: NameGroups = sample.metainfo.get("name_groups") or one_each(self.vocabulary)
+        found, classes = groups.class_maps(board.scores, board.classes), len(groups.names)
         wanted = sample.metainfo.get("keep_scores", True)
-        if wanted and 4 * len(names) * size[0] * size[1] <= self.score_memory:
-            scores = board.scores.new_zeros(len(names), *size)
-            for start, part in resized_in_chunks(board.scores, size):
-                scores[board.classes[start : start + len(part)]] = part
+        if wanted and 4 * classes * size[0] * size[1] <= self.score_memory:
+            scores = board.scores.new_zeros(classes, *size)
+            for start, part in resized_in_chunks(found.scores, size):
+                scores[found.classes[start : start + len(part)]] = part
             sample.set_data({"seg_logits": PixelData(data=scores)})
-        label, best = best_class(board.scores, size)
-        label = board.classes[label]
+        label, best = found.best(size, label_of_no_class(classes))
         if self.score_threshold is not None:
-            label = label.where(best >= self.score_threshold, label_of_no_class(len(names)))
-        sample.set_data({"pred_sem_seg": PixelData(data=label[None])})
-        sample.set_metainfo({"vocabulary": names})
+            label = label.where(best >= self.score_threshold, label_of_no_class(classes))
+        sample.set_data({"pred_sem_seg": PixelData(data=label[None], score=best[None])})
+        sample.set_metainfo({"vocabulary": groups.names, "presence": found.presence})

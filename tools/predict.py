@@ -24,8 +24,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="words with commas between, a text file with one a line, or a benchmark's name (coco_stuff_171)",
     )
     parser.add_argument("--templates", help="prompts: scene, vild, vild-63, imagenet, or a text with {}")
-    parser.add_argument("--config", default=TINY, help=f"config of the model ({TINY})")
-    parser.add_argument("--checkpoint", help="trained weights (the latest in work_dirs/<config>, if any)")
+    parser.add_argument(
+        "--config", "--model", default=TINY, help=f"config of the model, or a name that hclip-models lists ({TINY})"
+    )
+    parser.add_argument(
+        "--checkpoint", help="trained weights (of a name, what is published; else the latest in work_dirs/<config>)"
+    )
     parser.add_argument("--out-dir", default="predictions", help="folder for the results (predictions)")
     parser.add_argument("--panoptic", action="store_true", help="draw things one by one, and stuff (mask classifiers)")
     parser.add_argument(
@@ -34,6 +38,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
     arguments.add_resize(parser)
     arguments.add_device(parser)
+    arguments.add_offline(parser)
     arguments.add_settings(
         parser,
         "settings of the config to replace, such as model.test_cfg.score_threshold=0.2, or, for a checkpoint of "
@@ -64,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             min_score=args.min_score,
             device=args.device,
             resize=args.resize,
+            offline=args.offline,
         )
     if not prediction.run():
         raise SystemExit(1)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
+from hclip_mmseg.apis.opening import open_model
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
@@ -94,14 +95,16 @@ def prepare_prediction(
     min_score: float = 0.3,
     device: str = "auto",
     resize: str = "published",
+    offline: bool = False,
 ) -> Prediction:
     """Build the model that a config describes and check all that it is asked.
 
     Args:
         sources: images and folders of images.
         vocabulary: class names with commas between, a file of them, or a benchmark's name.
-        config: path of the model's config.
-        checkpoint: its trained weights; None: the latest of the config's own runs, if any.
+        config: path of the model's config, or a name that ``hclip-models`` lists.
+        checkpoint: its trained weights; None: what is published under the name, else the latest of the config's own
+            runs, if any.
         settings: of the config to replace, such as ``{"model.backbone.adapter": None}``.
         templates: prompts; see `OpenVocabInferencer`.
         out_dir: folder for the results.
@@ -110,6 +113,7 @@ def prepare_prediction(
         min_score: of the boxes that are drawn, 0..1; detectors only.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
         resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
+        offline: whether the network must not be used for a name's weights.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
@@ -118,22 +122,22 @@ def prepare_prediction(
     paths = images.list_images(sources)
     launch.check_writable(out_dir, "--out-dir")
     launch.choose_device(device)
-    cfg = launch.read_config(config, ["model"])
+    cfg, trained, config = open_model(config, checkpoint, offline=offline)
     merge_settings(cfg, settings or {})
     if (panoptic or stuff) and not classifies_masks(cfg):
         raise ValueError(f"{config} gives no panoptic results: --panoptic takes a config that classifies masks")
     check_resize(resize, cfg)
-    checkpoint = checkpoint or latest_checkpoint(config)
-    if checkpoint is None and "decode_head" in cfg.model:
+    trained = trained or latest_checkpoint(config)
+    if trained is None and "decode_head" in cfg.model:
         print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
-    for line in warnings_about(cfg, classes.titles, checkpoint):
+    for line in warnings_about(cfg, classes.titles, trained):
         print(line)
-    inferencer, write = open_inferencer(cfg, checkpoint, device, panoptic, min_score, resize)
+    inferencer, write = open_inferencer(cfg, trained, device, panoptic, min_score, resize)
     inferencer.set_vocabulary(classes, templates, stuff)
     return Prediction(inferencer, write, paths, Path(out_dir))
 
 
-def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None) -> list[str]:
+def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | Path | None) -> list[str]:
     """What a person should know of the answers to come: a line each.
 
     Args:
@@ -173,7 +177,7 @@ def classifies_masks(cfg: Config) -> bool:
 
 
 def open_inferencer(
-    cfg: Config, checkpoint: str | None, device: str, panoptic: bool, min_score: float, resize: str = "published"
+    cfg: Config, checkpoint: str | Path | None, device: str, panoptic: bool, min_score: float, resize: str = "published"
 ) -> tuple[ImageInferencer[Any], Callable[..., str]]:
     """The inferencer for a config's model, and what writes its results (see `Prediction.write`)."""
     if "roi_head" in cfg.model:  # a head for regions: a detector

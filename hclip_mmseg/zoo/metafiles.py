@@ -142,7 +142,8 @@ def find_model(name: str, models: Iterable[ZooModel] | None = None) -> ZooModel:
 
 
 def _read(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built with it: ten times faster
+    return yaml.load(path.read_text(encoding="utf-8"), loader)
 
 
 def _model(entry: Mapping[str, Any], collection: Mapping[str, Any]) -> ZooModel:

@@ -26,6 +26,7 @@ EACH = pytest.mark.parametrize(
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setattr("time.sleep", lambda seconds: None)  # the Hub's library waits before it goes on
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1 << 16)  # and keeps whole chunks alone
 
 
 def halves(zoo):
@@ -47,7 +48,8 @@ def test_it_is_fetched_once_and_noted(zoo, name, path):
 def test_a_cut_connection_goes_on_where_it_stopped(zoo, name, path):
     zoo.server.cut[path] = [halves(zoo)]
     assert published_file(zoo.find(name)).read_bytes() == zoo.content
-    assert zoo.server.gets() == [None, f"bytes={halves(zoo)}-"]
+    first, second = zoo.server.gets()
+    assert first is None and 0 < int(second.removeprefix("bytes=").removesuffix("-")) <= halves(zoo)
 
 
 def test_a_later_attempt_goes_on_where_the_first_ended(zoo, monkeypatch):

@@ -16,6 +16,7 @@ PACKAGE = REPOSITORY / "hclip_mmseg"
 LAYERS = (
     ("ablation", "benchmarks", "costs"),
     ("apis",),
+    ("zoo",),
     ("conversion", "detection", "mask_classification", "training_free"),
     ("reference",),
     ("engine",),

@@ -33,9 +33,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that MMSegmentation's own train and test scripts have."""
     parser.add_argument("config", help="config file")
     parser.add_argument("--work-dir", help="the run's folder (work_dirs/<method>/<config>; H-CLIP: work_dirs/<config>)")
-    add_settings(
-        parser, "replace settings of the config; lists as key=a,b or key='[a,b]', nested key='[(a,b),(c,d)]'"
-    )
+    add_settings(parser, "replace settings of the config; lists as key=a,b or key='[a,b]', nested key='[(a,b),(c,d)]'")
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
@@ -43,6 +41,13 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Add ``--device``, 'auto' where none is given."""
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (a GPU where there is one)")
+
+
+def add_offline(parser: argparse.ArgumentParser) -> None:
+    """Add ``--offline``."""
+    parser.add_argument(
+        "--offline", action="store_true", help="use no network: of a model's name, take the weights that are here"
+    )
 
 
 def add_resize(parser: argparse.ArgumentParser) -> None:

@@ -42,8 +42,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--templates", help="prompts: scene, vild, vild-63, imagenet, a text with {}, or a .txt file with one a line"
     )
     arguments.add_rules(parser)
-    parser.add_argument("--config", default=TINY, help=f"config of the model ({TINY})")
-    parser.add_argument("--checkpoint", help="trained weights (the latest in work_dirs/<config>, if any)")
+    parser.add_argument(
+        "--config", "--model", default=TINY, help=f"config of the model, or a name that hclip-models lists ({TINY})"
+    )
+    parser.add_argument(
+        "--checkpoint", help="trained weights (of a name, what is published; else the latest in work_dirs/<config>)"
+    )
     parser.add_argument("--out-dir", default="predictions", help="folder for the results (predictions)")
     parser.add_argument(
         "--format",
@@ -68,6 +72,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     arguments.add_resize(parser)
     arguments.add_device(parser)
+    arguments.add_offline(parser)
     arguments.add_settings(
         parser,
         "settings of the config to replace, such as model.test_cfg.score_threshold=0.2, or, for a checkpoint of "
@@ -112,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             ),
             device=args.device,
             resize=args.resize,
+            offline=args.offline,
             formats=args.format or ("overlay" if args.video is not None else None),
             background=args.background,
             negatives=args.negatives,

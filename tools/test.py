@@ -13,7 +13,12 @@ from hclip_tools import arguments
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Test a model.")
     arguments.add_run_arguments(parser)
-    parser.add_argument("checkpoint", nargs="?", help="checkpoint file; models that need no training have none")
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        help="checkpoint file; models that need no training have none, and in the place of "
+        "config and checkpoint a name that hclip-models lists will do",
+    )
     parser.add_argument(
         "--benchmarks",
         nargs="+",
@@ -37,6 +42,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--tta", action="store_true", help="look at every image in three sizes and flipped, and average the scores"
     )
     arguments.add_resize(parser)
+    arguments.add_offline(parser)
     args = parser.parse_intermixed_args(argv)
     if args.dry_run and not args.benchmarks:
         parser.error("--dry-run tells what --benchmarks NAME ... would do: give them too")
@@ -47,6 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
     from hclip_mmseg.apis import launch
+    from hclip_mmseg.apis.opening import open_model
     from hclip_mmseg.apis.settings import read_settings
     from hclip_mmseg.benchmarks.test import prepare_test
 
@@ -54,9 +61,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.dry_run:
         return print_plan(args)
     with launch.clear_errors():
+        config, checkpoint, _ = open_model(args.config, args.checkpoint or None, offline=args.offline)
         runner = prepare_test(
-            launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank),
-            args.checkpoint or None,
+            launch.load_config(config, args.cfg_options, args.work_dir, args.launcher, args.local_rank),
+            None if checkpoint is None else str(checkpoint),
             benchmarks=args.benchmarks or (),
             data_root=args.data_root,
             settings=read_settings(args.cfg_options),
@@ -73,11 +81,12 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def print_plan(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch, settings
+    from hclip_mmseg.apis.opening import config_path
     from hclip_mmseg.benchmarks import dry_run
     from hclip_mmseg.datasets.published_resize import use_resize
 
     with launch.clear_errors():
-        cfg, given = launch.read_config(args.config, ["model"]), settings.read_settings(args.cfg_options)
+        cfg, given = launch.read_config(config_path(args.config), ["model"]), settings.read_settings(args.cfg_options)
         settings.merge_settings(cfg, given)
         use_resize(cfg, args.resize)
         print(dry_run.show(dry_run.plan(cfg, args.benchmarks, args.data_root, given)))

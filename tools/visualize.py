@@ -29,7 +29,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write figures of correlations and one page that gathers them.")
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, or folders of images")
     parser.add_argument("--vocab", help="words with commas between, a text file, or a benchmark's name")
-    parser.add_argument("--config", default=TINY, help=f"config of CLIPtrase ({TINY})")
+    parser.add_argument(
+        "--config", "--model", default=TINY, help=f"config of CLIPtrase, or its name in hclip-models ({TINY})"
+    )
     parser.add_argument(
         "--points", nargs="+", type=point_of, metavar="X,Y", help="pixels to explain (the largest regions' middles)"
     )
@@ -38,6 +40,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--samples", type=int, default=50, help="images that --similarity looks at (50)")
     parser.add_argument("--out-dir", default="visualizations", help="folder for the figures (visualizations)")
     arguments.add_device(parser)
+    arguments.add_offline(parser)
     args = parser.parse_args(argv)
     if not args.images and not args.similarity:
         parser.error("nothing to show: give images with --vocab, or --similarity CONFIG")
@@ -64,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             samples=args.samples,
             out_dir=args.out_dir,
             device=args.device,
+            offline=args.offline,
         )
     if not figures.draw():
         raise SystemExit(1)

@@ -26,8 +26,8 @@ class DetectionInferencer(MMDetInferencer):
     for one of them is left out.
 
     Args:
-        config: path of a detector's config, or the config.
-        checkpoint: its trained weights.
+        config: path of a detector's config, the config, or a name that ``hclip-models`` lists.
+        checkpoint: its trained weights; None: of a name, what is published.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
 
     Raises:

@@ -17,7 +17,7 @@ from torch import nn
 
 from hclip_mmseg.apis import checks
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
-from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.apis.opening import open_model
 from hclip_mmseg.apis.weights import read_weights
 from hclip_mmseg.datasets.published_resize import published_resize_steps
 from hclip_mmseg.models.frozen import frozen_clip_config
@@ -28,16 +28,16 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
     """An open-vocabulary model, ready for inference on the CPU.
 
     Args:
-        config: path of a config, or the config.
-        checkpoint: of this config's model, a published one too. None: CLIP alone, frozen, since a head without training
-            says nothing; the words are then compared with CLIP's dense tokens. Only for segmentors.
+        config: path of a config, the config, or a name that ``hclip-models`` lists.
+        checkpoint: of this config's model, a published one too. None: of a name, what is published; else CLIP alone,
+            frozen, since a head without training says nothing; the words are then compared with CLIP's dense tokens.
+            Only for segmentors.
 
     Raises:
         FileNotFoundError, ValueError: if config, CLIP's weights or checkpoint are missing, broken, or do not
             belong together.
     """
-    if not isinstance(config, Config):
-        config = read_config(config, ["model"])
+    config, checkpoint, _ = open_model(config, checkpoint)
     config = copy.deepcopy(config)  # what is changed in it here is not the caller's
     if checkpoint is not None:
         checks.take_clip_from_checkpoint(config)
@@ -60,9 +60,12 @@ class OpenVocabInferencer(ImageInferencer):
         for result in inferencer(["park.jpg"], "cat, grass, traffic light"):
             print(result.source, result.shares())
 
+    By a name that ``hclip-models`` lists, published weights are fetched, converted and kept:
+    ``OpenVocabInferencer("cat-seg_vitl14")``.
+
     Args:
-        config: path of a config, or the config.
-        checkpoint: its trained weights; None is plain CLIP, see `build_model`.
+        config: path of a config, the config, or a name.
+        checkpoint: its trained weights; None is what is published under a name, else plain CLIP; see `build_model`.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
         resize: 'published' resizes images by the config's ``PublishedResize`` before the model looks at them, as in
             the evaluations of the papers; 'direct' gives the model the image itself, which resamples once less.
@@ -78,7 +81,7 @@ class OpenVocabInferencer(ImageInferencer):
         device: str = "auto",
         resize: str = "published",
     ) -> None:
-        config = config if isinstance(config, Config) else read_config(config, ["model"])
+        config, checkpoint, _ = open_model(config, checkpoint)
         self.resize_steps = published_resize_steps(config, resize)
         super().__init__(build_model(config, checkpoint), device)
 

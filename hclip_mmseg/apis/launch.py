@@ -125,7 +125,7 @@ def _near_config(path: str | Path) -> str:
 
 
 def load_config(
-    path: str | Path,
+    config: str | Path | Config,
     settings: Sequence[str] = (),
     work_dir: str | None = None,
     launcher: str = "none",
@@ -134,7 +134,7 @@ def load_config(
     """The config of a run that is started from the command line.
 
     Args:
-        path: of its file.
+        config: path of its file, or the config read from one; changed in place then.
         settings: texts ``KEY=VALUE`` that replace what it says.
         work_dir: folder for logs and checkpoints; None: the config's, else `default_work_dir`.
         launcher: what started the processes: 'none', 'pytorch', 'slurm' or 'mpi'.
@@ -144,10 +144,10 @@ def load_config(
         FileNotFoundError, ValueError, KeyError: see `read_config` and `merge_settings`, or if the work directory cannot
             be one.
     """
-    cfg = read_config(path, ["model"])
+    cfg = config if isinstance(config, Config) else read_config(config, ["model"])
     merge_settings(cfg, read_settings(settings))
     cfg.launcher = launcher
-    cfg.work_dir = work_dir or cfg.get("work_dir") or str(default_work_dir(path))
+    cfg.work_dir = work_dir or cfg.get("work_dir") or str(default_work_dir(cfg.filename))
     check_writable(cfg.work_dir, "--work-dir")
     os.environ.setdefault("LOCAL_RANK", str(local_rank))
     return cfg

@@ -19,7 +19,7 @@ from torch import nn
 
 from hclip_mmseg.apis.image_inferencer import Image, ImageInferencer
 from hclip_mmseg.apis.inferencer import build_model
-from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.apis.opening import open_model
 from hclip_mmseg.results import Result
 
 SIZES = ("Resize", "PublishedResize", "Pad")
@@ -30,8 +30,8 @@ class MMDetInferencer(ImageInferencer):
     """A trained model whose images are resized as its config resizes those that it is tested on.
 
     Args:
-        config: path of a config, or the config.
-        checkpoint: its trained weights.
+        config: path of a config, the config, or a name that ``hclip-models`` lists.
+        checkpoint: its trained weights; None: of a name, what is published.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
 
     Raises:
@@ -40,7 +40,7 @@ class MMDetInferencer(ImageInferencer):
     """
 
     def __init__(self, config: str | Path | Config, checkpoint: str | Path | None = None, device: str = "auto") -> None:
-        config = config if isinstance(config, Config) else read_config(config)
+        config, checkpoint, _ = open_model(config, checkpoint)
         if checkpoint is None:
             raise ValueError(
                 f"a {config.model.type} finds nothing without training: give a checkpoint, such as training writes "

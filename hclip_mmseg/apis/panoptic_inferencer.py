@@ -34,8 +34,8 @@ class PanopticInferencer(MMDetInferencer):
     Images are resized as the config resizes those that it tests on.
 
     Args:
-        config: path of a mask classifier's config, or the config.
-        checkpoint: its trained weights.
+        config: path of a mask classifier's config, the config, or a name that ``hclip-models`` lists.
+        checkpoint: its trained weights; None: of a name, what is published.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
         panoptic: whether segments are wanted, or semantic results alone.
 

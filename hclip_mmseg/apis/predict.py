@@ -15,6 +15,7 @@ from tqdm import tqdm
 from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer
+from hclip_mmseg.apis.opening import open_model
 from hclip_mmseg.apis.question import Rules, check_rules, check_score
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.datasets.published_resize import check_resize
@@ -97,6 +98,7 @@ def prepare_prediction(
     drawing: Mapping[str, Any] | None = None,
     device: str = "auto",
     resize: str = "published",
+    offline: bool = False,
     formats: str | Sequence[str] | None = None,
     **rules: Any,
 ) -> Prediction:
@@ -105,8 +107,9 @@ def prepare_prediction(
     Args:
         sources: images, folders of images, patterns, http addresses, or "-" for the standard input.
         vocabulary: class names with commas between, a file of them, or a benchmark's name.
-        config: path of the model's config.
-        checkpoint: its trained weights; None: the latest of the config's own runs, if any.
+        config: path of the model's config, or a name that ``hclip-models`` lists.
+        checkpoint: its trained weights; None: what is published under the name, else the latest of the config's own
+            runs, if any.
         settings: of the config to replace, such as ``{"model.backbone.adapter": None}``.
         templates: prompts; see `OpenVocabInferencer`.
         out_dir: folder for the results.
@@ -118,6 +121,7 @@ def prepare_prediction(
         drawing: arguments of :meth:`~hclip_mmseg.results.Result.overlay`.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
         resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
+        offline: whether the network must not be used for a name's weights.
         formats: of the results, see :data:`~hclip_mmseg.results.FORMATS`; None: label maps and overlays, panoptic
             files, or boxes, as the model gives them.
         rules: what competes with the class names, and when a pixel has none of them; see
@@ -133,7 +137,7 @@ def prepare_prediction(
         check_score((drawing or {}).get(name, 0), name)
     launch.check_writable(out_dir, "--out-dir")
     launch.choose_device(device)
-    cfg = launch.read_config(config, ["model"])
+    cfg, trained, config = open_model(config, checkpoint, offline=offline)
     merge_settings(cfg, settings or {})
     if (panoptic or stuff) and not classifies_masks(cfg):
         raise ValueError(f"{config} gives no panoptic results: --panoptic takes a config that classifies masks")
@@ -141,13 +145,13 @@ def prepare_prediction(
     wanted = default_formats(cfg, panoptic) if formats is None else check_formats(formats)
     if "roi_head" in cfg.model:
         check_box_formats(wanted)
-    checkpoint = checkpoint or latest_checkpoint(config)
-    if checkpoint is None and "decode_head" in cfg.model:
+    trained = trained or latest_checkpoint(config)
+    if trained is None and "decode_head" in cfg.model:
         print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
     beside = any(rules.get(name) is not None for name in ("background", "negatives", "threshold"))
-    for line in warnings_about(cfg, classes.titles, checkpoint, beside):
+    for line in warnings_about(cfg, classes.titles, trained, beside):
         print(line)
-    inferencer = open_inferencer(cfg, checkpoint, device, panoptic, resize)
+    inferencer = open_inferencer(cfg, trained, device, panoptic, resize)
     inferencer.set_vocabulary(classes, templates, stuff, **rules)
     which = "" if part[1] == 1 else f"_{part[0]}-of-{part[1]}"
     writer = ResultWriter(out_dir, wanted, which, **(drawing or {}))
@@ -166,7 +170,7 @@ def read_part(text: str) -> tuple[int, int]:
     return int(which), int(count)
 
 
-def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | None, beside: bool = False) -> list[str]:
+def warnings_about(cfg: Config, names: Sequence[str], checkpoint: str | Path | None, beside: bool = False) -> list[str]:
     """What a person should know of the answers to come: a line each.
 
     Args:
@@ -214,7 +218,7 @@ def default_formats(cfg: Config, panoptic: bool = False) -> tuple[str, ...]:
 
 
 def open_inferencer(
-    cfg: Config, checkpoint: str | None, device: str, panoptic: bool, resize: str = "published"
+    cfg: Config, checkpoint: str | Path | None, device: str, panoptic: bool, resize: str = "published"
 ) -> ImageInferencer:
     """The inferencer for a config's model."""
     if "roi_head" in cfg.model:  # a head for regions: a detector

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from hclip_mmseg.apis import checks, images, launch
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, build_model
+from hclip_mmseg.apis.opening import open_model
 from hclip_mmseg.files.result_names import plain_name
 from hclip_mmseg.files.showing import printable
 from hclip_mmseg.training_free.class_similarity import class_embeddings
@@ -119,19 +120,21 @@ def prepare_figures(
     samples: int = 50,
     out_dir: str | Path = "visualizations",
     device: str = "auto",
+    offline: bool = False,
 ) -> Figures:
     """Build the models that figures are drawn of, and check all that they are asked.
 
     Args:
         sources: images and folders of images to explain.
         vocabulary: class names with commas between, a file of them, or a benchmark's name.
-        config: path of a config of CLIPtrase, for the images.
+        config: path of a config of CLIPtrase, or its name as ``hclip-models`` lists it, for the images.
         points: (x, y) in pixels to explain; None: the middles of the largest regions.
-        similarity: path of the config whose test data's classes are compared, or None.
-        checkpoint: its fine-tuned weights, to be compared with the frozen CLIP.
+        similarity: path or name of the config whose test data's classes are compared, or None.
+        checkpoint: its fine-tuned weights, to be compared with the frozen CLIP; None: of a name, what is published.
         samples: images that the comparison looks at.
         out_dir: folder for the figures.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+        offline: whether the network must not be used for a name's weights.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
@@ -142,28 +145,30 @@ def prepare_figures(
     paths: list[str | Path] = []
     if sources:
         paths = images.list_images(sources)
-        inferencer = OpenVocabInferencer(config, device=device)
+        inferencer = OpenVocabInferencer(open_model(config, offline=offline).config, device=device)
         if getattr(inferencer.model, "region_finder", None) is None:
             raise ValueError(f"{config} finds no regions: choose a config of CLIPtrase")
         inferencer.set_vocabulary(vocabulary or "")
-    compared = prepare_similarity(similarity, checkpoint, samples, device) if similarity else None
+    compared = prepare_similarity(similarity, checkpoint, samples, device, offline) if similarity else None
     return Figures(inferencer, paths, points, compared, Path(out_dir))
 
 
-def prepare_similarity(path: str, checkpoint: str | None, samples: int, device: str) -> Similarity:
+def prepare_similarity(
+    path: str, checkpoint: str | None, samples: int, device: str, offline: bool = False
+) -> Similarity:
     """Build a config's model, frozen and, where there is a checkpoint, fine-tuned, and its test data.
 
     Raises:
         FileNotFoundError, ValueError: if the config is none of a segmentor with a head, or what it needs is missing.
     """
-    config = launch.read_config(path)
+    config, trained, _ = open_model(path, checkpoint, offline=offline)
     if "decode_head" not in config.model:
         raise ValueError(f"{path} trains nothing to be compared: give a config of a segmentor with a head")
     checks.check_run(config, ["test"])
     chosen = launch.choose_device(device)
     models = {"frozen": build_model(config).to(chosen)}
-    if checkpoint:
-        models["fine-tuned"] = build_model(config, checkpoint).to(chosen)
+    if trained:
+        models["fine-tuned"] = build_model(config, trained).to(chosen)
     return Similarity(models, DATASETS.build(config.test_dataloader.dataset), samples)
 
 

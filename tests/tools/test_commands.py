@@ -22,6 +22,8 @@ COMMANDS = {
     "hclip-convert": "convert_checkpoint",
     "hclip-fold": "fold_adapters",
     "hclip-visualize": "visualize",
+    "hclip-models": "models",
+    "hclip-download": "download",
 }
 
 

@@ -1,0 +1,73 @@
+"""A model's published weights on this machine: found, or fetched and checked."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.zoo.cache import checked, folder_of, locked, place_of, sha256
+from hclip_mmseg.zoo.metafiles import Weights, ZooModel
+from hclip_mmseg.zoo.transfer import UnreachableError, fetch
+
+OFFLINE = ("HCLIP_OFFLINE", "HF_HUB_OFFLINE")
+"""Names in the environment that forbid the network."""
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
+
+
+def is_offline(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the environment forbids the network."""
+    return any(environment.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in OFFLINE)
+
+
+def published_file(model: ZooModel, offline: bool = False) -> Path:
+    """The published weights of a model, fetched if they are not here yet.
+
+    Args:
+        model: that has published weights.
+        offline: whether the network must not be used.
+
+    Raises:
+        ValueError: if the model has no published weights, they cannot be had, or are no checkpoint: which address,
+            and where to put the file.
+    """
+    place, weights = place_of(model), model.weights
+    assert weights is not None
+    if place.is_file():
+        checked(place, weights.url)
+        return place
+    missing = f"the weights of {model.name} are not here"
+    if offline or is_offline():
+        raise InputError(f"{missing}, and the network is not to be used. {_by_hand(weights, place)}")
+    with locked(folder_of(model)):
+        if not place.is_file():  # another process may have brought it meanwhile
+            print(f"{model.name}: {weights.url} -> {place}")
+            try:
+                fetch(weights.url, place)
+            except UnreachableError as error:
+                raise InputError(f"{missing} and cannot be fetched: {error}. {_by_hand(weights, place)}") from error
+        _check_brought(place, weights)
+    return place
+
+
+def _check_brought(place: Path, weights: Weights) -> None:
+    """Check what has just come, and take it away again if it is no checkpoint or another than its name says."""
+    try:
+        record = checked(place, weights.url)
+    except ValueError as error:
+        begins = place.open("rb").read(40)
+        place.unlink()
+        raise InputError(
+            f"what {weights.url} gave is no checkpoint: {error}; it begins with {begins!r}. {_by_hand(weights, place)}"
+        ) from error
+    stated = HASH_IN_NAME.search(weights.url)
+    if stated and not record.sha256.startswith(stated[1]):
+        found = sha256(place)
+        place.unlink()
+        raise InputError(f"what {weights.url} gave has the checksum {found[:16]}..., not that in its name")
+
+
+def _by_hand(weights: Weights, place: Path) -> str:
+    return f"Get {weights.url} on a machine with the internet and put it at {place}"

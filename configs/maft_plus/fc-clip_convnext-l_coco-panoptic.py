@@ -1,6 +1,7 @@
 """FC-CLIP, which MAFT+ builds on: frozen CLIP ConvNeXt-L, proposals trained on COCO panoptic as its code does.
 
-The figures are those of the authors' README, which belong to the weights that they publish.
+The figures are those of the authors' README, which belong to the weights that they publish; SQ and RQ are printed in
+MAFT+'s panoptic table alone.
 """
 
 _base_ = [
@@ -23,6 +24,8 @@ paper = dict(
         "COCO PQ": 54.4,
         "COCO mIoU": 63.7,
         "ADE150 PQ": 26.8,
+        "ADE150 SQ": 71.5,
+        "ADE150 RQ": 32.2,
         "ADE150 mIoU": 34.1,
         "Mapillary PQ": 18.3,
         "Mapillary mIoU": 27.8,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ LAYERS = ADAPTER + "relation.layers"
 COLUMNS = ADAPTER + "relation.columns"
 _SHARED = re.compile(r"resblocks\.\d+\.(attn_q_proj_oft_.*)$")
 _BLOCK = re.compile(r"(.*clip_model\..*resblocks\.\d+)\.")
+PUBLISHED_SETTINGS: Mapping[str, Any] = {"orthogonal": ("text",), "relate": "X", "sides": None}
+"""Settings of the adapter that its numbers do not show, as the published code has them."""
+_NOT_PLAIN = object()
 
 
 class HCLIP(Kind):
@@ -70,27 +74,42 @@ class HCLIP(Kind):
         Raises:
             ValueError: which setting or parameter it is.
         """
-        orthogonal = orthogonal_in(config)
-        if orthogonal != ("text",):
-            raise ValueError(
-                f"the checkpoint was trained with orthogonal={orthogonal}, and the published code reads its "
-                f"numbers as those of orthogonal=('text',); {FOLD_FIRST}"
-            )
+        for name, value in adapter_settings(config).items():
+            if value != PUBLISHED_SETTINGS.get(name, value):
+                raise ValueError(
+                    f"the checkpoint was trained with {name}={value!r}, and the published code reads its numbers as "
+                    f"those of {name}={PUBLISHED_SETTINGS[name]!r}; {FOLD_FIRST}"
+                )
         missing = [name for name in (TENSOR, LAYERS, COLUMNS) if name not in ours]
         if missing:
             raise ValueError(f"only H-CLIP with the linear relation was published; {', '.join(missing)} is missing")
 
 
-def orthogonal_in(config: str) -> tuple[str, ...]:
-    """``orthogonal`` of the adapter in a config's text, which is read and not executed: it comes from a checkpoint."""
+def adapter_settings(config: str) -> dict[str, Any]:
+    """The adapter's settings in a config's text, which is read and not executed: it comes from a checkpoint.
+
+    Returns:
+        Name -> value, lists as tuples; settings that are no plain values are left out.
+    """
     try:
         tree = ast.parse(config)
     except SyntaxError:
-        return ("text",)
-    adapters = [node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "adapter"]
-    settings = [setting for adapter in adapters if isinstance(adapter, ast.Call) for setting in adapter.keywords]
-    found = [tuple(ast.literal_eval(setting.value)) for setting in settings if setting.arg == "orthogonal"]
-    return found[0] if found else ("text",)
+        return {}
+    calls = (node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "adapter")
+    adapter = next((call for call in calls if isinstance(call, ast.Call)), None)
+    found = {} if adapter is None else {setting.arg: _plain(setting.value) for setting in adapter.keywords}
+    return {name: value for name, value in found.items() if name is not None and value is not _NOT_PLAIN}
+
+
+def _plain(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call):
+        values = {setting.arg: _plain(setting.value) for setting in node.keywords}
+        return _NOT_PLAIN if _NOT_PLAIN in values.values() else values
+    try:
+        value = ast.literal_eval(node)
+    except ValueError:
+        return _NOT_PLAIN
+    return tuple(value) if isinstance(value, list) else value
 
 
 H_CLIP = HCLIP(

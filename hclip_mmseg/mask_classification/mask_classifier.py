@@ -12,6 +12,7 @@ from mmdet.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.mask_classification.classification import SynonymTable
 from hclip_mmseg.mask_classification.inference import (
     instances,
@@ -19,6 +20,7 @@ from hclip_mmseg.mask_classification.inference import (
     semantic_best,
     semantic_scores,
 )
+from hclip_mmseg.mask_classification.oracle import ORACLES, certain_logits, masks_of_labels, matched_scores
 from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import resized, unflipped
@@ -36,6 +38,7 @@ RESULTS = dict(
     overlap_threshold=0.8,
     max_instances=100,
     score_memory=0,
+    oracle=None,
 )
 
 
@@ -50,13 +53,17 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
         test_cfg: ``semantic``, ``panoptic``, ``instance``: which results are wanted (True, True, False);
             ``object_threshold``, ``overlap_threshold``: see
             :func:`~hclip_mmseg.mask_classification.inference.panoptic_ids` (0.8, 0.8); ``max_instances``
-            (100); ``score_memory``: bytes up to which the scores of all names are kept as ``seg_logits`` (0).
+            (100); ``score_memory``: bytes up to which the scores of all names are kept as ``seg_logits`` (0);
+            ``oracle``: 'classifier' or 'generator', the part that gives way to the ground truth, which test data
+            must hold then; see :mod:`~hclip_mmseg.mask_classification.oracle` (None).
 
     Raises:
-        ValueError: on any other entry in ``test_cfg``, or if ``text_encoder`` keeps templates apart.
+        ValueError: on any other entry in ``test_cfg``, an oracle that the model does not know, or if ``text_encoder``
+            keeps templates apart.
     """
 
     gives_panoptic = True
+    oracles: Sequence[str] = ("classifier",)
 
     def __init__(
         self,
@@ -70,6 +77,10 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
         if unknown:
             raise ValueError(f"unknown entries in test_cfg: {', '.join(sorted(unknown))}")
         self.results = {**RESULTS, **(test_cfg or {})}
+        oracle = self.results["oracle"]
+        if oracle is not None and oracle not in self.oracles:
+            hint = f"{type(self).__name__} scores no masks but its own" if oracle in ORACLES else "there is none such"
+            raise ValueError(f"test_cfg.oracle is one of {', '.join(self.oracles)} or None, not {oracle!r}: {hint}")
         self.text_encoder = MODELS.build(text_encoder)
         self.text_encoder.check_averages(type(self).__name__)
         self.synonyms = SynonymTable(Vocabulary(()))
@@ -138,6 +149,25 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
         masks = torch.cat([masks, semantic[0] == stuff[:, None, None]])
         return InstanceData(labels=torch.cat([own.labels, stuff]), masks=masks.long())
 
+    def truth(self, sample: Any) -> InstanceData:
+        """``labels`` and ``masks`` of a test image, at its original size.
+
+        Args:
+            sample: as in :meth:`targets`, or with a label map alone, whose labels have one mask each.
+
+        Raises:
+            InputError: if it holds neither.
+            ValueError: as :meth:`targets`.
+        """
+        if "gt_instances" in sample:
+            return self._target(sample)
+        if "gt_sem_seg" not in sample:
+            raise InputError(
+                f"test_cfg.oracle needs the ground truth of {sample.metainfo.get('img_path', 'an image')}, which the "
+                "data does not hold: take it for a test on a benchmark"
+            )
+        return masks_of_labels(sample.gt_sem_seg.data[0], len(self.vocabulary))
+
     @abstractmethod
     def scored_masks(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor]]:
         """For each image the masks' scores [Q, T + 1], void last, which sum to 1, and their logits [Q, H, W].
@@ -166,6 +196,10 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
             if rescale:
                 masks = resized(masks, tuple(sample.metainfo["ori_shape"][:2]))
             masks = unflipped(masks, sample.metainfo)
+            if self.results["oracle"] == "classifier":
+                scores = matched_scores(masks, self.truth(sample), len(self.vocabulary))
+            elif self.results["oracle"] == "generator":
+                masks = certain_logits(self.truth(sample).masks)  # without the loss of being resized twice
             self._store(sample, scores, masks.sigmoid_())  # in place: they are the largest of all
         return list(batch_data_samples)
 

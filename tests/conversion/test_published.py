@@ -153,13 +153,23 @@ def test_adapters_that_were_never_published_are_not_thrown_away(adapter):
         to_published({"state_dict": model.state_dict()})
 
 
-@pytest.mark.parametrize("orthogonal", [(), ("image", "text")])
-def test_blocks_that_the_published_code_would_read_otherwise_are_refused(orthogonal):
-    model = tiny_segmentor(backbone=backbone_config(adapter={**pop_config(), "orthogonal": orthogonal}))
-    config = Config(dict(model=dict(backbone=dict(adapter=dict(type="POP", orthogonal=orthogonal)))))
-    with pytest.raises(ValueError, match="trained with orthogonal=.* tools/fold_adapters.py"):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(orthogonal=()),
+        dict(orthogonal=("image", "text")),
+        dict(relate="R"),
+        dict(sides=dict(out="input")),
+    ],
+    ids=str,
+)
+def test_blocks_that_the_published_code_would_read_otherwise_are_refused(settings):
+    """Settings that do not show in the names and shapes of the numbers."""
+    model = tiny_segmentor(backbone=backbone_config(adapter={**pop_config(), **settings}))
+    config = Config(dict(model=dict(backbone=dict(adapter={**pop_config(), **settings}))))
+    with pytest.raises(ValueError, match=rf"trained with {next(iter(settings))}=.* tools/fold_adapters.py"):
         to_published({"state_dict": model.state_dict(), "meta": {"cfg": config.pretty_text}})
-    config.model.backbone.adapter.orthogonal = ("text",)
+    config.model.backbone.adapter = dict(pop_config(), relate="X", sides=None)
     assert recognise(to_published({"state_dict": model.state_dict(), "meta": {"cfg": config.pretty_text}})["model"])
 
 

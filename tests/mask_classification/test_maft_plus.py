@@ -29,6 +29,10 @@ ROWS = {
         dict(cdt=dict(type="semantic"), rc=dict(type="published")),
         (*PROPOSALS, *TOWER, "cdt."),
     ),
+    "maft": (
+        dict(cdt=None, rc=None, distillation=dict(), mask_aware_loss=dict(type="published")),
+        (*PROPOSALS, *TOWER),
+    ),
     "frozen to stage 2": (
         dict(backbone=dict(frozen_stages=2)),
         (*PROPOSALS, *(f"{TOWER[1]}{stage}." for stage in (2, 3)), "cdt."),
@@ -88,6 +92,27 @@ def test_compensation_starts_at_zero_and_grows_with_the_towers_drift():
     with torch.no_grad():
         model.backbone.image_tower.trunk.stages[3].blocks[1].mlp.fc2.bias.add_(0.5)
     assert model.loss(*batch())["loss_rc"].item() > 0
+
+
+def test_distillation_compares_scores_of_whole_images():
+    """MAFT's: softmax over the names of CLIP's own embedding of an image, void left out; 0 before training."""
+    model = tiny_maft_plus(cdt=None, rc=None, distillation=dict(weight=0.1))
+    assert model.loss(*batch())["loss_distillation"].item() == 0
+    with torch.no_grad():
+        model.backbone.image_tower.trunk.stages[3].blocks[1].mlp.fc2.bias += torch.linspace(-2, 2, 192)
+    images = batch()[0]
+    words = model.text_encoder(model.backbone.encode_text, model.backbone.text_parameters())[:, 0]
+    scores = []
+    for dense in (model.backbone(images)[-1], model.backbone.frozen_trunk(images)):
+        pooled = model.backbone.image_tower.trunk.forward_head(dense)  # timm's own: the mean, then the norm
+        embeddings = F.normalize(model.backbone.image_tower.head(pooled).flatten(1), dim=-1)
+        cosines = embeddings @ F.normalize(words, dim=-1).T  # cat, dog, puppy, grass
+        best = torch.stack([cosines[:, 0], cosines[:, 1:3].amax(1), cosines[:, 3]], dim=1)
+        scores.append((model.backbone.logit_scale.exp().clamp(max=100) * best).softmax(1))
+    difference = (scores[0] - scores[1]).abs()
+    expected = 0.1 * difference.square().mul(0.5).mean()  # smooth L1 below 1
+    assert expected > 1e-5
+    torch.testing.assert_close(model.loss(*batch())["loss_distillation"], expected)
 
 
 def test_checkpoints_hold_no_frozen_copy_and_loading_leaves_it_alone():
@@ -198,6 +223,7 @@ def test_other_names_need_no_training():
     ("changes", "said"),
     [
         (dict(FROZEN, rc=dict()), "rc is given though the image tower is frozen"),
+        (dict(FROZEN, distillation=dict()), "distillation is given though the image tower is frozen"),
         (dict(FROZEN, mask_aware_loss=dict()), "mask_aware_loss trains the image tower and cdt"),
         (dict(mask_aware_loss=None), "mask_aware_loss trains the image tower and cdt"),
         (dict(cdt=dict(type="gpt")), "cdt.type must be one of"),

@@ -14,6 +14,7 @@ ROWS = {
     "cdt": {"head", "void", "cdt"},
     "mlp": {"head", "void", "cdt"},
     "rc": {"head", "void", "backbone"},
+    "maft": {"head", "void", "backbone"},
     "maft-plus": {"head", "void", "backbone", "cdt"},
 }
 
@@ -43,6 +44,29 @@ def test_fc_clip_has_its_published_sizes_and_names(repository):
     assert (config.model.test_cfg.object_threshold, config.model.test_cfg.overlap_threshold) == (0.0, 0.8)
     names = {config[f"{part}_dataloader"].dataset.vocabulary for part in ("train", "val", "test")}
     assert names == {config.model.ensemble.trained} == {"coco_panoptic_133@fc-clip"}
+
+
+def settings(repository, name: str) -> dict:
+    """A config without its paper's figures."""
+    config = Config.fromfile(repository / f"configs/maft_plus/{name}.py").to_dict()
+    del config["paper"]
+    return config
+
+
+def test_fc_clip_s_two_panoptic_rows_differ_by_the_ensemble_alone(repository):
+    plain = settings(repository, "fc-clip-plain_convnext-l_coco-panoptic")
+    ensemble = settings(repository, "fc-clip_convnext-l_coco-panoptic")
+    assert plain["model"].pop("ensemble") is None
+    assert ensemble["model"].pop("ensemble") == dict(alpha=0.4, beta=0.8, trained="coco_panoptic_133@fc-clip")
+    assert plain == ensemble
+
+
+def test_maft_differs_from_compensation_alone_by_its_two_losses(repository):
+    maft, rc = (settings(repository, f"{name}_convnext-l_coco-stuff") for name in ("maft", "rc"))
+    assert maft["model"].pop("distillation") == dict(weight=0.1) and maft["model"].pop("rc") is None
+    assert maft["model"]["cdt"] is None and maft["model"].pop("mask_aware_loss")["type"] == "published"
+    del rc["model"]["rc"], rc["model"]["mask_aware_loss"]
+    assert maft == rc
 
 
 @pytest.mark.parametrize(

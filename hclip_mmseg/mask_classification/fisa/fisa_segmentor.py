@@ -15,7 +15,9 @@ from hclip_mmseg.files.paths import locate
 from hclip_mmseg.mask_classification.classification import MaskClasses, class_scores
 from hclip_mmseg.mask_classification.inference import without_padding
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
+from hclip_mmseg.mask_classification.oracle import ORACLES, certain_logits
 from hclip_mmseg.models.missing_scope import needs_scope
+from hclip_mmseg.models.score_maps import resized
 
 
 @needs_scope("mmdet")
@@ -38,6 +40,8 @@ class FISA(MaskClassifier):
         data_preprocessor: MMDetection's.
         test_cfg: see :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`.
     """
+
+    oracles = ORACLES
 
     def __init__(
         self,
@@ -128,10 +132,15 @@ class FISA(MaskClassifier):
 
     def scored_masks(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor]]:
         """See :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`; CLIP sees no padding."""
-        proposals = self.propose(batch_inputs, batch_data_samples)
+        padded = (batch_inputs.shape[-2], batch_inputs.shape[-1])
+        given = self.results["oracle"] == "generator"
+        proposals = batch_inputs if given else self.propose(batch_inputs, batch_data_samples)
         for image, masks, sample in zip(batch_inputs, proposals, batch_data_samples, strict=True):
             height, width = sample.metainfo["img_shape"][:2]
-            masks = without_padding(masks, (batch_inputs.shape[-2], batch_inputs.shape[-1]), (height, width))
+            if given:
+                masks = resized(certain_logits(self.truth(sample).masks), (height, width))
+            else:
+                masks = without_padding(masks, padded, (height, width))
             logits = self.classify(image[None, :, :height, :width], masks[None])[0]
             yield class_scores(logits), masks
 

@@ -9,6 +9,7 @@ from hclip_mmseg.mask_classification.maft_plus.mask_aware_loss import MaskAwareL
 from hclip_mmseg.mask_classification.maft_plus.mask_pooling import mask_pooling
 from hclip_mmseg.mask_classification.maft_plus.proposal_head import OpenVocabMask2FormerHead
 from hclip_mmseg.mask_classification.maft_plus.representation_compensation import RepresentationCompensation
+from hclip_mmseg.mask_classification.maft_plus.self_distillation import SelfDistillation
 
 __all__ = [
     "ContentDependentTransfer",
@@ -20,6 +21,7 @@ __all__ = [
     "OpenVocabMask2FormerHead",
     "Proposals",
     "RepresentationCompensation",
+    "SelfDistillation",
     "geometric_ensemble",
     "mask_pooling",
     "shares_a_name",

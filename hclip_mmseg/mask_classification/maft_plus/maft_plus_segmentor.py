@@ -18,6 +18,7 @@ from hclip_mmseg.mask_classification.maft_plus.geometric_ensemble import geometr
 from hclip_mmseg.mask_classification.maft_plus.mask_aware_loss import MaskAwareLoss
 from hclip_mmseg.mask_classification.maft_plus.mask_pooling import mask_pooling
 from hclip_mmseg.mask_classification.maft_plus.representation_compensation import RepresentationCompensation
+from hclip_mmseg.mask_classification.maft_plus.self_distillation import SelfDistillation
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
 from hclip_mmseg.mask_classification.view import viewed
 from hclip_mmseg.models.missing_scope import needs_scope
@@ -62,6 +63,7 @@ class MAFTPlus(MaskClassifier):
         text_encoder: the neck that owns the words.
         cdt: arguments of ``ContentDependentTransfer``, or None for the plain text embeddings.
         rc: arguments of ``RepresentationCompensation``, or None.
+        distillation: arguments of ``SelfDistillation``, which MAFT has in the place of ``rc``, or None.
         mask_aware_loss: arguments of ``MaskAwareLoss``, or None where neither CLIP nor text embeddings are tuned.
         criterion: of the proposals, a ``MaskClassificationLoss``.
         ensemble: None, or ``alpha``, ``beta`` and ``trained`` (the training names, or the name of their vocabulary):
@@ -86,6 +88,7 @@ class MAFTPlus(MaskClassifier):
         criterion: Mapping[str, Any] | None = None,
         ensemble: Mapping[str, Any] | None = None,
         view: Sequence[int] | None = (800, 1333),
+        distillation: Mapping[str, Any] | None = None,
         data_preprocessor: Mapping[str, Any] | None = None,
         test_cfg: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
@@ -93,10 +96,14 @@ class MAFTPlus(MaskClassifier):
         pretrained: None = None,
     ) -> None:
         super().__init__(text_encoder, data_preprocessor, test_cfg, init_cfg)
-        self.backbone = MODELS.build({**backbone, "keep_frozen": rc is not None})
+        compared = rc is not None or distillation is not None
+        self.backbone = MODELS.build({**backbone, "keep_frozen": compared})
         tower, width = self.backbone.image_tower, self.backbone.embed_dim
-        if rc is not None and not self.backbone.trains:
-            raise ValueError("rc is given though the image tower is frozen; give rc=None or a smaller frozen_stages")
+        if compared and not self.backbone.trains:
+            raise ValueError(
+                f"{'distillation' if rc is None else 'rc'} is given though the image tower is frozen; give None or a "
+                "smaller frozen_stages"
+            )
         if (mask_aware_loss is not None) != (self.backbone.trains or cdt is not None):
             raise ValueError(
                 "mask_aware_loss trains the image tower and cdt: give it where one of them is trained, and None "
@@ -109,6 +116,7 @@ class MAFTPlus(MaskClassifier):
         self.void = nn.Parameter(torch.randn(1, width) / width**0.5)
         self.cdt = None if cdt is None else ContentDependentTransfer(width, **cdt)
         self.rc = None if rc is None else RepresentationCompensation(**rc)
+        self.distillation = None if distillation is None else SelfDistillation(**distillation)
         self.mask_aware_loss = None if mask_aware_loss is None else MaskAwareLoss(**mask_aware_loss)
         self.criterion = MODELS.build(criterion or dict(type="MaskClassificationLoss"))
         self.view = view
@@ -164,9 +172,20 @@ class MAFTPlus(MaskClassifier):
         if self.mask_aware_loss is not None:
             logits = self.clip_logits(proposals)
             losses["loss_mask_aware"] = self.mask_aware_loss(logits, proposals.masks[-1], targets)
-        if self.rc is not None:
-            losses["loss_rc"] = self.rc(proposals.dense, self.backbone.frozen_trunk(batch_inputs))
+        if self.backbone.frozen_trunk is not None:
+            frozen = self.backbone.frozen_trunk(batch_inputs)
+            if self.rc is not None:
+                losses["loss_rc"] = self.rc(proposals.dense, frozen)
+            if self.distillation is not None:
+                scored = (self._image_logits(each, proposals.words) for each in (proposals.dense, frozen))
+                losses["loss_distillation"] = self.distillation(*scored)
         return losses
+
+    def _image_logits(self, dense: Tensor, words: Tensor) -> Tensor:
+        """Class logits [B, T] of whole images, from CLIP's last map [B, C, h, w]."""
+        embeddings = self.backbone.project(dense.mean(dim=(-2, -1)))[:, None]
+        columns = torch.cat([words, words[:1]])  # a column for void, which is not read
+        return class_logits(embeddings, columns, self.synonyms, self.backbone.logit_scale)[:, 0, :-1]
 
     def scored_masks(self, batch_inputs: Tensor, batch_data_samples: Sequence[Any]) -> Iterator[tuple[Tensor, Tensor]]:
         """See :class:`~hclip_mmseg.mask_classification.mask_classifier.MaskClassifier`; one image after another."""

@@ -42,6 +42,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@arguments.command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
@@ -65,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             device=args.device,
             resize=args.resize,
         )
-    if not prediction.run():
+    with launch.run_errors(args.out_dir):
+        done = prediction.run()
+    if not done:
         raise SystemExit(1)
 
 

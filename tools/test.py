@@ -43,6 +43,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@arguments.command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     launch.prepare_process()
     if args.dry_run:
         return print_plan(args)
-    with launch.clear_errors():
+    with launch.clear_errors(args.work_dir):
         runner = prepare_test(
             launch.load_config(args.config, args.cfg_options, args.work_dir, args.launcher, args.local_rank),
             args.checkpoint or None,
@@ -67,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             resize=args.resize,
             augmentation=args.tta,
         )
-    with launch.run_errors():
+    with launch.run_errors(runner.work_dir):
         runner.test()
 
 

@@ -46,6 +46,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@arguments.command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
@@ -65,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             out_dir=args.out_dir,
             device=args.device,
         )
-    if not figures.draw():
+    with launch.run_errors(args.out_dir):
+        done = figures.draw()
+    if not done:
         raise SystemExit(1)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmengine.config import Config
-from PIL import Image
 from tqdm import tqdm
 
 from hclip_mmseg.apis import images, launch
@@ -20,10 +18,12 @@ from hclip_mmseg.apis.inferencer import OpenVocabInferencer, Segmentation
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
+from hclip_mmseg.files.errors import FullDiskError, WriteError
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.files.showing import printable
+from hclip_mmseg.files.writing import write_image
 from hclip_mmseg.visualization import write_label_map
 from hclip_mmseg.vocabularies import read_vocabulary
 
@@ -68,9 +68,9 @@ class Prediction:
                 try:
                     self.folder.mkdir(parents=True, exist_ok=True)
                     found = self.write(result, self.folder, names[str(path)])
-                except OSError as problem:
-                    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-                        raise
+                except FullDiskError:
+                    raise
+                except (WriteError, OSError) as problem:
                     failed.append((str(path), ValueError(f"{path}: its result cannot be written: {problem}")))
                 else:
                     bar.write(printable(f"{path}: {found}"))
@@ -190,7 +190,7 @@ def open_inferencer(
 
 def write_segmentation(result: Segmentation, folder: Path, name: str) -> str:
     """Write overlay and label map; the class names found, for the terminal."""
-    Image.fromarray(result.overlay()).save(folder / f"{name}_overlay.png")
+    write_image(folder / f"{name}_overlay.png", result.overlay())
     write_label_map(folder / f"{name}_labels.png", result.labels, len(result.vocabulary))
     return ", ".join(f"{word} {share:.0%}" for word, share in list(result.shares().items())[:5])
 
@@ -199,7 +199,7 @@ def write_detections(result: Detections, folder: Path, name: str, min_score: flo
     """Write the image with its boxes and the list of all; the class names found, for the terminal."""
     from hclip_mmseg.detection.box_files import write_boxes
 
-    Image.fromarray(result.overlay(min_score)).save(folder / f"{name}_boxes.png")
+    write_image(folder / f"{name}_boxes.png", result.overlay(min_score))
     write_boxes(folder / f"{name}_boxes.json", result.instances, result.vocabulary)
     return ", ".join(f"{word} {score:.2f}" for word, score in list(result.best().items())[:5])
 
@@ -207,9 +207,9 @@ def write_detections(result: Detections, folder: Path, name: str, min_score: flo
 def write_panoptic(result: PanopticSegmentation, folder: Path, name: str, segments: bool) -> str:
     """Write a mask classifier's result, panoptic or semantic; the class names found, for the terminal."""
     if not segments:
-        Image.fromarray(result.semantic_overlay()).save(folder / f"{name}_overlay.png")
+        write_image(folder / f"{name}_overlay.png", result.semantic_overlay())
         write_label_map(folder / f"{name}_labels.png", result.labels, len(result.vocabulary))
         return ", ".join(f"{word} {share:.0%}" for word, share in list(result.shares().items())[:5])
-    Image.fromarray(result.overlay()).save(folder / f"{name}_panoptic.png")
+    write_image(folder / f"{name}_panoptic.png", result.overlay())
     result.write(folder / f"{name}_ids.png", folder / f"{name}_ids.json")
     return ", ".join(f"{segment.title} {segment.share:.0%}" for segment in result.segments[:5]) or "nothing"

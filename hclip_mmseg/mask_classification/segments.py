@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hclip_mmseg.compat.panoptic_api import id2rgb
+from hclip_mmseg.files.writing import write_image, write_whole
 from hclip_mmseg.mask_classification.inference import PANOPTIC_OFFSET
 from hclip_mmseg.visualization import class_shares, draw_overlay
 
@@ -73,12 +73,12 @@ class PanopticSegmentation:
 
     def write(self, ids: str | Path, listed: str | Path) -> None:
         """Writes COCO's form: ids as colours of a PNG (R + 256 G + 256^2 B), and a JSON list of the segments."""
-        Image.fromarray(id2rgb(self.ids)).save(ids)
+        write_image(ids, id2rgb(self.ids))
         segments = [
             dict(id=one.id, word=one.word, isthing=int(one.thing), area=round(one.share * self.ids.size))
             for one in self.segments
         ]
-        Path(listed).write_text(json.dumps(segments, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_whole(listed, json.dumps(segments, indent=1, ensure_ascii=False) + "\n")
 
 
 def list_segments(

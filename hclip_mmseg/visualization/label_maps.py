@@ -12,16 +12,15 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
-from PIL import Image
 
 from hclip_mmseg.files.result_names import ResultNames
+from hclip_mmseg.files.writing import write_image
 
 
 def write_label_map(path: str | Path, labels: NDArray[np.integer], classes: int) -> None:
     """Write labels [H, W] as a grey PNG: of 8 bits up to 255 classes, where 255 is no class, else of 16."""
     kind = np.uint8 if classes <= 255 else np.uint16
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(labels.astype(kind)).save(path)
+    write_image(path, labels.astype(kind))
 
 
 @HOOKS.register_module()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from hclip_mmseg.datasets.label_maps import decode_label_map
-from hclip_mmseg.files.writing import whole
+from hclip_mmseg.files.writing import write_image
 
 PNG_END = b"IEND\xaeB`\x82"
 
@@ -47,5 +47,4 @@ def is_whole(path: Path) -> bool:
 
 def save_whole(path: Path, labels: Labels) -> None:
     """Writes a grey PNG of 8 or 16 bits, or a coloured one of 8, whole or not at all."""
-    with whole(path) as part:
-        Image.fromarray(labels).save(part, format="PNG")
+    write_image(path, labels)

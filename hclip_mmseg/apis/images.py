@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+
+from hclip_mmseg.files.images import read_pixels
 
 # images of a folder; of a format that Pillow lacks here (HEIC without its plugin), each is reported
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic",
     ".heif", ".ppm", ".pgm",
 )  # fmt: skip
-CONVERTED = ("RGB", "1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 def list_images(sources: Iterable[str | Path]) -> list[Path]:
@@ -41,10 +41,7 @@ def list_images(sources: Iterable[str | Path]) -> list[Path]:
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read an image, upright as its EXIF entry says.
-
-    Grey, palette and CMYK images become RGB, and an alpha channel is left out. Images of other depth or
-    meaning (16 bit, floating point, Lab) are refused: how to show them is the caller's choice.
+    """Read an image, upright as its EXIF entry says; see :func:`~hclip_mmseg.files.images.read_pixels`.
 
     Returns:
         RGB uint8, [H, W, 3].
@@ -58,26 +55,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         raise FileNotFoundError(f"no image at {path.absolute()}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
-    try:
-        with Image.open(path) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is no image, or of a format that cannot be read") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path} is too large to be read at once; make it smaller or cut it: {error}") from error
-    except MemoryError as error:
-        raise ValueError(f"{path} takes more memory to read than there is; make it smaller, or cut it") from error
-    except (OSError, SyntaxError, ValueError, RuntimeError, EOFError) as error:  # RuntimeError: of libavif
-        raise ValueError(f"{path} is broken: {error}") from error
-    if upright.mode not in CONVERTED:
-        raise ValueError(
-            f"{path} is of mode '{upright.mode}'; images of 8 bits in RGB, grey, palette or CMYK are read"
-        )
-    try:
-        return np.array(upright.convert("RGB"))
-    except MemoryError as error:
-        raise ValueError(f"{path} takes more memory to read than there is; make it smaller, or cut it") from error
+    return read_pixels(path, path)
 
 
 def check_array(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:

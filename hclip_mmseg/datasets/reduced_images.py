@@ -7,10 +7,11 @@ from typing import Any
 
 import mmcv
 import numpy as np
-from mmcv.transforms import LoadImageFromFile
 from mmseg.registry import TRANSFORMS
 from numpy.typing import NDArray
 from PIL import Image
+
+from hclip_mmseg.datasets.image_files import LoadImageFromFile
 
 
 def jpeg_copy(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

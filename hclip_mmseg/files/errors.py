@@ -37,6 +37,12 @@ def line_of(error: Exception) -> str:
     return said or text
 
 
+def one_line(error: BaseException) -> str:
+    """The first line of what an error of another package says; its kind where it says nothing."""
+    said = str(error).strip().split("\n")[0]
+    return said or type(error).__name__
+
+
 def lack_of_space(error: BaseException | None) -> OSError | None:
     """The operating system's refusal of more space, if an error is one or came of one; else None.
 

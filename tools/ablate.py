@@ -46,6 +46,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@arguments.command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
@@ -60,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         settings = Settings(Path(args.out), args.max_iters, args.scenes, args.search_iters, args.validations, options)
         factors = args.factors if args.search else ()
         plan = prepare_ablation(args.table, settings, args.rows, args.seeds, factors, args.jobs, args.threads)
-    if not run_ablation(plan):
+    with launch.run_errors(args.out):
+        done = run_ablation(plan)
+    if not done:
         raise SystemExit(1)
 
 

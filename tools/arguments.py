@@ -1,10 +1,36 @@
-"""The arguments that several commands share. Imports nothing that takes time, so that --help answers at once."""
+"""What the commands share: arguments, and how they end. Imports nothing that takes time: --help answers at once."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import Any
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+
+Ending = TypeVar("Ending")
+INTERRUPTED, NO_READER = 130, 141
+"""Exit codes of a command that Ctrl-C ended, and of one whose output nobody reads any more; as shells give them."""
+
+
+def command(main: Callable[..., Ending]) -> Callable[..., Ending]:
+    """Let a command's ``main`` end in one line on Ctrl-C, and silently where the reader of its output is gone."""
+
+    @wraps(main)
+    def ended(argv: Sequence[str] | None = None) -> Ending:
+        try:
+            result = main(argv)
+            sys.stdout.flush()
+            return result
+        except KeyboardInterrupt:
+            print("stopped; what was finished before is kept", file=sys.stderr)
+            raise SystemExit(INTERRUPTED) from None
+        except BrokenPipeError:  # such as `| head`; Python would complain again when it closes its output
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(NO_READER) from None
+
+    return ended
 
 
 class SettingAction(argparse.Action):

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 if not __package__:
     import clone  # noqa: F401  (the clone's own code, whatever is installed; in the processes that measure too)
+from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -29,6 +30,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@arguments.command
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse_arguments(argv)
 
@@ -37,9 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with launch.clear_errors():
         benchmark.check_request(args.rows, args.repeat, (args.json, args.markdown, args.plot))
-    record = benchmark.run_benchmark(
-        args.rows, args.repeat, args.seconds, args.device, args.json, args.markdown, args.plot
-    )
+    with launch.run_errors():
+        record = benchmark.run_benchmark(
+            args.rows, args.repeat, args.seconds, args.device, args.json, args.markdown, args.plot
+        )
     return 1 if record["failed"] else 0
 
 

@@ -84,6 +84,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@arguments.command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
@@ -126,10 +127,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             merge=args.merge,
             drop_absent=args.drop_absent,
         )
-    if args.video is not None:
-        with launch.clear_errors():
-            VideoPrediction(prediction.inferencer, prediction.writer, args.video, args.every, args.smooth).run()
-    elif not prediction.run():
+    with launch.run_errors(args.out_dir):
+        if args.video is not None:
+            video = VideoPrediction(prediction.inferencer, prediction.writer, args.video, args.every, args.smooth)
+            video.run()
+            return
+        done = prediction.run()
+    if not done:
         raise SystemExit(1)
 
 

@@ -49,6 +49,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@arguments.command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     launch.prepare_process()
     if args.dry_run:
         return print_plan(args)
-    with launch.clear_errors():
+    with launch.clear_errors(args.work_dir):
         config, checkpoint, _ = open_model(args.config, args.checkpoint or None, offline=args.offline)
         runner = prepare_test(
             launch.load_config(config, args.cfg_options, args.work_dir, args.launcher, args.local_rank),
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             resize=args.resize,
             augmentation=args.tta,
         )
-    with launch.run_errors():
+    with launch.run_errors(runner.work_dir):
         runner.test()
 
 

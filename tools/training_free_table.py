@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 if not __package__:
     import clone  # noqa: F401  (the clone's own code, whatever is installed)
@@ -19,6 +18,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@arguments.command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
@@ -26,14 +26,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     from hclip_mmseg.ablation.training_free import compare_forms
     from hclip_mmseg.apis import launch
+    from hclip_mmseg.files.writing import write_whole
 
     launch.prepare_process()
     MMLogger.get_instance("training-free", log_level="WARNING")
     with launch.clear_errors():
         tables = compare_forms(args.scenes, args.device)
-    print(f"\n{tables}")
-    if args.markdown:
-        Path(args.markdown).write_text(tables)
+        print(f"\n{tables}")
+        if args.markdown:
+            write_whole(args.markdown, tables)
 
 
 if __name__ == "__main__":

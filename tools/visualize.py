@@ -49,6 +49,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
+@arguments.command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
@@ -69,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             device=args.device,
             offline=args.offline,
         )
-    if not figures.draw():
+    with launch.run_errors(args.out_dir):
+        done = figures.draw()
+    if not done:
         raise SystemExit(1)
 
 

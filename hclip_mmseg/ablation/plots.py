@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hclip_mmseg.ablation.metric import Metric, Result
+from hclip_mmseg.files.writing import write_figure
 
 Figures = Mapping[str, Mapping[str, tuple[float, float]]]
 """Row -> figure -> mean and spread over the seeds."""
@@ -101,4 +102,4 @@ def _legend(axes: Axes) -> None:
 
 def _save(figure: Figure, path: Path) -> None:
     figure.tight_layout()
-    figure.savefig(path, dpi=130)
+    write_figure(path, figure, 130)

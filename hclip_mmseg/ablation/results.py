@@ -12,6 +12,7 @@ from mmengine.config import Config
 import hclip_mmseg
 from hclip_mmseg.apis import record
 from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.paths import locate
 
 
@@ -45,7 +46,7 @@ def code_digest() -> str:
 def trusted_result(folder: Path, expected: str) -> dict[str, Any] | None:
     """The result in a folder, if it is whole and came from that very config and those versions."""
     try:
-        result = json.loads((folder / "result.json").read_text())
+        result = read_json(folder / "result.json")
     except (OSError, ValueError):
         return None
     return result if isinstance(result, dict) and result.get("fingerprint") == expected else None

@@ -22,6 +22,7 @@ from hclip_mmseg.ablation.results import fingerprint, trusted_result
 from hclip_mmseg.ablation.rows import best_factors, chosen_rows, row_facts, search_jobs
 from hclip_mmseg.ablation.runs import Runs
 from hclip_mmseg.apis import checks, launch
+from hclip_mmseg.files.errors import WriteError
 
 
 def core_shares(jobs: int) -> list[list[int] | None]:
@@ -103,7 +104,7 @@ class Ablation:
                         metrics = found[job]["metrics"]
                         shown = ", ".join(f"{key} {metrics.get(key, math.nan):.1f}" for key in self.shown)
                         bar.write(f"{job.folder(Path())}: {shown}")
-                    except (RuntimeError, OSError) as error:
+                    except (RuntimeError, OSError, WriteError) as error:
                         self.failed.append(str(error))
                         bar.write(f"failed: {error}")
                     bar.update()

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
+
+from hclip_mmseg.files.images import as_rgb, read_pixels
 
 # images of a folder; of a format that Pillow lacks here (HEIC without its plugin), each is reported
 SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic",
     ".heif", ".ppm", ".pgm",
 )  # fmt: skip
-CONVERTED = ("RGB", "1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 STDIN = "-"
@@ -79,10 +80,7 @@ def is_address(source: object) -> bool:
 
 
 def read_image(source: str | Path) -> NDArray[np.uint8]:
-    """Read an image, upright as its EXIF entry says.
-
-    Grey, palette and CMYK images become RGB, and an alpha channel is left out. Images of other depth or
-    meaning (16 bit, floating point, Lab) are refused: how to show them is the caller's choice.
+    """Read an image, upright as its EXIF entry says; see :func:`~hclip_mmseg.files.images.read_pixels`.
 
     Args:
         source: a file, an http address, or "-" for the standard input.
@@ -95,18 +93,18 @@ def read_image(source: str | Path) -> NDArray[np.uint8]:
         ValueError: if it is empty, broken, no image, of another kind, or cannot be fetched.
     """
     if is_address(source):
-        return _decode(io.BytesIO(_fetch(str(source))), str(source))
+        return read_pixels(io.BytesIO(_fetch(str(source))), str(source))
     if source == STDIN:
         content = sys.stdin.buffer.read()
         if not content:
             raise ValueError("the standard input is empty: give an image by < FILE, or through a pipe")
-        return _decode(io.BytesIO(content), "the standard input")
+        return read_pixels(io.BytesIO(content), "the standard input")
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"no image at {path.absolute()}")
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
-    return _decode(path, str(path))
+    return read_pixels(path, path)
 
 
 def _fetch(address: str) -> bytes:
@@ -118,33 +116,6 @@ def _fetch(address: str) -> bytes:
     if len(content) > LONGEST_DOWNLOAD:
         raise ValueError(f"{address} is larger than {LONGEST_DOWNLOAD >> 20} MiB; download and cut it")
     return content
-
-
-def _decode(file: Path | io.BytesIO, name: str) -> NDArray[np.uint8]:
-    try:
-        with Image.open(file) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{name} is no image, or of a format that cannot be read") from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{name} is too large to be read at once; make it smaller or cut it: {error}") from error
-    except MemoryError as error:
-        raise ValueError(f"{name} takes more memory to read than there is; make it smaller, or cut it") from error
-    except (OSError, SyntaxError, ValueError, RuntimeError, EOFError) as error:  # RuntimeError: of libavif
-        raise ValueError(f"{name} is broken: {error}") from error
-    return _as_rgb(upright, name)
-
-
-def _as_rgb(image: Image.Image, name: str) -> NDArray[np.uint8]:
-    if image.mode not in CONVERTED:
-        raise ValueError(
-            f"{name} is of mode '{image.mode}'; images of 8 bits in RGB, grey, palette or CMYK are read"
-        )
-    try:
-        return np.array(image.convert("RGB"))
-    except MemoryError as error:
-        raise ValueError(f"{name} takes more memory to read than there is; make it smaller, or cut it") from error
 
 
 def pixels_of(image: str | Path | NDArray[np.uint8] | Image.Image | Tensor, name: str) -> NDArray[np.uint8]:
@@ -163,7 +134,7 @@ def pixels_of(image: str | Path | NDArray[np.uint8] | Image.Image | Tensor, name
     if isinstance(image, Tensor):
         return _of_tensor(image, name)
     if isinstance(image, Image.Image):
-        return _as_rgb(ImageOps.exif_transpose(image), name)
+        return as_rgb(image, name)
     return read_image(image)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
+import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from mmengine.runner import FlexibleRunner, Runner
 from hclip_mmseg.apis.settings import explained, meant, merge_settings, read_settings
 from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.engine.setup_log import ShortLogRunner
-from hclip_mmseg.files.errors import InputError, line_of
+from hclip_mmseg.files.errors import FullDiskError, InputError, full_disk_line, lack_of_space, line_of
 from hclip_mmseg.files.paths import configs_folder, locate, looked_in
 from hclip_mmseg.files.processes import end_with_parent, is_bound
 from hclip_mmseg.files.showing import printable
@@ -44,8 +44,12 @@ def quieten_dependencies() -> None:
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
-    """End the program with one message and exit code 2 where an input is missing or wrong."""
+def clear_errors(folder: str | Path | None = None) -> Iterator[None]:
+    """End the program with one message and exit code 2 where an input is missing or wrong, or a disk is full.
+
+    Args:
+        folder: that is written to, for the message, where the operating system names no file.
+    """
     try:
         yield
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
@@ -54,20 +58,46 @@ def clear_errors() -> Iterator[None]:
         print(printable(f"error: {explained(line_of(error))}"), file=sys.stderr)
         raise SystemExit(2) from error
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.strerror is None or isinstance(error, BrokenPipeError):  # of no file
             raise
-        print(f"error: the disk is full; what was finished before is kept ({error})", file=sys.stderr)
+        said = file_line(error)
+        if lack_of_space(error):
+            said = full_disk_line(error.filename or folder or "the output", error)
+        print(printable(f"error: {said}"), file=sys.stderr)
         raise SystemExit(2) from error
 
 
 @contextmanager
-def run_errors() -> Iterator[None]:
-    """End a run as `clear_errors` does where data or names that it meets are wrong; other errors keep a traceback."""
+def run_errors(folder: str | Path | None = None, kept: Callable[[], str] = str) -> Iterator[None]:
+    """End a run as `clear_errors` does where data, names or files that it meets are wrong.
+
+    Other errors keep their traceback.
+
+    Args:
+        folder: of the run, whose disk is named where it is full.
+        kept: says what the run has kept, to end the line with; nothing by default.
+    """
     try:
         yield
-    except InputError as error:
-        print(printable(f"error: {line_of(error)}"), file=sys.stderr)
+    except Exception as error:
+        full = lack_of_space(error)
+        if isinstance(error, InputError):
+            said = line_of(error)
+        elif full is not None:
+            said = full_disk_line(full.filename or folder or "the output", full)
+        elif isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
+            said = file_line(error)
+        else:
+            raise
+        print(printable("; ".join(filter(None, [f"error: {said}", kept()]))), file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def file_line(error: OSError) -> str:
+    """What the operating system refused, and of which file."""
+    if error.strerror is None or error.filename is None:
+        return line_of(error)
+    return f"{os.fsdecode(error.filename)}: {error.strerror}"
 
 
 def usable_cores() -> list[int]:
@@ -108,7 +138,9 @@ def read_config(path: str | Path, parts: Sequence[str] = ()) -> Config:
         raise ValueError(f"the config {found} is no Python: {error.msg}, line {error.lineno}") from error
     except ImportError as error:
         raise ValueError(f"the config {found} imports what cannot be imported: {error}") from error
-    except OSError as error:  # of another kind of file
+    except OSError as error:  # of another kind of file, or MMEngine's copy of it cannot be written
+        if lack_of_space(error):
+            raise FullDiskError(full_disk_line(tempfile.gettempdir(), error)) from error
         raise ValueError(f"{found} is no config: {error}") from error
     for part in parts:
         if part not in cfg:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from hclip_mmseg.apis.question import Rules, check_rules, check_score
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
-from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.errors import FullDiskError, InputError, WriteError
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
@@ -68,9 +67,9 @@ class Prediction:
                 source = result.source
                 try:
                     writer.add(result, names[source], ids[source])
-                except OSError as problem:
-                    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-                        raise
+                except FullDiskError:
+                    raise
+                except (WriteError, OSError) as problem:
                     failed.append((source, ValueError(f"{source}: its result cannot be written: {problem}")))
                 else:
                     bar.write(printable(f"{source}: {summary(result)}"))

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hclip_mmseg.apis.launch import usable_cores
 from hclip_mmseg.datasets.preparation.processes import Advance, Options
 from hclip_mmseg.datasets.preparation.registry import PREPARATIONS, find_preparation
+from hclip_mmseg.files.errors import WriteError
 
 
 def list_preparations() -> str:
@@ -49,7 +50,7 @@ def prepare_dataset(
     except KeyboardInterrupt:
         print("interrupted; what is made stays, and the same command goes on from there", file=sys.stderr)
         raise SystemExit(130) from None
-    except OSError as error:  # a full disk, a folder that cannot be written
+    except (WriteError, OSError) as error:  # a full disk, a folder that cannot be written
         if isinstance(error, FileNotFoundError):
             raise
         raise ValueError(f"{error}; what is made stays, and the same command goes on from there") from error

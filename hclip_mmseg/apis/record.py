@@ -12,6 +12,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 import hclip_mmseg
+from hclip_mmseg.files.writing import write_whole
 
 PACKAGES = (
     "torch",
@@ -54,5 +55,5 @@ def write_record(runner: Runner) -> Path:
         versions=versions(),
     )
     if is_main_process():
-        path.write_text(json.dumps(record, indent=2) + "\n")
+        write_whole(path, json.dumps(record, indent=2) + "\n")
     return path

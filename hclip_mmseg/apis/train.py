@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from mmengine.config import Config
@@ -35,12 +36,12 @@ def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = Fal
     is_first = launch.is_first_process(cfg.get("launcher", "none"))
     with request.heard(), ExitStack() as folder:
         try:
-            with launch.clear_errors():
+            with launch.clear_errors(cfg.work_dir):
                 if is_first:
                     folder.enter_context(alone_in(cfg.work_dir))
                 runner = prepare_training(cfg, resume, mixed_precision=mixed_precision)
             runner.register_hook(InterruptionHook(request))
-            with launch.run_errors():
+            with launch.run_errors(cfg.work_dir, partial(kept, runner)):
                 runner.train()
             runner.logger.info(ending(runner))
         except (InterruptedTraining, KeyboardInterrupt) as stopped:
@@ -51,6 +52,12 @@ def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = Fal
         except DivergedTrainingError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
+
+
+def kept(runner: Runner | FlexibleRunner) -> str:
+    """The checkpoint that a training which an error ended can go on from, in words; '' where there is none."""
+    latest = find_latest(runner.work_dir)
+    return f"the last checkpoint is {latest}; go on from it with --resume" if latest else ""
 
 
 def ending(runner: Runner | FlexibleRunner) -> str:

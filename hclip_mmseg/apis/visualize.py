@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,15 +11,16 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmseg.registry import DATASETS
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
 from hclip_mmseg.apis import checks, images, launch
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer, build_model
 from hclip_mmseg.apis.opening import open_model
+from hclip_mmseg.files.errors import FullDiskError
 from hclip_mmseg.files.result_names import plain_name
 from hclip_mmseg.files.showing import printable
+from hclip_mmseg.files.writing import write_figure, write_image
 from hclip_mmseg.training_free.class_similarity import class_embeddings
 from hclip_mmseg.training_free.depth import GLOBAL
 from hclip_mmseg.training_free.explanation import Explanation, Point, explain
@@ -53,7 +53,7 @@ class Similarity:
             for model, embeddings in found.items()
         }
         folder.mkdir(parents=True, exist_ok=True)
-        matrix_figure(names, matrices).savefig(folder / "similarity.png", dpi=110)
+        write_figure(folder / "similarity.png", matrix_figure(names, matrices), 110)
         return Section("Similarity of classes", [(f"Cosines between {len(names)} classes.", "similarity.png")])
 
 
@@ -89,9 +89,9 @@ class Figures:
                 shown = explain(self.inferencer.model, images.read_image(path), self.points)
                 self.folder.mkdir(parents=True, exist_ok=True)
                 figures = draw_explanation(shown, self.folder, f"{number:03d}_{plain_name(Path(path).stem)}")
+            except FullDiskError:
+                raise
             except (ValueError, OSError, MemoryError) as error:
-                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                    raise
                 failed.append(error)
                 continue
             self._add(sections, Section(plain_name(Path(path).name), figures))
@@ -180,10 +180,10 @@ def draw_explanation(shown: Explanation, folder: Path, name: str) -> list[tuple[
         "denoised": shown.denoised,
     }
     files = {part: f"{name}_{part}.png" for part in ("masks", "points", "depth", "regions")}
-    Image.fromarray(draw_overlay(shown.image, shown.labels, shown.vocabulary)).save(folder / files["masks"])
-    Image.fromarray(draw_regions(shown)).save(folder / files["regions"])
-    point_figure(shown.image, shown.points, maps).savefig(folder / files["points"], dpi=110)
-    depth_figure(shown.image, shown.received, GLOBAL).savefig(folder / files["depth"], dpi=110)
+    write_image(folder / files["masks"], draw_overlay(shown.image, shown.labels, shown.vocabulary))
+    write_image(folder / files["regions"], draw_regions(shown))
+    write_figure(folder / files["points"], point_figure(shown.image, shown.points, maps), 110)
+    write_figure(folder / files["depth"], depth_figure(shown.image, shown.received, GLOBAL), 110)
     captions = {
         "masks": "Final masks.",
         "regions": "Regions before and after denoising.",

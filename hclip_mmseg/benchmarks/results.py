@@ -54,13 +54,13 @@ class Results:
         self.path = Path(path)
         stored: Any = {}
         if self.path.exists():
+            refusal = f"{self.path} is no file of benchmark results; remove it, or give another --work-dir"
             try:
                 stored = read_json(self.path)
-                assert isinstance(stored["measured"], dict) and isinstance(stored["runs"], list)
-            except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
-                raise ValueError(
-                    f"{self.path} is no file of benchmark results; remove it, or give another --work-dir"
-                ) from error
+            except (OSError, ValueError) as error:
+                raise ValueError(refusal) from error
+            if not _are_results(stored):
+                raise ValueError(refusal)
         self.about: dict[str, Any] = stored.get("about", {})
         self.runs: list[dict[str, Any]] = stored.get("runs", [])
         self.measured: dict[str, dict[str, Any]] = stored.get("measured", {})
@@ -142,6 +142,20 @@ class Results:
         if stored.measured:
             stored.go_on_with(self.about, {})
             self.runs, self.measured = stored.runs, {**self.measured, **stored.measured}
+
+
+def _are_results(stored: Any) -> bool:
+    """Whether what a JSON file holds has the form of the attributes of `Results`."""
+    if not (isinstance(stored, dict) and isinstance(stored.get("about", {}), dict)):
+        return False
+    runs, measured = stored.get("runs"), stored.get("measured")
+    if not (isinstance(runs, list) and isinstance(measured, dict)):
+        return False
+    kinds = dict(metrics=dict, classes=list, folders=list, settings=dict)
+    return all(isinstance(run, dict) for run in runs) and all(
+        isinstance(result, dict) and all(isinstance(result.get(key, kind()), kind) for key, kind in kinds.items())
+        for result in measured.values()
+    )
 
 
 def differences(old: Any, new: Any, where: str = "") -> Iterator[str]:

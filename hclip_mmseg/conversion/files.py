@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from hclip_mmseg.conversion.folding import clip_state_dict, folded_state_dict
 from hclip_mmseg.conversion.published import recognise, to_ours, to_published
 from hclip_mmseg.files import checkpoints
-from hclip_mmseg.files.writing import whole
+from hclip_mmseg.files.writing import write_tensors
 from hclip_mmseg.vocabularies import load_vocabulary
 
 
@@ -46,8 +45,7 @@ def convert_checkpoint(source: str | Path, target: str | Path, to: str = "ours")
         converted = to_published(checkpoint)
         count = len(converted.get("model", converted))
         kind = recognise(converted.get("model", converted))
-    with whole(target) as part:
-        torch.save(converted, part)
+    write_tensors(target, converted)
     return f"{source} ({kind}) -> {target}: {count} tensors, {target.stat().st_size / 2**20:.0f} MiB"
 
 
@@ -66,12 +64,10 @@ def write_folded(model: nn.Module, target: str | Path, clip: str | Path | None =
         ValueError: if the adapters cannot be folded.
     """
     state = folded_state_dict(model)
-    with whole(Path(target)) as part:
-        torch.save({"meta": {"folded": True}, "state_dict": state}, part)
+    write_tensors(target, {"meta": {"folded": True}, "state_dict": state})
     written = [f"{target}: folded CLIP and head; use it with --cfg-options model.backbone.adapter=None"]
     if clip:
-        with whole(Path(clip)) as part:
-            torch.save(clip_state_dict(state), part)
+        write_tensors(clip, clip_state_dict(state))
         written.append(f"{clip}: the folded CLIP in open_clip's names")
     return written
 

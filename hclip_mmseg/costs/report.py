@@ -9,6 +9,7 @@ from rich.table import Table
 
 from hclip_mmseg.costs.printed import markdown_table, number_table
 from hclip_mmseg.costs.rows import ROWS
+from hclip_mmseg.files.writing import write_figure
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Row -> form -> figures."""
@@ -89,5 +90,5 @@ def plot(results: Results, path: str) -> None:
                 axis.plot(*zip(*values, strict=True), marker="o", label=form)
             axis.set(xlabel=label, ylabel=unit, ylim=(0, 1.1 * highest))
             axis.legend()
-    figure.savefig(path, dpi=110)
+    write_figure(path, figure, 110)
     pyplot.close(figure)

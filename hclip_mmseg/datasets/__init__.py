@@ -4,6 +4,7 @@ from hclip_mmseg.datasets.ade20k import ADE20K150Dataset, ADE20K847Dataset
 from hclip_mmseg.datasets.coco_stuff import COCO27Dataset, COCOObjectDataset, COCOStuff171Dataset
 from hclip_mmseg.datasets.epoch_replay import EpochReplayableSampler
 from hclip_mmseg.datasets.haze import Haze
+from hclip_mmseg.datasets.image_files import LoadImageFromFile
 from hclip_mmseg.datasets.label_maps import LoadLabelMap
 from hclip_mmseg.datasets.pascal import (
     PascalContext59Dataset,
@@ -29,6 +30,7 @@ __all__ = [
     "Cityscapes27Dataset",
     "EpochReplayableSampler",
     "Haze",
+    "LoadImageFromFile",
     "LoadLabelMap",
     "LoadReducedImageFromFile",
     "Mapillary65Dataset",

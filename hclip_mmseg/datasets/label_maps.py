@@ -11,9 +11,9 @@ from mmcv.transforms import BaseTransform
 from mmengine import fileio
 from mmseg.registry import TRANSFORMS
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.errors import InputError, one_line
 
 
 def decode_label_map(content: bytes, source: str) -> NDArray[np.integer]:
@@ -31,8 +31,8 @@ def decode_label_map(content: bytes, source: str) -> NDArray[np.integer]:
     """
     try:
         labels = np.asarray(Image.open(BytesIO(content)))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{source} is no image, or a truncated one: {error}") from error
+    except Exception as error:  # what a damaged image makes its decoder raise is anybody's guess
+        raise InputError(f"{source} is no image, or a truncated one: {one_line(error)}") from error
     if labels.ndim != 2:
         channels = labels.shape[2]
         what = "grey with an alpha channel" if channels == 2 else f"an image of {channels} colour channels"

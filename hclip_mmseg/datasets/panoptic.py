@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO
 from os import scandir
 from pathlib import Path
 from typing import Any
 
-import mmcv
 import numpy as np
 from mmdet.datasets import CocoPanopticDataset
 from mmdet.datasets.api_wrappers import COCOPanoptic
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from hclip_mmseg.compat.panoptic_api import VOID, rgb2id
 from hclip_mmseg.datasets.annotation_files import boxes_and_areas, label_map_of, read_panoptic
+from hclip_mmseg.files.images import read_pixels
 from hclip_mmseg.vocabularies import load_vocabulary
 
 
@@ -147,7 +147,7 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
 def read_ids(path: str, backend_args: dict[str, Any] | None = None) -> NDArray[np.int32]:
     """The segments' ids [H, W] in a panoptic label map."""
     content = get(path, backend_args=backend_args)
-    return rgb2id(mmcv.imfrombytes(content, flag="color", channel_order="rgb"))
+    return rgb2id(read_pixels(BytesIO(content), path, upright=False))
 
 
 def check_segments(entry: Mapping[str, Any], backend_args: dict[str, Any] | None = None) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import mmcv
 import numpy as np
-from mmcv.transforms import LoadImageFromFile
 from mmseg.registry import TRANSFORMS
 from numpy.typing import NDArray
 from PIL import Image
+
+from hclip_mmseg.datasets.image_files import LoadImageFromFile
 
 
 def jpeg_copy(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -48,18 +49,18 @@ class LoadReducedImageFromFile(LoadImageFromFile):
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
         """See the class; None where the file is missing and ``ignore_empty``."""
-        results = super().transform(results)
-        if results is None:
+        loaded = super().transform(results)
+        if loaded is None:
             return None
-        height, width = results["ori_shape"]
+        height, width = loaded["ori_shape"]
         if min(height, width) > self.short_side:
             long_side = round(max(height, width) / min(height, width) * self.short_side)
             shape = (self.short_side, long_side) if height <= width else (long_side, self.short_side)
-            results["img"] = mmcv.imresize(results["img"], shape[::-1], interpolation="bilinear", backend="cv2")
-            results["img_shape"] = results["ori_shape"] = results["label_shape"] = shape
+            loaded["img"] = mmcv.imresize(loaded["img"], shape[::-1], interpolation="bilinear", backend="cv2")
+            loaded["img_shape"] = loaded["ori_shape"] = loaded["label_shape"] = shape
         if self.jpeg:
-            results["img"] = jpeg_copy(results["img"])
-        return results
+            loaded["img"] = jpeg_copy(loaded["img"])
+        return loaded
 
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, short_side={self.short_side}, jpeg={self.jpeg})"

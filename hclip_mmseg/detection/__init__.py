@@ -16,6 +16,7 @@ except ModuleNotFoundError as error:
         "detection needs MMDetection, which is not installed: pip install onedl-mmdetection", name="mmdet"
     ) from error
 
+import hclip_mmseg.datasets.detection_images  # noqa: E402, F401
 from hclip_mmseg.datasets.ov_coco import OVCocoDataset  # noqa: E402
 from hclip_mmseg.datasets.scene_detection import BoxesFromLabels, SceneDetectionDataset  # noqa: E402
 from hclip_mmseg.detection.ap50 import OpenVocabAP50  # noqa: E402

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
 from hclip_mmseg.files.result_names import ResultNames
+from hclip_mmseg.files.writing import write_whole
 
 
 def write_boxes(path: str | Path, instances: InstanceData, names: Sequence[str]) -> None:
@@ -34,8 +35,7 @@ def write_boxes(path: str | Path, instances: InstanceData, names: Sequence[str])
             strict=True,
         )
     ]
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
 @HOOKS.register_module()

@@ -16,8 +16,10 @@ from mmseg.registry import HOOKS
 from numpy.typing import NDArray
 from torch import nn
 
+from hclip_mmseg.files.errors import FullDiskError, full_disk_line, lack_of_space
 from hclip_mmseg.files.run_folders import POINTER, find_latest
 from hclip_mmseg.files.state_dicts import find_state_dict, not_finite, without_shared_prefix
+from hclip_mmseg.files.writing import write_whole
 from hclip_mmseg.models.open_vocab_model import model_inside
 
 
@@ -104,8 +106,7 @@ class AtomicCheckpointHook(CheckpointHook):
         )
         if is_main_process():
             pointer = Path(runner.work_dir) / POINTER
-            _beside(pointer).write_text(self.last_ckpt)
-            _move(_beside(pointer), pointer)
+            write_whole(pointer, self.last_ckpt)
             if outdated is not None:
                 _remove(self._place(outdated))
 
@@ -169,9 +170,20 @@ class WholeCheckpoints:
         return getattr(self._runner, name)
 
     def save_checkpoint(self, out_dir: str, filename: str, *arguments: Any, **options: Any) -> None:
-        """Write a checkpoint beside its place, and move it there; see ``Runner.save_checkpoint``."""
+        """Write a checkpoint beside its place, and move it there; see ``Runner.save_checkpoint``.
+
+        Raises:
+            FullDiskError: for lack of space; nothing is left behind.
+        """
         place = Path(out_dir) / filename
-        self._runner.save_checkpoint(out_dir, _beside(place).name, *arguments, **options)
+        try:
+            self._runner.save_checkpoint(out_dir, _beside(place).name, *arguments, **options)
+        except Exception as error:
+            full = lack_of_space(error)
+            if full is None:
+                raise
+            _remove(_beside(place))
+            raise FullDiskError(full_disk_line(place, full)) from error
         barrier()  # a sharded checkpoint is a folder that all processes write into
         if is_main_process():
             _move(_beside(place), place)

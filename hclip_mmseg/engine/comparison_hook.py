@@ -15,6 +15,7 @@ from mmseg.registry import HOOKS, MODELS
 from rich.console import Console
 from rich.table import Table
 
+from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.writing import write_whole
 from hclip_mmseg.models.frozen import frozen_clip_config
 
@@ -93,7 +94,7 @@ class ComparisonHook(Hook):
 
     def _read(self, runner: Runner) -> dict[str, dict[str, float]]:
         try:
-            found = json.loads(self._path(runner).read_text(encoding="utf-8"))
+            found = read_json(self._path(runner))
             rows = {row: {heading: float(found[row][heading]) for heading in self.columns} for row in found}
         except (OSError, ValueError, KeyError, TypeError):
             return {}

@@ -8,13 +8,13 @@ from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import mmcv
 import numpy as np
 from mmdet.evaluation import CocoPanopticMetric
 from mmseg.registry import METRICS
 
 from hclip_mmseg.compat.panoptic_api import id2rgb
 from hclip_mmseg.evaluation.seen_names import seen_in_training
+from hclip_mmseg.files.writing import write_image
 
 
 @METRICS.register_module()
@@ -92,7 +92,7 @@ class ScenePanopticMetric(OpenVocabPanopticMetric):
             labels = sample["gt_sem_seg"]["data"][0].cpu().numpy().astype(np.int32)
             named = labels < len(classes)
             path = Path(self.truth.name) / Path(sample["img_path"]).name
-            mmcv.imwrite(id2rgb(np.where(named, labels + 1, 0))[..., ::-1], str(path))
+            write_image(path, id2rgb(np.where(named, labels + 1, 0)))
             segments = [
                 dict(id=label + 1, category=label, is_thing=classes[label] in things)
                 for label in np.unique(labels[named]).tolist()

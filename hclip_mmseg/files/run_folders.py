@@ -14,6 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.processes import is_running
 
 POINTER = "last_checkpoint"
@@ -105,7 +106,7 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 def _read_holder(about: Path) -> dict[str, object] | None:
     try:
-        holder = json.loads(about.read_text(encoding="utf-8"))
+        holder = read_json(about)
     except (OSError, ValueError):
         return None
     return holder if isinstance(holder, dict) and {"process", "machine"} <= holder.keys() else None

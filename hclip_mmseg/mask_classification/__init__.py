@@ -5,6 +5,7 @@ Proposals are MMDetection's Mask2Former. ``classification`` turns mask embedding
 both methods extend.
 """
 
+import hclip_mmseg.datasets.detection_images  # noqa: F401
 from hclip_mmseg.datasets.panoptic import (
     LoadPanopticSegments,
     OpenVocabPanopticDataset,

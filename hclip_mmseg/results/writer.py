@@ -10,11 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from PIL import Image
-
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.result_names import readable
-from hclip_mmseg.files.writing import write_whole
+from hclip_mmseg.files.writing import write_image, write_whole
 from hclip_mmseg.results import coco
 from hclip_mmseg.results.result import Result
 from hclip_mmseg.visualization import class_shares, name_colours, write_label_map
@@ -106,7 +104,7 @@ class ResultWriter:
             write_label_map(self.folder / f"{name}_labels.png", result.labels, result.vocabulary, palette=True)
         if "overlay" in self.formats:
             drawn = result.overlay(**self.drawing)
-            Image.fromarray(drawn).save(self.folder / f"{name}_overlay.png")
+            write_image(self.folder / f"{name}_overlay.png", drawn)
         if {"labels", "json"} & {*self.formats}:
             write_json(self.folder / f"{name}.json", describe(result))
         self._collect(result, name, image_id or len(self._images) + 1)
@@ -127,7 +125,7 @@ class ResultWriter:
             colours, info = result.to_panoptic()
             file = self.folder / "panoptic" / f"{name}.png"
             file.parent.mkdir(exist_ok=True)
-            Image.fromarray(colours).save(file)
+            write_image(file, colours)
             self._found["panoptic"].append(dict(image_id=image_id, file_name=file.name, segments_info=info))
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
+from hclip_mmseg.files.errors import one_line
+from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.paths import locate, looked_in
 
 MOST_PIXELS = 1 << 28
@@ -42,11 +43,13 @@ def read_masks(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.bo
                 raise ValueError("it is an archive of several arrays")
             masks = loaded != 0
         else:
-            entries = json.loads(path.read_text())
+            entries = read_json(path)
             masks = [_decode(entry["segmentation"], size) for entry in entries]
             masks = np.stack(masks) if masks else np.zeros((0, 0, 0), bool)
-    except (ValueError, KeyError, TypeError, EOFError, OSError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{path} holds no masks of one image with run lengths: {error}") from error
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # what a damaged file makes its reader raise is anybody's guess
+        raise ValueError(f"{path} holds no masks of one image with run lengths: {one_line(error)}") from error
     if masks.ndim != 3:
         raise ValueError(f"{path} must hold masks of [masks, H, W], and holds {list(masks.shape)}")
     return masks

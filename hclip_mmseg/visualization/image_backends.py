@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mmengine.dist import master_only
 from mmengine.visualization import LocalVisBackend
 from numpy.typing import NDArray
+
+from hclip_mmseg.files.writing import write_image
 
 SUFFIX = ".png"
 
@@ -21,5 +24,9 @@ class ImageBackends:
     def add_image(self, name: str, image: NDArray[np.uint8], step: int = 0) -> None:
         """Give an image, RGB [H, W, 3], to every backend; see ``Visualizer.add_image``."""
         for backend in self._vis_backends.values():
-            of_files = isinstance(backend, LocalVisBackend)
-            backend.add_image(name.removesuffix(SUFFIX) if of_files else name, image, step)
+            if isinstance(backend, LocalVisBackend):
+                # MMEngine's own writing fails without a word, as on a full disk; `experiment` makes its folder known
+                folder = Path(backend.experiment._img_save_dir)
+                write_image(folder / f"{name.removesuffix(SUFFIX)}_{step}{SUFFIX}", image)
+            else:
+                backend.add_image(name, image, step)

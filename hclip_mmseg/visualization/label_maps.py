@@ -17,6 +17,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from hclip_mmseg.files.result_names import ResultNames
+from hclip_mmseg.files.writing import write_image
 from hclip_mmseg.visualization.colours import name_colours
 
 
@@ -48,11 +49,11 @@ def write_label_map(
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     if not palette:
-        Image.fromarray(labels.astype(np.uint8 if len(names) <= 255 else np.uint16)).save(path)
+        write_image(path, labels.astype(np.uint8 if len(names) <= 255 else np.uint16))
         return
     text = PngInfo()
     text.add_itxt("class names", json.dumps(list(names), ensure_ascii=False), zip=True)
-    label_image(labels, names).save(path, pnginfo=text)
+    write_image(path, label_image(labels, names), pnginfo=text)
 
 
 @HOOKS.register_module()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,9 @@ from mmseg.structures import SegDataSample
 from mmseg.utils import get_classes
 from mmseg.visualization import SegLocalVisualizer
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
+from hclip_mmseg.files.writing import write_image
 from hclip_mmseg.visualization.image_backends import ImageBackends
 from hclip_mmseg.visualization.overlay import beside, draw_overlay
 
@@ -107,8 +106,7 @@ class OpenVocabVisualizer(ImageBackends, SegLocalVisualizer):
         if out_file is None:
             self.add_image(name, drawn, step)
         else:
-            Path(out_file).parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(drawn).save(out_file)
+            write_image(out_file, drawn)
 
     def get_image(self) -> NDArray[np.uint8]:
         """What was drawn last, RGB [H, W, 3]; MMSegmentation's inferencer returns it."""

@@ -276,10 +276,11 @@ def test_what_is_no_image_is_refused(name, content, message, tmp_path):
         read_image(tmp_path / name)
 
 
-def test_sixteen_bit_images_are_refused(tmp_path):
-    Image.fromarray(np.full((9, 9), 40000, np.uint16)).save(tmp_path / "deep.png")
-    with pytest.raises(ValueError, match="mode 'I;16'"):
-        read_image(tmp_path / "deep.png")
+@pytest.mark.parametrize(("numbers", "said"), [(np.float32(0.5), "mode 'F'"), (np.int32(70_000), "more than 16 bits")])
+def test_images_of_more_than_16_bits_are_refused(numbers, said, tmp_path):
+    Image.fromarray(np.full((9, 9), numbers)).save(tmp_path / "deep.tif")
+    with pytest.raises(ValueError, match=said):
+        read_image(tmp_path / "deep.tif")
 
 
 def test_a_image_of_too_many_pixels_is_not_called_broken(tmp_path, monkeypatch):

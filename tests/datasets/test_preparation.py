@@ -22,6 +22,7 @@ from hclip_mmseg.datasets.preparation.files import is_whole
 from hclip_mmseg.datasets.preparation.processes import Options
 from hclip_mmseg.datasets.preparation.registry import PREPARATIONS, find_preparation
 from hclip_mmseg.datasets.preparation.tables import FromImage, number_table
+from hclip_mmseg.files.errors import FullDiskError
 
 
 def run(name, root, **options):
@@ -175,7 +176,7 @@ def test_a_label_map_appears_whole_or_not_at_all(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Image.Image, "save", torn)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(FullDiskError, match="No space left"):
             carry_out(conversion, Options())
     assert list((tmp_path / "made").iterdir()) == []
     carry_out(conversion, Options())

@@ -54,7 +54,10 @@ def read_index(path: str | Path) -> ADE20KIndex:
         raise ValueError(f"{path} is no pickled index, or a truncated one: {error}") from error
     if not isinstance(index, dict):
         raise ValueError(f"{path} holds a {type(index).__name__}, not ADE20K's index")
-    files, folders, objects = (_strings(index, key, path) for key in ("filename", "folder", "objectnames"))
+    try:
+        files, folders, objects = (_strings(index, key, path) for key in ("filename", "folder", "objectnames"))
+    except (IndexError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} has damaged lists of strings: {error}") from error
     if len(files) != len(folders):
         raise ValueError(f"{path} names {len(files)} images and {len(folders)} folders")
     return ADE20KIndex(tuple(_below_images(*pair, path) for pair in zip(folders, files, strict=True)), objects)

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from hclip_mmseg.datasets.preparation.files import Labels, is_whole, read_colours, read_label_map, save_whole
 from hclip_mmseg.datasets.preparation.processes import Options, each_chunk
+from hclip_mmseg.files.images import read_size
 from hclip_mmseg.files.writing import remove_dead_parts, whole
 
 SHOWN = 5
@@ -143,13 +143,7 @@ def verify(labels: Labels, label_map: LabelMap, classes: int, ignore: int | None
     if outside:
         allowed = f"0 to {classes - 1}" + ("" if ignore is None else f" and {ignore}")
         raise ValueError(f"{label_map.target} has the label {outside[0]}; {allowed} are the data set's")
-    try:
-        with Image.open(label_map.image) as image:
-            width, height = image.size
-    except (FileNotFoundError, PermissionError):
-        raise
-    except OSError as error:  # UnidentifiedImageError is one, and so is what a truncated header gives
-        raise ValueError(f"{label_map.image} is no image, or a truncated one") from error
+    height, width = read_size(label_map.image)
     if labels.shape != (height, width):
         raise ValueError(
             f"{label_map.target} would be {labels.shape[1]} x {labels.shape[0]}, but its image is {width} x {height}"

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hclip_mmseg.datasets.label_maps import decode_label_map
-from hclip_mmseg.files.writing import whole
+from hclip_mmseg.files.errors import one_line
+from hclip_mmseg.files.writing import write_image
 
 PNG_END = b"IEND\xaeB`\x82"
 
@@ -26,10 +27,10 @@ def read_colours(path: Path) -> NDArray[np.uint8]:
     """An image of at least three colours of 8 bits, ``[H, W, colours]``; raises ValueError if it is none."""
     try:
         colours = np.asarray(Image.open(path))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            raise
-        raise ValueError(f"{path} is no image, or a truncated one: {error}") from error
+    except (FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:  # what a damaged image makes its decoder raise is anybody's guess
+        raise ValueError(f"{path} is no image, or a truncated one: {one_line(error)}") from error
     if colours.ndim != 3 or colours.shape[2] < 3 or colours.dtype != np.uint8:
         raise ValueError(f"{path} is no colour image of 8 bits")
     return colours
@@ -47,5 +48,4 @@ def is_whole(path: Path) -> bool:
 
 def save_whole(path: Path, labels: Labels) -> None:
     """Writes a grey PNG of 8 or 16 bits, or a coloured one of 8, whole or not at all."""
-    with whole(path) as part:
-        Image.fromarray(labels).save(part, format="PNG")
+    write_image(path, labels)

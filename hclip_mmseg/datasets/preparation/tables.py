@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hclip_mmseg.datasets.preparation.files import Labels, read_label_map
+from hclip_mmseg.files.errors import one_line
 
 Table = NDArray[np.int32]
 
@@ -76,16 +76,17 @@ def read_matlab(path: Path, variable: tuple[str, ...]) -> NDArray[np.integer]:
         ValueError: if the file cannot be read or has no such matrix.
     """
     from scipy.io import loadmat  # half a second that others need not wait for
-    from scipy.io.matlab import MatReadError
 
     try:
         value = loadmat(path, variable_names=[variable[0]])[variable[0]]
         for field in variable[1:]:
             value = value[field][0, 0]
-    except (MatReadError, ValueError, TypeError, IndexError, NotImplementedError, OSError, zlib.error) as error:
-        raise ValueError(f"{path} is none of MATLAB's files, or a truncated one: {error}") from error
+    except (FileNotFoundError, PermissionError):
+        raise
     except KeyError as error:
         raise ValueError(f"{path} has no {'.'.join(variable)}, so it is no label map") from error
+    except Exception as error:  # what a damaged file makes its reader raise is anybody's guess
+        raise ValueError(f"{path} is none of MATLAB's files, or a truncated one: {one_line(error)}") from error
     if value.ndim != 2 or not np.issubdtype(value.dtype, np.integer):
         raise ValueError(f"{'.'.join(variable)} of {path} is no matrix of integers, but {value.dtype} {value.shape}")
     return value

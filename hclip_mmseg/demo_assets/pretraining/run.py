@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from hclip_mmseg.demo_assets.pretraining.batches import Batches, Phase
 from hclip_mmseg.demo_assets.pretraining.trainee import Trainee
 from hclip_mmseg.demo_assets.tiny_clip import save_compressed
-from hclip_mmseg.files.writing import whole
+from hclip_mmseg.files.writing import write_tensors
 
 
 @dataclass(frozen=True)
@@ -163,8 +163,7 @@ class Pretraining:
             self.log(event="train", step=step, phase=phase, **numbers, seconds=self.seconds)
         if step % settings.save_every == 0 or ended:
             state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
-            with whole(self.folder / "last.pt") as part:
-                torch.save(state | {"step": step, "seconds": self.seconds}, part)
+            write_tensors(self.folder / "last.pt", state | {"step": step, "seconds": self.seconds})
             save_compressed(self.model.export(), self.folder / f"{self.name}.pt")
         if step % settings.eval_every == 0 or ended:
             metrics = self.evaluate(self.model, settings.eval_scenes)

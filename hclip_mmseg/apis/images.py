@@ -9,11 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-# images of a folder; of a format that Pillow lacks here (HEIC without its plugin), each is reported
-SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic",
-    ".heif", ".ppm", ".pgm",
-)  # fmt: skip
+from hclip_mmseg.files.image_names import IMAGE_SUFFIXES
+
 CONVERTED = ("RGB", "1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
@@ -31,11 +28,11 @@ def list_images(sources: Iterable[str | Path]) -> list[Path]:
             found.append(source)
             continue
         files = sorted(path for path in source.iterdir() if not path.is_dir())
-        inside = [path for path in files if path.suffix.lower() in SUFFIXES]
+        inside = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
         if not inside:
             there = sorted({path.suffix.lower() or "no suffix" for path in files})
             found_there = f"its files have {', '.join(there[:8])}" if there else "it has no files"
-            raise ValueError(f"the folder {source} holds no images ({', '.join(SUFFIXES)}); {found_there}")
+            raise ValueError(f"the folder {source} holds no images ({', '.join(IMAGE_SUFFIXES)}); {found_there}")
         found += inside
     return found
 

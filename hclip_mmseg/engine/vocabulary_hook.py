@@ -62,6 +62,11 @@ class VocabularyHook(Hook):
             return
         model = model_inside(runner.model)
         metainfo = dataloader.dataset.metainfo
+        if metainfo.get("mixed") and dataloader is not runner.train_dataloader:
+            raise InputError(
+                "MixedDataset is for training: samples are scored on the names of their own data sets there alone; "
+                "evaluate one data set, or several with tools/test.py --benchmarks"
+            )
         classes = metainfo.get("classes")
         if classes is None:
             raise InputError(

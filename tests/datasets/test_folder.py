@@ -185,11 +185,9 @@ def test_it_is_built_from_settings_with_a_benchmark(tmp_path, coco_stuff):
 def test_a_training_step_of_two_vocabularies(two, tmp_path):
     from tiny_models import tiny_segmentor
 
-    loader = Runner.build_dataloader(
-        dict(
-            batch_size=12, sampler=dict(type="DefaultSampler", shuffle=False), dataset=MixedDataset(two), num_workers=0
-        )
-    )
+    order = dict(type="DefaultSampler", shuffle=False)
+    order = dict(type="DefaultSampler", shuffle=False)
+    loader = Runner.build_dataloader(dict(batch_size=12, sampler=order, dataset=MixedDataset(two), num_workers=0))
     model = tiny_segmentor(names=loader.dataset.metainfo["classes"]).train()
     batch = model.data_preprocessor(next(iter(loader)), True)
     found = model.loss(**batch)

@@ -43,7 +43,7 @@ def save(path: Path, pixels: NDArray[np.generic], palette: bool = False) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels)
     if palette:
-        image.putpalette(COLOURS.ravel().tolist())
+        image.putpalette(np.resize(COLOURS, (256, 3)).ravel().tolist())
     image.save(path)
 
 

@@ -52,6 +52,19 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--iterations", type=int, help="steps (40 passes over the images, 500 to 80,000)")
     add("--start", metavar="CHECKPOINT", help="trained weights to start from instead of CLIP")
     add("--repeat-below", type=float, metavar="SHARE", help="repeat images of classes in fewer of them than this share")
+    keeping = parser.add_argument_group("keeping what CLIP knew (segmentors; docs/tutorials/keep.md)")
+    add = keeping.add_argument
+    add(
+        "--keep",
+        nargs="?",
+        const="",
+        metavar="DATA",
+        help="watch what names that are not trained lose: drift of embeddings and, with DATA (a benchmark, or another "
+        "data set's dataset.py), the mIoU there",
+    )
+    add("--hold", type=float, metavar="WEIGHT", help="penalty on embeddings of names that are not trained")
+    add("--mix", metavar="DATA", help="train on DATA beside, on its own names")
+    add("--mix-share", type=float, default=0.2, help="its share of all samples (0.2)")
     return parser.parse_args(argv)
 
 

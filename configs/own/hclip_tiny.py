@@ -2,6 +2,7 @@
 
 _base_ = ["../hclip/hclip_tiny_scenes.py"]
 
+model = dict(backbone=dict(train_positions=False))  # as published
 load_image = dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation")
 train_pipeline = [
     dict(type="SeedAugmentation"),  # a resumed run repeats the crops of an uninterrupted one

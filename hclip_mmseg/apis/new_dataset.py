@@ -20,6 +20,7 @@ from hclip_mmseg.datasets.preparation.processes import Options
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.image_names import images_by_name
 from hclip_mmseg.files.writing import write_whole
+from hclip_mmseg.vocabularies import read_vocabulary
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def new_dataset(
     options = Options(jobs=data.jobs or len(usable_cores()), progress=progress_bar)
 
     images = images_by_name(data.images)
-    titles = None if data.classes is None else _titles(data.classes)
+    titles = None if data.classes is None else read_vocabulary(data.classes).titles
     source = open_source(
         images,
         data.masks,
@@ -133,14 +134,11 @@ def new_dataset(
     write_sheet(folder / "overlays.jpg", source, used, meaning, data.seed)
     write_whole(folder / "report.txt", "\n".join(report) + "\n")
     write_dataset_config(folder / "dataset.py", name, data.images, meaning, held_out, data.repeat_below)
-    write_training_config(config, name, training, len(parts["train"]), meaning.titles, held_out)
+    told_apart = any(labelled[image][meaning.titles.index(title)] for image in parts["val"] for title in held_out)
+    best = "mIoU_unseen" if told_apart else "mIoU"
+    write_training_config(config, name, training, len(parts["train"]), meaning.titles, held_out, best)
     print(
         f"wrote {folder}: look at overlays.jpg first; dataset.py and config.py are yours to edit\n"
         f"next: hclip-train {config}"
     )
 
-
-def _titles(classes: str | Sequence[str]) -> tuple[str, ...]:
-    from hclip_mmseg.vocabularies import read_vocabulary
-
-    return read_vocabulary(classes).titles

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+import pprint
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from mmengine.config import Config, ConfigDict
+
+from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.datasets.benchmarks import find_benchmark
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.writing import write_whole
 
@@ -47,7 +53,11 @@ class Training:
         processes: that train together.
         iterations: steps; None: 40 passes over the images, at least 500 and at most 80,000 steps.
         start: checkpoint to start from instead of CLIP.
-        keep: what :class:`~hclip_mmseg.engine.keep_hook.KeepHook` is told to watch; "" for nothing.
+        keep: a data set whose figures are watched and that is not trained (see :func:`companion`); "" for embeddings
+            alone; None for nothing. See :class:`~hclip_mmseg.engine.keep_hook.KeepHook`.
+        hold: weight of :class:`~hclip_mmseg.models.losses.held_names.HeldNamesLoss`; None: none.
+        mix: a data set that is trained beside, on its own names; None: none.
+        mix_share: its share of all samples, between 0 and 1.
     """
 
     method: str = "h-clip"
@@ -56,7 +66,10 @@ class Training:
     processes: int = 1
     iterations: int | None = None
     start: str | None = None
-    keep: str = ""
+    keep: str | None = None
+    hold: float | None = None
+    mix: str | None = None
+    mix_share: float = 0.2
 
     def __post_init__(self) -> None:
         for option, value, known in (("--method", self.method, METHODS), ("--size", self.size, SIZES)):
@@ -64,6 +77,12 @@ class Training:
                 raise InputError(f"{option} knows {', '.join(known)}, not '{value}'")
         if self.size not in BASES.get(self.method, SEGMENTOR):
             raise InputError(f"--method {self.method} has no size '{self.size}': take base")
+        if self.masks and (self.keep is not None or self.hold is not None or self.mix is not None):
+            raise InputError(f"--keep, --hold and --mix are for segmentors; --method {self.method} classifies masks")
+        if not 0 < self.mix_share < 1:
+            raise InputError(f"--mix-share is a share between 0 and 1, not {self.mix_share}")
+        if self.hold is not None and self.hold <= 0:
+            raise InputError(f"--hold is a weight above 0, not {self.hold}")
         for option, number in (("--batch-size", self.batch_size), ("--processes", self.processes)):
             if number < 1:
                 raise InputError(f"{option} must be at least 1, not {number}")
@@ -89,7 +108,7 @@ class Training:
 
 
 def write_training_config(
-    path: Path, name: str, training: Training, images: int, classes: Sequence[str], held_out: Sequence[str]
+    path: Path, name: str, training: Training, images: int, classes: Sequence[str], held_out: Sequence[str], best: str
 ) -> None:
     """Write a config beside ``dataset.py`` that ``hclip-train`` takes.
 
@@ -100,21 +119,23 @@ def write_training_config(
         images: how many are for training.
         classes: all titles.
         held_out: those that are not trained.
+        best: metric whose best checkpoint is kept, such as "mIoU_unseen".
 
     Raises:
         ValueError: if a mask classifier is asked for more classes than its label maps hold.
     """
     if training.masks and len(classes) > 255:
         raise InputError(f"--method {training.method} takes at most 255 classes, not {len(classes)}")
-    write_whole(path, "\n".join(_lines(name, training, images, classes, held_out)) + "\n")
+    write_whole(path, "\n".join(_lines(name, training, images, classes, held_out, best)) + "\n")
 
 
-def _lines(name: str, training: Training, images: int, classes: Sequence[str], held_out: Sequence[str]) -> list[str]:
+def _lines(
+    name: str, training: Training, images: int, classes: Sequence[str], held_out: Sequence[str], best: str
+) -> list[str]:
     base = (BASES.get(training.method) or SEGMENTOR)[training.size]
     steps = training.steps(images)
     interval = max(steps // 10, 1)
     warm_up = min(max(steps // 20, 1), 1000)
-    best = "mIoU_unseen" if held_out else "mIoU"
     together = training.batch_size * training.processes
     lines = [
         f'"""Trains {training.method} on {name.translate(str.maketrans("", "", chr(34) + chr(92)))}: yours to edit."""',
@@ -125,7 +146,7 @@ def _lines(name: str, training: Training, images: int, classes: Sequence[str], h
         "",
         "train_dataloader = dict(",
         f"    batch_size={training.batch_size},  # of each of {training.processes} processes",
-        "    dataset=dict(_base_.training, _delete_=True, pipeline=_base_.train_pipeline),",
+        *_training_data(training),
         ")",
         "val_dataloader = dict(",
         "    batch_size=1, dataset=dict(_base_.validation, _delete_=True, pipeline=_base_.test_pipeline)",
@@ -149,9 +170,66 @@ def _lines(name: str, training: Training, images: int, classes: Sequence[str], h
         f'    checkpoint=dict(interval={interval}, save_best="{best}", rule="greater"),  # best_{best}_*.pth is kept',
         ")",
     ]
-    if training.keep:
-        lines.append(f"custom_hooks = [{training.keep}]")
+    if training.keep is not None:
+        lines.append(f"custom_hooks = [{_keep_hook(training.keep)}]")
     return lines
+
+
+def companion(source: str, part: str) -> dict[str, Any]:
+    """Settings of another data set, without its pipeline.
+
+    Args:
+        source: path of a ``dataset.py`` of ``hclip-new-dataset``, or the name of a benchmark, whose data must be there
+            when it is used.
+        part: 'train' or 'test'.
+
+    Raises:
+        FileNotFoundError, ValueError: if it is neither, or the benchmark has no config for training.
+    """
+    path = Path(source)
+    if path.suffix == ".py":
+        cfg = read_config(path, ["training", "validation"])
+        settings = cfg.training if part == "train" else cfg.validation
+    else:
+        benchmark = find_benchmark(source)
+        if benchmark is None:
+            raise InputError(f"'{source}' is no benchmark, and no dataset.py of another data set")
+        cfg = Config.fromfile(benchmark.config_path)
+        if f"{part}_dataloader" not in cfg:
+            raise InputError(f"the benchmark {benchmark.name} has no config for training; COCO-Stuff has one")
+        settings = cfg[f"{part}_dataloader"].dataset
+    plain: dict[str, Any] = ConfigDict(settings).to_dict()
+    plain.pop("pipeline", None)
+    kind = str(plain["type"])
+    return {**plain, "type": kind if "." in kind else f"mmseg.{kind}"}
+
+
+def _training_data(training: Training) -> list[str]:
+    own = "_base_.training, pipeline=_base_.train_pipeline"
+    if training.mix is None:
+        return [f"    dataset=dict({own}, _delete_=True),"]
+    beside = pprint.pformat(companion(training.mix, "train"), width=100, sort_dicts=False).replace(
+        "\n", "\n            "
+    )
+    return [
+        "    dataset=dict(",
+        "        _delete_=True,",
+        '        type="mmseg.MixedDataset",',
+        "        datasets=[",
+        f"            dict({own}),",
+        f"            dict({beside}, pipeline=_base_.train_pipeline),",
+        "        ],",
+        f"        ratio=({1 - training.mix_share:g}, {training.mix_share:g}),",
+        "    ),",
+    ]
+
+
+def _keep_hook(foreign: str) -> str:
+    if not foreign:
+        return 'dict(type="mmseg.KeepHook")'
+    settings = companion(foreign, "test")
+    text = pprint.pformat(settings, width=100, sort_dicts=False).replace("\n", "\n    ")
+    return f'dict(type="mmseg.KeepHook", foreign=dict({text}, pipeline=_base_.test_pipeline))'
 
 
 def _model_lines(training: Training, trained: int, classes: int) -> list[str]:
@@ -167,8 +245,11 @@ def _model_lines(training: Training, trained: int, classes: int) -> list[str]:
         parts.append(f"    backbone=dict({', '.join(backbone)}),")
     if classes > 255:
         parts += ["    data_preprocessor=dict(seg_pad_val=65535),", "    decode_head=dict(ignore_index=65535),"]
-    if trained > SCORED:
-        parts.append(f"    train_cfg=dict(sampled_names={SCORED}),  # a step scores those in its images and others")
+    step = [f"sampled_names={SCORED}"] if trained > SCORED else []  # those in a step's images, and others
+    if training.hold is not None:
+        step.append(f"hold=dict(weight={training.hold})")
+    if step:
+        parts.append(f"    train_cfg=dict({', '.join(step)}),")
     lines = ["model = dict(", *parts, ")"] if parts else []
     if training.method in UNUSED:
         lines.append("find_unused_parameters = True")

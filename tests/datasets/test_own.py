@@ -134,6 +134,7 @@ def test_more_classes_than_8_bits_hold(tmp_path, images, maps):
 
 def test_held_out_classes(tmp_path, images, maps):
     maps[0][:] = 1  # shows the held-out class alone
+    maps[7][:9] = 1
     masks = own.write_grey(tmp_path / "masks", maps)
     (tmp_path / "val.txt").write_text("img_6.jpg\nimg_7\n")
     folder = make(tmp_path, images, masks, classes=CLASSES, held_out="rust", val=str(tmp_path / "val.txt"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -61,7 +61,7 @@ def look(source: Source, options: Options) -> Seen:
     return seen
 
 
-def _look(samples: Sequence[Sample], read: partial[Numbers]) -> Seen:
+def _look(samples: Sequence[Sample], read: Callable[[Sample], Numbers]) -> Seen:
     seen = Seen()
     for sample in samples:
         try:

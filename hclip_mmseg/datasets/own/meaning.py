@@ -35,11 +35,11 @@ class Meaning:
         """The label of pixels without a class."""
         return label_of_no_class(len(self.titles))
 
-    def label(self, numbers: NDArray[np.int32]) -> NDArray[np.unsignedinteger]:
+    def label(self, numbers: NDArray[np.int32]) -> NDArray[np.integer]:
         """Numbers [H, W] -> labels, of 8 bits where they hold all, else of 16."""
         found, places = np.unique(numbers, return_inverse=True)
         kind = np.uint8 if self.ignore_index < 256 else np.uint16
-        values = np.array([self.labels[int(number)] for number in found], kind)
+        values: NDArray[np.integer] = np.array([self.labels[int(number)] for number in found], kind)
         return values[places].reshape(numbers.shape)
 
 
@@ -149,8 +149,8 @@ def _numbered(
         hint = " masks drawn as 0 and 255 are of one class, each in a file of its own;" if outside == [255] else ""
         raise InputError(
             f"labels {shown_some([str(number) for number in outside], 8)} ({sum(pixels[n] for n in outside):,} pixels) "
-            f"are outside the {count} classes, {min(numbers)} to {max(numbers)}:{hint} name all of them in --classes in the "
-            "order of the numbers, or give --ignore-label NUMBER ..."
+            f"are outside the {count} classes, {min(numbers)} to {max(numbers)}:{hint} name all of them in --classes "
+            "in the order of the numbers, or give --ignore-label NUMBER ..."
         )
     labels = {**numbers, **dict.fromkeys(ignored, None)}
     objects = not source.complete or 0 in nothing

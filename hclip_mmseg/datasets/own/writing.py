@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pprint
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def write_label_maps(source: Source, names: Sequence[str], meaning: Meaning, fol
         pass
 
 
-def _write_some(samples: Sequence[Sample], read: partial[Numbers], meaning: Meaning, folder: Path) -> None:
+def _write_some(samples: Sequence[Sample], read: Callable[[Sample], Numbers], meaning: Meaning, folder: Path) -> None:
     for sample in samples:
         save_whole(folder / f"{sample.name}.png", meaning.label(read(sample)))
 

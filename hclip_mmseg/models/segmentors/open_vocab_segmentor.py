@@ -15,6 +15,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from hclip_mmseg.models.features import HeadInputs
+from hclip_mmseg.models.losses.held_names import HeldNamesLoss
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import best_class, resized, resized_in_chunks, unflipped
 from hclip_mmseg.models.segmentors.scored_names import relabelled, scored_groups
@@ -41,7 +42,9 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             published.
         data_preprocessor: MMSegmentation's.
         train_cfg: ``sampled_names``: how many names a training step scores, those in the batch's labels and
-            others drawn at random; None for the whole vocabulary, as published.
+            others drawn at random; None for the whole vocabulary, as published. ``hold``: arguments of
+            :class:`~hclip_mmseg.models.losses.held_names.HeldNamesLoss`, which keeps text embeddings of names that are
+            not trained where CLIP has them; None: as published.
         test_cfg: how an image is looked at:
 
             - mode: 'slide_whole' (default), 'slide' or 'whole';
@@ -83,10 +86,12 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         self.text_encoder = MODELS.build(text_encoder)
         training = dict(train_cfg or {})
         self.sampled_names: int | None = training.pop("sampled_names", None)
+        hold = training.pop("hold", None)
+        self.held_names = None if hold is None else HeldNamesLoss(self.backbone, self.templates, **hold)
         if training:
             raise ValueError(
-                f"unknown entries in the model's train_cfg: {', '.join(map(str, training))}; it takes sampled_names. "
-                "How long to train stands in the config's own train_cfg, beside model"
+                f"unknown entries in the model's train_cfg: {', '.join(map(str, training))}; it takes sampled_names "
+                "and hold. How long to train stands in the config's own train_cfg, beside model"
             )
         settings = dict(test_cfg or {})
         self.mode = settings.pop("mode", "slide_whole")
@@ -128,8 +133,9 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         for sample in data_samples:
             check_labels(sample.gt_sem_seg.data, len(self.vocabulary), sample.metainfo, ignore)
         groups = scored_groups(data_samples, len(self.vocabulary), self.sampled_names, ignore)
+        held = {} if self.held_names is None else {"hold.loss_hold": self.held_names(self.backbone, self.vocabulary)}
         if groups is None:
-            return self._losses(self.extract_feat(inputs), data_samples)
+            return self._losses(self.extract_feat(inputs), data_samples) | held
         encoded = torch.cat([group.names for group in groups]).unique()
         features = self.extract_feat(inputs, encoded)
         total: dict[str, Tensor] = {}
@@ -143,7 +149,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             losses = self._losses(of_group, relabelled(samples, group.names, len(self.vocabulary), ignore))
             for name, value in losses.items():
                 total[name] = total.get(name, 0) + value * (len(group.rows) / len(data_samples))
-        return total
+        return total | held
 
     def _losses(self, features: HeadInputs, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """Those of the head, and of auxiliary heads, for samples whose labels are places in ``features.text``."""

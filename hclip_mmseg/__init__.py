@@ -13,12 +13,13 @@ from hclip_mmseg.compat import (
     read_checkpoints_with,
 )
 from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.paths import configs_folder
 from hclip_mmseg.files.version import project_version
 
 ensure_mmcv_ops()
 ensure_panopticapi()
 read_checkpoints_with(checkpoints.load)
-name_config_packages()
+name_config_packages(configs_folder)
 
 with quiet_imports():
     ensure_mmpretrain()

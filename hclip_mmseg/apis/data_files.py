@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 from mmengine.registry import DefaultScope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
+
+from hclip_mmseg.files.image_names import files_below
 
 
 def missing_files(settings: Mapping[str, Any], trains: bool) -> Iterator[str]:
@@ -29,9 +30,9 @@ def missing_files(settings: Mapping[str, Any], trains: bool) -> Iterator[str]:
     with DefaultScope.overwrite_default_scope("mmseg"):
         dataset = DATASETS.build({**settings, "pipeline": [], "lazy_init": True})
     images = dataset.data_prefix.get("img_path")
-    if dataset.ann_file or not images or not Path(images).is_dir():
-        return
-    there = files_in(images)
+    if dataset.ann_file or dataset.img_suffix is None or not images or not Path(images).is_dir():
+        return  # those that take any suffix, as FolderDataset, look for their files themselves
+    there = files_below(images)
     found = [image for image in there if image.endswith(dataset.img_suffix)]
     if not found:
         yield f"the images of {name}: {_none_ends_in(images, there, dataset.img_suffix, 'img_suffix')}"
@@ -48,7 +49,7 @@ def missing_files(settings: Mapping[str, Any], trains: bool) -> Iterator[str]:
         return
     if not Path(folder).is_dir():
         return
-    maps, suffix = set(files_in(folder)), dataset.seg_map_suffix
+    maps, suffix = set(files_below(folder)), dataset.seg_map_suffix
     lacking = [image for image in found if image[: -len(dataset.img_suffix)] + suffix not in maps]
     if len(lacking) == len(found):
         yield f"the label maps of {name}: {_none_ends_in(folder, maps, suffix, 'seg_map_suffix')}"
@@ -58,13 +59,6 @@ def missing_files(settings: Mapping[str, Any], trains: bool) -> Iterator[str]:
             f"the label maps of {name}: {len(lacking)} of {len(found)} are missing, such as {first} for "
             f"{Path(images, lacking[0])}"
         )
-
-
-def files_in(folder: str | Path) -> list[str]:
-    """All files below a folder, as paths from there."""
-    return [
-        os.path.relpath(os.path.join(place, name), folder) for place, _, names in os.walk(folder) for name in names
-    ]
 
 
 def _none_ends_in(folder: str, files: Collection[str], suffix: str, setting: str) -> str:

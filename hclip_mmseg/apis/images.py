@@ -16,14 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from hclip_mmseg.files.image_names import IMAGE_SUFFIXES
 from hclip_mmseg.files.images import as_rgb, read_pixels
-
-# images of a folder; of a format that Pillow lacks here (HEIC without its plugin), each is reported
-SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic",
-    ".heif", ".ppm", ".pgm",
-)  # fmt: skip
-
 
 STDIN = "-"
 """The source that stands for an image on the standard input."""
@@ -64,13 +58,13 @@ def list_images(sources: Iterable[str | Path], recursive: bool = False) -> list[
 
 def _inside(folder: Path, recursive: bool) -> list[Path]:
     files = sorted(path for path in (folder.rglob("*") if recursive else folder.iterdir()) if not path.is_dir())
-    inside = [path for path in files if path.suffix.lower() in SUFFIXES]
+    inside = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     if not inside:
         there = sorted({path.suffix.lower() or "no suffix" for path in files})
         found_there = f"its files have {', '.join(there[:8])}" if there else "it has no files"
         deeper = any(path.is_dir() for path in folder.iterdir()) and not recursive
         hint = "; its folders are looked into with --recursive" if deeper else ""
-        raise ValueError(f"the folder {folder} holds no images ({', '.join(SUFFIXES)}); {found_there}{hint}")
+        raise ValueError(f"the folder {folder} holds no images ({', '.join(IMAGE_SUFFIXES)}); {found_there}{hint}")
     return inside
 
 

@@ -3,9 +3,11 @@
 from hclip_mmseg.datasets.ade20k import ADE20K150Dataset, ADE20K847Dataset
 from hclip_mmseg.datasets.coco_stuff import COCO27Dataset, COCOObjectDataset, COCOStuff171Dataset
 from hclip_mmseg.datasets.epoch_replay import EpochReplayableSampler
+from hclip_mmseg.datasets.folder import FolderDataset
 from hclip_mmseg.datasets.haze import Haze
 from hclip_mmseg.datasets.image_files import LoadImageFromFile
 from hclip_mmseg.datasets.label_maps import LoadLabelMap
+from hclip_mmseg.datasets.mixed import MixedDataset
 from hclip_mmseg.datasets.pascal import (
     PascalContext59Dataset,
     PascalContext60Dataset,
@@ -29,11 +31,13 @@ __all__ = [
     "Cityscapes19Dataset",
     "Cityscapes27Dataset",
     "EpochReplayableSampler",
+    "FolderDataset",
     "Haze",
     "LoadImageFromFile",
     "LoadLabelMap",
     "LoadReducedImageFromFile",
     "Mapillary65Dataset",
+    "MixedDataset",
     "PascalContext459Dataset",
     "PascalContext59Dataset",
     "PascalContext60Dataset",

@@ -5,6 +5,7 @@ from hclip_mmseg.engine.bf16_optim_wrapper import BF16OptimWrapper
 from hclip_mmseg.engine.comparison_hook import ComparisonHook
 from hclip_mmseg.engine.dcrc_hook import DCRCHook
 from hclip_mmseg.engine.iteration_seed_hook import IterationSeedHook
+from hclip_mmseg.engine.keep_hook import KeepHook
 from hclip_mmseg.engine.missed_validation_hook import MissedValidationHook
 from hclip_mmseg.engine.published_optimizer import PublishedOptimizer
 from hclip_mmseg.engine.sharded_model import ShardedModel
@@ -18,6 +19,7 @@ __all__ = [
     "ComparisonHook",
     "DCRCHook",
     "IterationSeedHook",
+    "KeepHook",
     "MissedValidationHook",
     "PublishedOptimizer",
     "ShardedModel",

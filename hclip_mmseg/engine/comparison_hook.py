@@ -15,6 +15,7 @@ from mmseg.registry import HOOKS, MODELS
 from rich.console import Console
 from rich.table import Table
 
+from hclip_mmseg.engine.vocabulary_hook import ask_for_classes
 from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.writing import write_whole
 from hclip_mmseg.models.frozen import frozen_clip_config
@@ -62,12 +63,7 @@ class ComparisonHook(Hook):
         model = MODELS.build(frozen_clip_config(runner.cfg.model.to_dict()))
         model.to(next(runner.model.parameters()).device).eval()
         loop = runner.val_loop
-        model.set_vocabulary(loop.dataloader.dataset.metainfo["classes"])
-        for batch in loop.dataloader:
-            with torch.no_grad():
-                outputs = model.val_step(batch)
-            loop.evaluator.process(data_samples=outputs, data_batch=batch)
-        self._note(runner, self.frozen_name, loop.evaluator.evaluate(len(loop.dataloader.dataset)))
+        self._note(runner, self.frozen_name, evaluate(model, loop.dataloader, loop.evaluator))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Remembers the newest result of the model that is trained."""
@@ -103,6 +99,22 @@ class ComparisonHook(Hook):
     @staticmethod
     def _path(runner: Runner) -> Path:
         return Path(runner.work_dir) / "comparison.json"
+
+
+@torch.no_grad()
+def evaluate(model: Any, dataloader: Any, evaluator: Any) -> dict[str, float]:
+    """The metrics of a model on a data set, whose names it is asked for and keeps.
+
+    Args:
+        model: in evaluation mode.
+        dataloader: of the data set.
+        evaluator: MMEngine's.
+    """
+    ask_for_classes(model, dataloader.dataset)
+    for batch in dataloader:
+        evaluator.process(data_samples=model.val_step(batch), data_batch=batch)
+    found: dict[str, float] = evaluator.evaluate(len(dataloader.dataset))
+    return found
 
 
 def method_of(model: Mapping[str, Any]) -> str:

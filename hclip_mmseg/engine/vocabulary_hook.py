@@ -60,22 +60,35 @@ class VocabularyHook(Hook):
     def _follow(self, runner: Runner, dataloader: Any) -> None:
         if not self.follow or not takes_names(runner):
             return
-        model = model_inside(runner.model)
-        metainfo = dataloader.dataset.metainfo
-        classes = metainfo.get("classes")
-        if classes is None:
+        if dataloader.dataset.metainfo.get("mixed") and dataloader is not runner.train_dataloader:
             raise InputError(
-                f"{type(dataloader.dataset).__name__} has no 'classes' in its metainfo, so the model cannot know "
-                "what to look for; give the dataset classes, or set default_hooks=dict(vocabulary=dict(follow=False))"
+                "MixedDataset is for training: samples are scored on the names of their own data sets there alone; "
+                "evaluate one data set, or several with tools/test.py --benchmarks"
             )
-        vocabulary = as_vocabulary(metainfo.get("vocabulary", classes), repeats=True)
-        if metainfo.get("whole"):
-            vocabulary = replace(vocabulary, whole=True)
-        if "thing_classes" in metainfo:  # panoptic sets tell things from stuff
-            counted = set(metainfo["thing_classes"])
-            titles = zip(vocabulary.titles, classes, strict=True)
-            vocabulary = vocabulary.with_stuff([title for title, name in titles if name not in counted])
-        model.set_vocabulary(vocabulary)
+        ask_for_classes(model_inside(runner.model), dataloader.dataset)
+
+
+def ask_for_classes(model: Any, dataset: Any) -> None:
+    """Give a model the names that a data set is asked for.
+
+    Raises:
+        ValueError: if the data set has none.
+    """
+    metainfo = dataset.metainfo
+    classes = metainfo.get("classes")
+    if classes is None:
+        raise InputError(
+            f"{type(dataset).__name__} has no 'classes' in its metainfo, so the model cannot know "
+            "what to look for; give the dataset classes, or set default_hooks=dict(vocabulary=dict(follow=False))"
+        )
+    vocabulary = as_vocabulary(metainfo.get("vocabulary", classes), repeats=True)
+    if metainfo.get("whole"):
+        vocabulary = replace(vocabulary, whole=True)
+    if "thing_classes" in metainfo:  # panoptic sets tell things from stuff
+        counted = set(metainfo["thing_classes"])
+        titles = zip(vocabulary.titles, classes, strict=True)
+        vocabulary = vocabulary.with_stuff([title for title, name in titles if name not in counted])
+    model.set_vocabulary(vocabulary)
 
 
 def takes_names(runner: Runner) -> bool:

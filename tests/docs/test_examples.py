@@ -40,8 +40,7 @@ def park(tmp_path, monkeypatch):
 
 
 def test_own_data(park):
-    source = example("tutorials/fine_tune.md", "data/park").replace("/path/to/clone", str(REPOSITORY))
-    (park / "park.py").write_text(source)
+    (park / "park.py").write_text(example("tutorials/fine_tune.md", "data/park"))
     config = Config.fromfile(park / "park.py")
     assert config.train_dataloader.batch_size == 4 and config.model.backbone.type == "HCLIPBackbone"
     for loader, part in ((config.train_dataloader, "train"), (config.test_dataloader, "val")):

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_models import HEAD, PREPROCESSOR, tiny_segmentor
 
 from hclip_mmseg.models.score_maps import best_class, resized
-from hclip_mmseg.models.segmentors.open_vocab_segmentor import sample_names
+from hclip_mmseg.models.segmentors.scored_names import sample_names
 from hclip_mmseg.models.segmentors.views import check_views, shrunk, views_of
 
 NAMES = ("cat", "red striped star", "grass", "water", "traffic light")

@@ -12,7 +12,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_models import tiny_segmentor
 
-from hclip_mmseg.models.segmentors.open_vocab_segmentor import sample_names
+from hclip_mmseg.models.segmentors.scored_names import sample_names
 
 NAMES = tuple(f"name {number}" for number in range(40))
 LABELS = torch.tensor([3, 17, 39, 255])[torch.randint(0, 4, (4, 1, 64, 64), generator=torch.Generator().manual_seed(0))]

@@ -19,6 +19,7 @@ COMMANDS = {
     "hclip-test": "test",
     "hclip-predict": "predict",
     "hclip-prepare": "prepare_dataset",
+    "hclip-new-dataset": "new_dataset",
     "hclip-convert": "convert_checkpoint",
     "hclip-fold": "fold_adapters",
     "hclip-visualize": "visualize",

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.dist import all_reduce, all_reduce_dict
+from mmengine.dist import all_reduce_dict
 from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
@@ -15,9 +15,11 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from hclip_mmseg.models.features import HeadInputs
+from hclip_mmseg.models.losses.held_names import HeldNamesLoss
 from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import resized, resized_in_chunks, unflipped
+from hclip_mmseg.models.segmentors.scored_names import relabelled, scored_groups
 from hclip_mmseg.models.segmentors.views import (
     ScoreCanvas,
     View,
@@ -26,32 +28,6 @@ from hclip_mmseg.models.segmentors.views import (
     views_of,
 )
 from hclip_mmseg.vocabularies.labels import check_labels, label_of_no_class
-
-
-def sample_names(labels: Tensor, names: int, count: int, ignore_index: int) -> Tensor:
-    """Names that a training step scores: all that the labels hold, and others at random.
-
-    The draw depends on the labels alone, so that a resumed run repeats it, and on those of all processes, so that
-    several draw what one would from the same global batch.
-
-    Args:
-        labels: label maps of this process's part of the batch, any shape.
-        names: size of the vocabulary.
-        count: how many names; more where the labels hold more.
-        ignore_index: label that stands for no name.
-
-    Returns:
-        Ascending indices of the names.
-    """
-    pixels = torch.bincount(labels.flatten(), minlength=max(names, ignore_index + 1))
-    all_reduce(pixels)
-    pixels = pixels.cpu()
-    generator = torch.Generator().manual_seed(int((pixels * torch.arange(len(pixels))).sum()))
-    pixels[ignore_index] = 0
-    present = pixels.nonzero().flatten()
-    others = torch.randperm(names, generator=generator)
-    others = others[~torch.isin(others, present)][: max(count - len(present), 0)]
-    return torch.cat([present, others]).sort().values.to(labels.device)
 
 
 @MODELS.register_module()
@@ -67,7 +43,9 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             published.
         data_preprocessor: MMSegmentation's.
         train_cfg: ``sampled_names``: how many names a training step scores, those in the batch's labels and
-            others drawn at random; None for the whole vocabulary, as published.
+            others drawn at random; None for the whole vocabulary, as published. ``hold``: arguments of
+            :class:`~hclip_mmseg.models.losses.held_names.HeldNamesLoss`, which keeps text embeddings of names that are
+            not trained where CLIP has them; None: as published.
         test_cfg: how an image is looked at:
 
             - mode: 'slide_whole' (default), 'slide' or 'whole';
@@ -109,10 +87,12 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         self.text_encoder = MODELS.build(text_encoder)
         training = dict(train_cfg or {})
         self.sampled_names: int | None = training.pop("sampled_names", None)
+        hold = training.pop("hold", None)
+        self.held_names = None if hold is None else HeldNamesLoss(self.backbone, self.templates, **hold)
         if training:
             raise ValueError(
-                f"unknown entries in the model's train_cfg: {', '.join(map(str, training))}; it takes sampled_names. "
-                "How long to train stands in the config's own train_cfg, beside model"
+                f"unknown entries in the model's train_cfg: {', '.join(map(str, training))}; it takes sampled_names "
+                "and hold. How long to train stands in the config's own train_cfg, beside model"
             )
         settings = dict(test_cfg or {})
         self.mode = settings.pop("mode", "slide_whole")
@@ -144,24 +124,36 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
     def loss(self, inputs: Tensor, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
         """The head's losses; see ``train_cfg`` of the class for the names that are scored.
 
+        Samples of a ``MixedDataset`` are scored on their own data set's names (``asked`` in their meta information);
+        losses are the mean over the samples.
+
         Raises:
             ValueError: if a label is outside the vocabulary: which label, in which image.
         """
         ignore = self.decode_head.ignore_index
         for sample in data_samples:
             check_labels(sample.gt_sem_seg.data, len(self.vocabulary), sample.metainfo, ignore)
-        if self.sampled_names is None or self.sampled_names >= len(self.vocabulary):
-            features = self.extract_feat(inputs)
-        else:
-            labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
-            names = sample_names(labels, len(self.vocabulary), self.sampled_names, ignore)
-            features = self.extract_feat(inputs, names)
-            table = torch.full((max(ignore, len(self.vocabulary)) + 1,), ignore, device=labels.device)
-            table[names] = torch.arange(len(names), device=labels.device)
-            data_samples = [
-                SegDataSample(metainfo=sample.metainfo, gt_sem_seg=PixelData(data=own))
-                for sample, own in zip(data_samples, table[labels], strict=True)
-            ]
+        groups = scored_groups(data_samples, len(self.vocabulary), self.sampled_names, ignore)
+        held = {} if self.held_names is None else {"hold.loss_hold": self.held_names(self.backbone, self.vocabulary)}
+        if groups is None:
+            return self._losses(self.extract_feat(inputs), data_samples) | held
+        encoded = torch.cat([group.names for group in groups]).unique()
+        features = self.extract_feat(inputs, encoded)
+        total: dict[str, Tensor] = {}
+        for group in groups:
+            of_group = HeadInputs(
+                features.dense[group.rows],
+                tuple(part[group.rows] for part in features.guidance),
+                features.text[torch.searchsorted(encoded, group.names)],
+            )
+            samples = [data_samples[row] for row in group.rows]
+            losses = self._losses(of_group, relabelled(samples, group.names, len(self.vocabulary), ignore))
+            for name, value in losses.items():
+                total[name] = total.get(name, 0) + value * (len(group.rows) / len(data_samples))
+        return total | held
+
+    def _losses(self, features: HeadInputs, data_samples: Sequence[SegDataSample]) -> dict[str, Tensor]:
+        """Those of the head, and of auxiliary heads, for samples whose labels are places in ``features.text``."""
         losses = self.decode_head.loss(features, data_samples, self.train_cfg)
         losses = {f"decode.{name}": value for name, value in losses.items()}
         if self.with_auxiliary_head:

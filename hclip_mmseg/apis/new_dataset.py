@@ -1,0 +1,144 @@
+"""From a folder of annotated images to what ``hclip-train`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hclip_mmseg.apis.launch import usable_cores
+from hclip_mmseg.apis.own_training import Training, write_training_config
+from hclip_mmseg.apis.prepare import progress_bar
+from hclip_mmseg.datasets.folder import find_titles
+from hclip_mmseg.datasets.own.kinds import open_source
+from hclip_mmseg.datasets.own.look import class_pixels, look, table_of_classes, warnings_of
+from hclip_mmseg.datasets.own.meaning import find_meaning
+from hclip_mmseg.datasets.own.source import shown_some
+from hclip_mmseg.datasets.own.split import split, trained
+from hclip_mmseg.datasets.own.writing import write_dataset_config, write_label_maps, write_lists, write_sheet
+from hclip_mmseg.datasets.preparation.processes import Options
+from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.image_names import images_by_name
+from hclip_mmseg.files.writing import write_whole
+from hclip_mmseg.vocabularies import read_vocabulary
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """Annotated images, and what is said about them.
+
+    Attributes:
+        images: their folder.
+        masks: the annotation, a folder or a JSON file.
+        classes: names in the order of the labels, as ``read_vocabulary`` reads them; None: the annotation's own.
+        held_out: names that are evaluated and not trained.
+        val: share, folders or a file; see :func:`~hclip_mmseg.datasets.own.split.split`.
+        seed: of the split and the overlays.
+        kind, colours, mask_suffix, panoptic_masks: see :func:`~hclip_mmseg.datasets.own.kinds.open_source`.
+        unlabelled, ignored, first_label: see :func:`~hclip_mmseg.datasets.own.meaning.find_meaning`.
+        repeat_below: of ``FolderDataset``; None: none.
+        jobs: processes that read at once; None: one a core.
+    """
+
+    images: Path
+    masks: Path
+    classes: str | Sequence[str] | None = None
+    held_out: str | Sequence[str] = ()
+    val: str | None = None
+    seed: int = 0
+    kind: str | None = None
+    colours: str | None = None
+    mask_suffix: str | None = None
+    panoptic_masks: Path | None = None
+    unlabelled: str | None = None
+    ignored: Sequence[int] = field(default=())
+    first_label: int | None = None
+    repeat_below: float | None = None
+    jobs: int | None = None
+
+
+def new_dataset(
+    name: str,
+    data: OwnData,
+    training: Training,
+    *,
+    out_dir: str | Path = "work_dirs",
+    check: bool = False,
+    overwrite: bool = False,
+) -> None:
+    """Look at annotated images, and write label maps, lists, overlays and two configs for them.
+
+    Prints what was found and assumed. All is looked at before anything is written.
+
+    Args:
+        name: of the data set, and of its folder in ``out_dir``.
+        data, training: see there.
+        out_dir: where the folder is made.
+        check: write nothing.
+        overwrite: replace configs that are there, and with them whatever was changed in them.
+
+    Raises:
+        FileNotFoundError, ValueError: if files are missing or wrong: which, and what to do.
+    """
+    folder = Path(out_dir) / name
+    config = folder / "config.py"
+    if Path(name).name != name or not name.strip("."):
+        raise InputError(f"'{name}' is to be the name of a folder in {out_dir}")
+    if config.exists() and not overwrite and not check:
+        raise InputError(f"{config} is there already: give another name, or --overwrite")
+    options = Options(jobs=data.jobs or len(usable_cores()), progress=progress_bar)
+
+    images = images_by_name(data.images)
+    titles = None if data.classes is None else read_vocabulary(data.classes).titles
+    source = open_source(
+        images,
+        data.masks,
+        titles,
+        kind=data.kind,
+        colours=data.colours,
+        suffix=data.mask_suffix,
+        panoptic_masks=data.panoptic_masks,
+    )
+    seen = look(source, options)
+    meaning = find_meaning(
+        source,
+        seen.total,
+        titles,
+        unlabelled=data.unlabelled,
+        ignored=data.ignored,
+        first_label=data.first_label,
+    )
+    held_out = find_titles(data.held_out, meaning.titles)
+    labelled = class_pixels(seen.pixels, meaning)
+    parts, assumed = split(sorted(labelled), data.val, data.seed)
+    labels = {label for label, title in enumerate(meaning.titles) if title not in held_out}
+    parts["train"], empty = trained(labelled, parts["train"], labels)
+    notes = [*source.notes, *meaning.assumed, *assumed]
+    if empty:
+        notes.append(f"{len(empty)} images show no trained class and are left out of training: {shown_some(empty)}")
+    if not parts["train"]:
+        raise InputError("no image for training shows a class that is trained: hold out fewer classes")
+    report = [
+        f"{name}: {source.kind}, {len(source.samples)} of {len(images)} images annotated",
+        table_of_classes(labelled, meaning, held_out, parts),
+        *(f"assumed: {note}" for note in notes),
+        *(f"warning: {line}" for line in warnings_of(labelled, meaning, held_out, parts)),
+    ]
+    print("\n".join(report))
+    if check:
+        print("nothing was written (--check)")
+        return
+    used = [*parts["train"], *parts["val"]]
+    write_label_maps(source, used, meaning, folder / "labels", options)
+    write_lists(parts, folder)
+    write_sheet(folder / "overlays.jpg", source, used, meaning, data.seed)
+    write_whole(folder / "report.txt", "\n".join(report) + "\n")
+    write_dataset_config(folder / "dataset.py", name, data.images, meaning, held_out, data.repeat_below)
+    told_apart = any(labelled[image][meaning.titles.index(title)] for image in parts["val"] for title in held_out)
+    best = "mIoU_unseen" if told_apart else "mIoU"
+    write_training_config(config, name, training, len(parts["train"]), meaning.titles, held_out, best)
+    print(
+        f"wrote {folder}: look at overlays.jpg first; dataset.py and config.py are yours to edit\n"
+        f"next: hclip-train {config}"
+    )
+

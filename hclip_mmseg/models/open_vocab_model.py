@@ -10,6 +10,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
+from hclip_mmseg.models.equal_sizes import of_equal_sizes
 from hclip_mmseg.models.necks import TextEncoderNeck
 from hclip_mmseg.visualization.colours import name_colours
 from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
@@ -102,6 +103,17 @@ class OpenVocabModel(ABC):
             ValueError: if a template has no place for the name, or a prompt becomes too long; nothing changes then.
         """
         self.text_encoder.set_templates(templates)
+
+    def test_step(self, data: Any) -> list[Any]:
+        """The results of a batch of a test, as they are image by image, whatever the images' sizes."""
+        results: list[Any] = []
+        for part in of_equal_sizes(data):
+            results += super().test_step(part)  # type: ignore[misc]
+        return results
+
+    def val_step(self, data: Any) -> list[Any]:
+        """As :meth:`test_step`."""
+        return self.test_step(data)
 
 
 def _asked(meta: Mapping[str, Any]) -> tuple[str, ...]:

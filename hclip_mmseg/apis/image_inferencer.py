@@ -16,10 +16,9 @@ from torch import nn
 from hclip_mmseg.apis.images import check_array, list_images, read_image
 from hclip_mmseg.apis.launch import choose_device
 from hclip_mmseg.models import OpenVocabModel
-from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary, read_vocabulary
+from hclip_mmseg.vocabularies import Names, Vocabulary, as_vocabulary, read_vocabulary
 
 Image = str | Path | NDArray[np.uint8]
-Names = str | Path | Vocabulary | Sequence[str]
 Result = TypeVar("Result")
 
 

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from mmseg.datasets import BaseSegDataset
 
+from hclip_mmseg.datasets.classes_in_images import classes_in_image
+from hclip_mmseg.datasets.label_maps import LoadLabelMap
 from hclip_mmseg.visualization.colours import name_colours
 from hclip_mmseg.vocabularies import Names, Vocabulary, load_vocabulary, read_names, read_vocabulary
 
@@ -42,9 +44,9 @@ class BenchmarkClasses(BaseSegDataset):
     """Mixed into MMSeg's data sets, before them.
 
     Label maps that several benchmarks read in different ways need no copies: ``VIEW`` says what a number in the file
-    counts as. A part of the classes can be chosen with ``metainfo=dict(classes=...)``, as in MMSeg; pixels of the
-    others are ignored then. That a label map is there for every image is checked before the first is read. Colours
-    follow from the names.
+    counts as. A part of the classes can be chosen with ``metainfo=dict(classes=...)``, names or whatever
+    ``read_names`` takes; pixels of the others are ignored then. That a label map is there for every image is checked
+    before the first is read. Colours follow from the names.
 
     Args:
         vocabulary: the list that a model is asked for instead of the benchmark's own, such as
@@ -64,6 +66,9 @@ class BenchmarkClasses(BaseSegDataset):
 
     def __init__(self, *args: Any, vocabulary: Names | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("ignore_index", self.IGNORE)
+        self._shown: dict[int, list[int]] = {}
+        if isinstance((kwargs.get("metainfo") or {}).get("classes"), str):
+            kwargs["metainfo"] = {**kwargs["metainfo"], "classes": read_names(kwargs["metainfo"]["classes"])}
         if vocabulary is not None:
             kwargs["metainfo"] = {**(kwargs.get("metainfo") or {}), **self._asked_instead(vocabulary, kwargs)}
         super().__init__(*args, **kwargs)
@@ -114,6 +119,13 @@ class BenchmarkClasses(BaseSegDataset):
             for key, kind in (("img_path", "images"), ("seg_map_path", "label maps")):
                 self._check_there([entry[key] for entry in entries if key in entry], kind)
         return entries
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the classes that an image shows; its label map is read once."""
+        if idx not in self._shown:
+            loader = LoadLabelMap(self.backend_args)
+            self._shown[idx] = classes_in_image(self.get_data_info(idx), loader, len(self.metainfo["classes"]))
+        return self._shown[idx]
 
     def _check_there(self, paths: Sequence[str], kind: str) -> None:
         # listing folders is faster than asking for every file

@@ -88,6 +88,10 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
         self._check_files(data)
         return data
 
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the segments of an image, things and stuff."""
+        return [segment["category"] for segment in self.get_data_info(idx)["segments_info"]]
+
     def _label_map(self, name: str) -> str | None:
         """Path of a label map, called as the annotation file calls it; MMDetection goes by the image's name."""
         folder = self.data_prefix.get("seg")

@@ -16,8 +16,8 @@ from prettytable import PrettyTable
 from torch import Tensor
 
 from hclip_mmseg.evaluation.seen_names import seen_in_training
-from hclip_mmseg.vocabularies import Names, read_names
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.vocabularies import Names, read_names
 from hclip_mmseg.vocabularies.labels import check_labels
 
 NO_CLASS = 65535  # above every label

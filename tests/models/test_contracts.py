@@ -92,7 +92,8 @@ def test_a_list_and_a_vocabulary_ask_for_the_same(asked):
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ("cat, dog", "a list of strings, not the one string"),
+        ("cat, cat", "'cat' is given 2 times"),
+        ("absent.json", "no file of class names"),
         ((), "no class names given"),
         (("cat", " "), "class name 1 of 2 is empty"),
         (("cat", ","), "class name 1 .* holds no word"),
@@ -101,9 +102,20 @@ def test_a_list_and_a_vocabulary_ask_for_the_same(asked):
 )
 def test_names_that_are_no_vocabulary_change_nothing(asked, names, said):
     asked.set_vocabulary(NAMES)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
         asked.set_vocabulary(names)
     assert asked.vocabulary == NAMES
+
+
+def test_every_model_takes_names_in_every_form(asked, tmp_path):
+    listed = tmp_path / "own.json"
+    listed.write_text('{"cat": [], "dog": ["puppy"], "grass": []}', encoding="utf-8")
+    for names in (listed, str(listed), {0: "cat", 1: "dog, puppy", 2: "grass"}, [["cat"], ["dog", "puppy"], ["grass"]]):
+        asked.set_vocabulary(("sky",))
+        asked.set_vocabulary(names)
+        assert asked.vocabulary == NAMES
+    asked.set_vocabulary("cat, dog")
+    assert asked.vocabulary == ("cat", "dog")
 
 
 def test_stuff_reaches_the_models_that_tell_it_from_things(asked):

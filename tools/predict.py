@@ -36,7 +36,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--vocab",
         required=True,
-        help="words with commas between, a text file with one a line, or a benchmark's name (coco_stuff_171)",
+        help="class names with commas between, a file of them (text, JSON, CSV, YAML; FILE:COLUMN of a table), or a "
+        "benchmark's name (coco_stuff_171)",
     )
     parser.add_argument(
         "--templates", help="prompts: scene, vild, vild-63, imagenet, a text with {}, or a .txt file with one a line"

@@ -22,6 +22,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="go on from the latest checkpoint in the work directory, or from the one given",
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision: bf16, on GPUs without it fp16")
+    parser.add_argument(
+        "--auto-scale-lr", action="store_true", help="scale the rate by batch / auto_scale_lr.base_batch_size"
+    )
     return parser.parse_args(argv)
 
 
@@ -38,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("stopped before the training began", file=sys.stderr)
         raise SystemExit(130) from None
-    train(cfg, args.resume, mixed_precision=args.amp)
+    train(cfg, args.resume, mixed_precision=args.amp, scale_rate=args.auto_scale_lr)
 
 
 if __name__ == "__main__":

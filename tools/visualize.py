@@ -28,7 +28,7 @@ def point_of(text: str) -> tuple[int, int]:
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write figures of correlations and one page that gathers them.")
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, or folders of images")
-    parser.add_argument("--vocab", help="words with commas between, a text file, or a benchmark's name")
+    parser.add_argument("--vocab", help="class names with commas between, a file, or a benchmark's name")
     parser.add_argument(
         "--config", "--model", default=TINY, help=f"config of CLIPtrase, or its name in hclip-models ({TINY})"
     )

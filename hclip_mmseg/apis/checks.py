@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,20 @@ from open_clip.pretrained import get_pretrained_cfg
 from hclip_mmseg.apis.data_files import missing_files
 from hclip_mmseg.files.checkpoints import find_checkpoint, generator_files, no_generator
 from hclip_mmseg.files.paths import PROJECT_ROOT, locate, looked_in
+from hclip_mmseg.vocabularies import read_names
 
+BACKEND_PACKAGES = {
+    "TensorboardVisBackend": ("tensorboard", "tensorboardX"),
+    "MLflowVisBackend": ("mlflow",),
+    "WandbVisBackend": ("wandb",),
+    "ClearMLVisBackend": ("clearml",),
+    "NeptuneVisBackend": ("neptune",),
+    "DVCLiveVisBackend": ("dvclive",),
+    "AimVisBackend": ("aim",),
+}
+"""MMEngine's backends of a visualizer -> the packages of which each needs one."""
+EXTRAS = ("tensorboard", "mlflow", "wandb")
+"""Those that the package names as extras."""
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
@@ -23,6 +37,7 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
 
     Relative paths of data and weights are taken from the working directory, else from the project's folder; those
     of data are made absolute in `cfg` where the latter is meant, since MMSegmentation's datasets know the former alone.
+    Class names that a data set's `metainfo.classes` gives as a file or a benchmark's name are read into `cfg`.
 
     Args:
         cfg: a config of MMSeg.
@@ -30,7 +45,8 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
 
     Raises:
         FileNotFoundError: listing every thing that is missing, where it was looked for, and how to get it.
-        ValueError: if training asks for an unknown optimizer, or its rate or seed are no numbers.
+        ValueError: if training asks for an unknown optimizer, its rate or seed are no numbers, or a data set's class
+            names are no list of names.
     """
     if "train" in splits:
         _check_optimizer(cfg)
@@ -39,8 +55,10 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
         missing += _missing_generator(cfg.model)
     for split in splits:
         for dataset in innermost_datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
+            _read_classes(dataset)
             found = [*_missing_data(dataset), *missing_files(dataset, trains=split == "train")]
             missing += [problem for problem in found if problem not in missing]
+    missing += _missing_packages(cfg)
     if missing:
         listed = "".join(f"\n  - {problem}" for problem in missing)
         raise FileNotFoundError(f"this run cannot start:{listed}")
@@ -96,6 +114,15 @@ def _missing_generator(model: Mapping[str, Any]) -> Iterator[str]:
             one["checkpoint"] = str(find_checkpoint(one["checkpoint"]))
 
 
+def _missing_packages(cfg: Config) -> Iterator[str]:
+    backends = [*(cfg.get("vis_backends") or ()), *((cfg.get("visualizer") or {}).get("vis_backends") or ())]
+    for kind in dict.fromkeys(str(backend["type"]).split(".")[-1] for backend in backends):
+        packages = BACKEND_PACKAGES.get(kind)
+        if packages and not any(find_spec(package) for package in packages):
+            name = f"'hclip-mmseg[{packages[0]}]'" if packages[0] in EXTRAS else packages[0]
+            yield f"the package {packages[0]}, by which {kind} of the config's visualizer writes: pip install {name}"
+
+
 def _missing_weights(model: Mapping[str, Any]) -> Iterator[str]:
     clip = (model.get("backbone") or {}).get("clip") or {}
     for key in ("pretrained", "model"):
@@ -132,6 +159,13 @@ def innermost_datasets(config: Any) -> Iterator[dict[str, Any]]:
         return
     for dataset in inner:
         yield from innermost_datasets(dataset)
+
+
+def _read_classes(dataset: dict[str, Any]) -> None:
+    """Read classes that are given as a text: MMEngine would take a file's lines, whatever its form, for names."""
+    metainfo = dataset.get("metainfo") or {}
+    if isinstance(metainfo.get("classes"), str):
+        metainfo["classes"] = read_names(metainfo["classes"], repeats=True)
 
 
 def _missing_data(dataset: dict[str, Any]) -> Iterator[str]:

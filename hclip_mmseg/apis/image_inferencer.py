@@ -24,12 +24,11 @@ from hclip_mmseg.clip.templates import read_templates
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models import OpenVocabModel
 from hclip_mmseg.results import Result
-from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary, read_vocabulary
+from hclip_mmseg.vocabularies import Names, Vocabulary, as_vocabulary, read_vocabulary
 
 Image = str | Path | NDArray[np.uint8] | PIL.Image.Image | Tensor
 IN_MEMORY = (np.ndarray, PIL.Image.Image, Tensor)
 """Forms of an image that have no path."""
-Names = str | Path | Vocabulary | Sequence[str]
 
 
 class ImageInferencer(ABC):

@@ -296,6 +296,21 @@ def read_data(runner: Runner | FlexibleRunner, *splits: str) -> None:
         getattr(runner, f"{split}_loop")
 
 
+def scale_rate(cfg: Config) -> None:
+    """Let the learning rate grow with the batch: MMEngine's ``auto_scale_lr``, switched on.
+
+    Raises:
+        ValueError: if the config does not say which batch its rate is for.
+    """
+    settings = cfg.get("auto_scale_lr") or {}
+    if not isinstance(settings.get("base_batch_size"), int):
+        raise ValueError(
+            "--auto-scale-lr needs the batch that the config's rate is for: add --cfg-options "
+            "auto_scale_lr.base_batch_size=N, images of all processes together"
+        )
+    cfg.auto_scale_lr = {**settings, "enable": True}
+
+
 def use_mixed_precision(cfg: Config) -> None:
     """Train in bf16 on CPUs and on GPUs that have it, in fp16 with loss scaling on other GPUs.
 

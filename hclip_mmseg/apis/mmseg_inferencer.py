@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmseg.apis import MMSegInferencer
 
-from hclip_mmseg.vocabularies import Vocabulary, read_vocabulary
+from hclip_mmseg.vocabularies import Names, read_vocabulary
 
 
 class OpenVocabMMSegInferencer(MMSegInferencer):
@@ -35,7 +34,7 @@ class OpenVocabMMSegInferencer(MMSegInferencer):
         self,
         model: str | Path | Config,
         weights: str | None = None,
-        classes: str | Path | Vocabulary | Sequence[str] | None = None,
+        classes: Names | None = None,
         scope: str | None = None,
         **others: Any,
     ) -> None:

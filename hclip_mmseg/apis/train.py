@@ -22,11 +22,13 @@ from hclip_mmseg.files.run_folders import alone_in, find_latest
 from hclip_mmseg.models.open_vocab_model import model_inside
 
 
-def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = False) -> None:
+def train(
+    cfg: Config, resume: str | None = None, *, mixed_precision: bool = False, scale_rate: bool = False
+) -> None:
     """Train a model, alone in its folder; Ctrl-C and the signal TERM end it with a checkpoint and one line.
 
     Args:
-        cfg, resume, mixed_precision: see `prepare_training`.
+        cfg, resume, mixed_precision, scale_rate: see `prepare_training`.
 
     Raises:
         SystemExit: with code 2 where anything is missing or wrong or the weights became NaN or Inf, 130 where it was
@@ -39,7 +41,7 @@ def train(cfg: Config, resume: str | None = None, *, mixed_precision: bool = Fal
             with launch.clear_errors(cfg.work_dir):
                 if is_first:
                     folder.enter_context(alone_in(cfg.work_dir))
-                runner = prepare_training(cfg, resume, mixed_precision=mixed_precision)
+                runner = prepare_training(cfg, resume, mixed_precision=mixed_precision, scale_rate=scale_rate)
             runner.register_hook(InterruptionHook(request))
             with launch.run_errors(cfg.work_dir, partial(kept, runner)):
                 runner.train()
@@ -75,7 +77,7 @@ def ending(runner: Runner | FlexibleRunner) -> str:
 
 
 def prepare_training(
-    cfg: Config, resume: str | None = None, *, mixed_precision: bool = False
+    cfg: Config, resume: str | None = None, *, mixed_precision: bool = False, scale_rate: bool = False
 ) -> Runner | FlexibleRunner:
     """Build the runner of a training and check all that it reads; its ``train`` starts the work.
 
@@ -83,12 +85,15 @@ def prepare_training(
         cfg: a config as `launch.load_config` gives it; changed in place.
         resume: a checkpoint to go on from; 'latest' is the latest in ``cfg.work_dir``; None starts anew.
         mixed_precision: see `launch.use_mixed_precision`.
+        scale_rate: see `launch.scale_rate`.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything that the run needs is missing or wrong.
     """
     if mixed_precision:
         launch.use_mixed_precision(cfg)
+    if scale_rate:
+        launch.scale_rate(cfg)
     checkpoint = choose_start(cfg, resume)
     start = None if checkpoint is None else read_start(cfg, checkpoint)
     checks.take_generator_from_checkpoint(cfg, () if start is None else start.state)

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 
 from mmseg.datasets import BaseSegDataset
 
+from hclip_mmseg.datasets.classes_in_images import classes_in_image
+from hclip_mmseg.datasets.label_maps import LoadLabelMap
 from hclip_mmseg.visualization.colours import name_colours
-from hclip_mmseg.vocabularies import Vocabulary, load_vocabulary
+from hclip_mmseg.vocabularies import Names, Vocabulary, load_vocabulary, read_names, read_vocabulary
 
 
 def class_metainfo(vocabulary: str) -> dict[str, Any]:
@@ -42,19 +44,18 @@ class BenchmarkClasses(BaseSegDataset):
     """Mixed into MMSeg's data sets, before them.
 
     Label maps that several benchmarks read in different ways need no copies: ``VIEW`` says what a number in the file
-    counts as. A part of the classes can be chosen with ``metainfo=dict(classes=...)``, as in MMSeg; pixels of the
-    others are ignored then. That a label map is there for every image is checked before the first is read. Colours
-    follow from the names.
+    counts as. A part of the classes can be chosen with ``metainfo=dict(classes=...)``, names or whatever
+    ``read_names`` takes; pixels of the others are ignored then. That a label map is there for every image is checked
+    before the first is read. Colours follow from the names.
 
     Args:
-        vocabulary: name of the list that a model is asked for instead of the benchmark's own, such as
-            "pascal_context_459@cat-seg"; see :func:`~hclip_mmseg.vocabularies.load_vocabulary`. Classes that are
+        vocabulary: the list that a model is asked for instead of the benchmark's own, such as
+            "pascal_context_459@cat-seg"; see :func:`~hclip_mmseg.vocabularies.read_vocabulary`. Classes that are
             evaluated, and their names in results, stay the benchmark's.
         args, kwargs: of MMSeg's data set.
 
     Raises:
-        KeyError: if there is no such list.
-        ValueError: if it has not one entry for each class, or classes were chosen too.
+        ValueError: if there is no such list, it has not one entry for each class, or classes were chosen too.
     """
 
     IGNORE: ClassVar[int] = 255
@@ -63,20 +64,23 @@ class BenchmarkClasses(BaseSegDataset):
     """Number in the file -> index of a class, or ``IGNORE``; None: they are the same."""
     HOW_TO_GET: ClassVar[str] = ""
 
-    def __init__(self, *args: Any, vocabulary: str | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, vocabulary: Names | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("ignore_index", self.IGNORE)
+        self._shown: dict[int, list[int]] = {}
+        if isinstance((kwargs.get("metainfo") or {}).get("classes"), str):
+            kwargs["metainfo"] = {**kwargs["metainfo"], "classes": read_names(kwargs["metainfo"]["classes"])}
         if vocabulary is not None:
             kwargs["metainfo"] = {**(kwargs.get("metainfo") or {}), **self._asked_instead(vocabulary, kwargs)}
         super().__init__(*args, **kwargs)
 
-    def _asked_instead(self, name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def _asked_instead(self, name: Names, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         own, chosen = self.METAINFO["classes"], (kwargs.get("metainfo") or {}).get("classes")
         if chosen is not None and tuple(chosen) != tuple(own):
             raise ValueError(
                 f"{type(self).__name__}: vocabulary='{name}' is for all {len(own)} classes, metainfo.classes chooses "
                 f"{len(chosen)}; give one of the two"
             )
-        vocabulary = load_vocabulary(name)
+        vocabulary = read_vocabulary(name)
         if len(vocabulary.classes) != len(own):
             raise ValueError(
                 f"{type(self).__name__} has {len(own)} classes, the vocabulary '{name}' {len(vocabulary.classes)}"
@@ -115,6 +119,13 @@ class BenchmarkClasses(BaseSegDataset):
             for key, kind in (("img_path", "images"), ("seg_map_path", "label maps")):
                 self._check_there([entry[key] for entry in entries if key in entry], kind)
         return entries
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the classes that an image shows; its label map is read once."""
+        if idx not in self._shown:
+            loader = LoadLabelMap(self.backend_args)
+            self._shown[idx] = classes_in_image(self.get_data_info(idx), loader, len(self.metainfo["classes"]))
+        return self._shown[idx]
 
     def _check_there(self, paths: Sequence[str], kind: str) -> None:
         # listing folders is faster than asking for every file

@@ -78,7 +78,7 @@ class MixedDataset(ConcatDataset):
         self.cumulative_sizes = np.cumsum(sizes).tolist()
         self._orders = [np.random.default_rng(seed).permutation(len(each)) for seed, each in enumerate(self.datasets)]
 
-    @force_full_init  # type: ignore[untyped-decorator]
+    @force_full_init
     def _get_ori_dataset_idx(self, idx: int) -> tuple[int, int]:
         number, index = super()._get_ori_dataset_idx(idx)
         size = len(self.datasets[number])

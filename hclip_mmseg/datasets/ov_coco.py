@@ -13,7 +13,7 @@ from mmdet.registry import DATASETS
 
 from hclip_mmseg.datasets.annotation_files import read_instances
 from hclip_mmseg.visualization.colours import name_colours
-from hclip_mmseg.vocabularies import load_vocabulary, read_names
+from hclip_mmseg.vocabularies import Names, load_vocabulary, read_names
 
 BASE = load_vocabulary("ov_coco_48").names
 
@@ -68,7 +68,8 @@ class OVCocoDataset(CocoDataset):
     those that MMDetection takes for too small to train on.
 
     Args:
-        names: the classes: 'ov_coco_48' (base), 'ov_coco_17' (novel), 'ov_coco_65' (both), or the names.
+        names: the classes: 'ov_coco_48' (base), 'ov_coco_17' (novel), 'ov_coco_65' (both), or the names; see
+            :func:`~hclip_mmseg.vocabularies.read_vocabulary`.
         asked: what a model is asked for beside the classes, as ``names``; it stands behind them in metainfo
             ``vocabulary``. Such names compete for regions, and are not evaluated.
         kwargs: of MMDetection's ``CocoDataset``.
@@ -85,7 +86,7 @@ class OVCocoDataset(CocoDataset):
     )
 
     def __init__(
-        self, *args: Any, names: str | Sequence[str] = "ov_coco_65", asked: str | Sequence[str] = (), **kwargs: Any
+        self, *args: Any, names: Names = "ov_coco_65", asked: Names = (), **kwargs: Any
     ) -> None:
         classes = read_names(names)
         beside = tuple(name for name in (read_names(asked) if asked else ()) if name not in classes)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from hclip_mmseg.compat.panoptic_api import VOID, rgb2id
 from hclip_mmseg.datasets.annotation_files import boxes_and_areas, label_map_of, read_panoptic
 from hclip_mmseg.files.images import read_pixels
-from hclip_mmseg.vocabularies import load_vocabulary
+from hclip_mmseg.vocabularies import Names, read_vocabulary
 
 
 @DATASETS.register_module()
@@ -37,7 +37,7 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
 
     Args:
         vocabulary: a list of words for these categories; see
-            :func:`~hclip_mmseg.vocabularies.load_vocabulary`. None takes the categories for words.
+            :func:`~hclip_mmseg.vocabularies.read_vocabulary`. None takes the categories for words.
         samples: how many label maps are compared with the file at once, before any work; all others are when they are
             loaded, by ``LoadPanopticSegments``.
         kwargs: of ``CocoPanopticDataset``.
@@ -50,8 +50,8 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
     METAINFO: dict[str, Any] = {}
     HOW_TO_GET = "docs/mask_classification.md says where panoptic data is from and how it is laid out"
 
-    def __init__(self, *, vocabulary: str | None = None, samples: int = 4, **kwargs: Any) -> None:
-        self.words = None if vocabulary is None else load_vocabulary(vocabulary)
+    def __init__(self, *, vocabulary: Names | None = None, samples: int = 4, **kwargs: Any) -> None:
+        self.words = None if vocabulary is None else read_vocabulary(vocabulary)
         self.samples = samples
         super().__init__(**kwargs)
         if self.words is not None and not self._fully_initialized:
@@ -87,6 +87,10 @@ class OpenVocabPanopticDataset(CocoPanopticDataset):
         del self.coco
         self._check_files(data)
         return data
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the segments of an image, things and stuff."""
+        return [segment["category"] for segment in self.get_data_info(idx)["segments_info"]]
 
     def _label_map(self, name: str) -> str | None:
         """Path of a label map, called as the annotation file calls it; MMDetection goes by the image's name."""

@@ -12,7 +12,8 @@ from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS, TRANSFORMS
 from mmdet.structures.bbox import HorizontalBoxes
 
-from hclip_mmseg.datasets.scenes import SceneDataset, rendering
+from hclip_mmseg.datasets.classes_in_images import classes_in_image
+from hclip_mmseg.datasets.scenes import RenderScene, SceneDataset, rendering
 from hclip_mmseg.demo_assets.scenes import BACKGROUNDS, HELD_OUT_NAMES, SCENE_CLASSES, TRAIN_NAMES
 from hclip_mmseg.visualization.colours import name_colours
 
@@ -106,3 +107,7 @@ class SceneDetectionDataset(BaseDetDataset):
             dict(entry, img_id=index, height=size, width=size, label_map=LABEL_MAP, instances=[])
             for index, entry in enumerate(self.scenes.load_data_list())
         ]
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the objects that a scene shows."""
+        return classes_in_image(self.get_data_info(idx), RenderScene(), len(self.metainfo["classes"]))

@@ -10,6 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS, TRANSFORMS
 
+from hclip_mmseg.datasets.classes_in_images import classes_in_image
 from hclip_mmseg.demo_assets.scenes import HELD_OUT_NAMES, SCENE_CLASSES, TRAIN_NAMES, render_scene
 from hclip_mmseg.visualization.colours import name_colours
 
@@ -128,3 +129,7 @@ class SceneDataset(BaseSegDataset):
             )
             for index in range(self.length)
         ]
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """Labels of the classes that a scene shows."""
+        return classes_in_image(self.get_data_info(idx), RenderScene(), len(self.metainfo["classes"]))

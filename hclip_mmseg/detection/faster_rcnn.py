@@ -14,7 +14,7 @@ from torch import Tensor
 from hclip_mmseg.detection.features import PyramidFeatures
 from hclip_mmseg.models.missing_scope import needs_scope
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
-from hclip_mmseg.vocabularies import Vocabulary
+from hclip_mmseg.vocabularies import Names
 from hclip_mmseg.vocabularies.labels import check_labels
 
 
@@ -42,7 +42,7 @@ class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
         self.text_encoder = MODELS.build(text_encoder)
         self.roi_head.set_names(self.vocabulary)
 
-    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+    def set_vocabulary(self, names: Names, templates: str | Sequence[str] | None = None) -> None:
         """As :meth:`OpenVocabModel.set_vocabulary`; the region head is told the names too."""
         super().set_vocabulary(names, templates)
         self.roi_head.set_names(self.vocabulary)

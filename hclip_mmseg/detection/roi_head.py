@@ -17,7 +17,7 @@ from torch import Tensor
 from hclip_mmseg.clip import prompt_name
 from hclip_mmseg.detection.features import PyramidFeatures
 from hclip_mmseg.detection.score_fusion import clip_scores, fuse_scores, with_background
-from hclip_mmseg.vocabularies import read_names
+from hclip_mmseg.vocabularies import Names, read_names
 
 
 @MODELS.register_module()
@@ -30,8 +30,8 @@ class OpenVocabRoIHead(StandardRoIHead):
 
     Args:
         region_extractor: pools the dense tokens, one level of the patch's stride.
-        base_names: the names that boxes were shown for in training, by which the metric too tells base from novel; a
-            string as ``read_names`` takes it.
+        base_names: the names that boxes were shown for in training, by which the metric too tells base from novel; as
+            ``read_names`` takes them.
         clip_temperature: of CLIP's scores.
         base_exponent, novel_exponent: CLIP's weight in the mean for base names and background, and for all others.
         kwargs: of MMDetection's ``StandardRoIHead``.
@@ -41,7 +41,7 @@ class OpenVocabRoIHead(StandardRoIHead):
         self,
         *,
         region_extractor: dict[str, Any],
-        base_names: str | Sequence[str],
+        base_names: Names,
         clip_temperature: float = 75.0,
         base_exponent: float = 0.1,
         novel_exponent: float = 0.8,

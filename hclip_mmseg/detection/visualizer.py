@@ -29,7 +29,7 @@ class OpenVocabDetVisualizer(ImageBackends, DetLocalVisualizer):
         super().__init__(name, **kwargs)
         self.score_threshold = score_threshold
 
-    @master_only  # type: ignore[untyped-decorator]
+    @master_only
     def add_datasample(
         self,
         name: str,

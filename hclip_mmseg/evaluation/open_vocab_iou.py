@@ -17,6 +17,7 @@ from torch import Tensor
 
 from hclip_mmseg.evaluation.seen_names import seen_in_training
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.vocabularies import Names, read_names
 from hclip_mmseg.vocabularies.labels import check_labels
 
 NO_CLASS = 65535  # above every label
@@ -35,7 +36,7 @@ class OpenVocabIoUMetric(IoUMetric):
     the latter says; so a background may be asked for by many names.
 
     Args:
-        seen_classes: names that masks were shown for in training; see
+        seen_classes: names that masks were shown for in training, as ``read_vocabulary`` takes them; see
             :func:`~hclip_mmseg.evaluation.seen_names.seen_in_training` for when a class counts as seen. None: all but
             those that the dataset's metainfo lists under 'held_out'; where it lists none, no such means are given.
         kwargs: see ``mmseg.evaluation.IoUMetric``.
@@ -48,13 +49,13 @@ class OpenVocabIoUMetric(IoUMetric):
             and ``Acc`` in percent (None where nothing was to be found) and ``pixels``, how many its labels have.
     """
 
-    def __init__(self, seen_classes: Sequence[str] | None = None, **kwargs: Any) -> None:
+    def __init__(self, seen_classes: Names | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         unknown = {self.metrics} if isinstance(self.metrics, str) else set(self.metrics)
         unknown -= set(IOU_METRICS)
         if unknown:
             raise ValueError(f"iou_metrics knows {', '.join(IOU_METRICS)}, not {', '.join(sorted(unknown))}")
-        self.seen_classes = None if seen_classes is None else tuple(seen_classes)
+        self.seen_classes = None if seen_classes is None else read_names(seen_classes, repeats=True)
         self.class_results: list[dict[str, Any]] = []
 
     def process(self, data_batch: dict[str, Any], data_samples: Sequence[dict[str, Any]]) -> None:

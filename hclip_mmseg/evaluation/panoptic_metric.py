@@ -15,6 +15,7 @@ from mmseg.registry import METRICS
 from hclip_mmseg.compat.panoptic_api import id2rgb
 from hclip_mmseg.evaluation.seen_names import seen_in_training
 from hclip_mmseg.files.writing import write_image
+from hclip_mmseg.vocabularies import Names, read_names
 
 
 @METRICS.register_module()
@@ -24,15 +25,15 @@ class OpenVocabPanopticMetric(CocoPanopticMetric):
     Labels are the dataset's. Samples need ``segments_info`` and ``seg_map_path`` in their meta information.
 
     Args:
-        seen_classes: names that masks were shown for in training; see
+        seen_classes: names that masks were shown for in training, as ``read_vocabulary`` takes them; see
             :func:`~hclip_mmseg.evaluation.seen_names.seen_in_training`. None: all but those that the dataset's metainfo
             lists under 'held_out'; where it lists none, PQ of seen and unseen classes is not given.
         kwargs: of ``CocoPanopticMetric``.
     """
 
-    def __init__(self, seen_classes: Sequence[str] | None = None, **kwargs: Any) -> None:
+    def __init__(self, seen_classes: Names | None = None, **kwargs: Any) -> None:
         super().__init__(ann_file=None, **kwargs)
-        self.seen_classes = None if seen_classes is None else tuple(seen_classes)
+        self.seen_classes = None if seen_classes is None else read_names(seen_classes, repeats=True)
 
     def process(self, data_batch: dict[str, Any], data_samples: Sequence[dict[str, Any]]) -> None:
         """Adds the samples of one batch.

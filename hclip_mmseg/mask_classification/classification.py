@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
+from hclip_mmseg.vocabularies import Names, read_vocabulary
 
 
 class SynonymTable:
     """The words of a vocabulary, each once, and which of them belong to which name.
 
     Args:
-        names: a vocabulary, or class names in label order; synonyms follow a name behind commas.
+        names: class names in label order; see :func:`~hclip_mmseg.vocabularies.read_vocabulary`.
 
     Attributes:
         names: the classes' titles.
@@ -25,8 +23,8 @@ class SynonymTable:
         ValueError: if names are no vocabulary.
     """
 
-    def __init__(self, names: Vocabulary | Sequence[str]) -> None:
-        vocabulary = names if isinstance(names, Vocabulary) else as_vocabulary(names, repeats=True)
+    def __init__(self, names: Names) -> None:
+        vocabulary = read_vocabulary(names, repeats=True)
         self.names = vocabulary.titles
         groups = [list(dict.fromkeys(synonyms)) for synonyms in vocabulary.synonyms]
         self.words = tuple(dict.fromkeys(word for group in groups for word in group))

@@ -24,7 +24,7 @@ from hclip_mmseg.mask_classification.oracle import ORACLES, certain_logits, mask
 from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import resized, unflipped
-from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
+from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
 from hclip_mmseg.vocabularies.labels import check_labels, label_of_no_class
 
 IGNORED = 255
@@ -100,14 +100,14 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
 
     def set_vocabulary(
         self,
-        names: Vocabulary | Sequence[str],
+        names: Names,
         templates: str | Sequence[str] | None = None,
         things: Sequence[str] | None = None,
     ) -> None:
         """Replaces what the model looks for; each synonym of a name is looked for.
 
         Args:
-            names: a vocabulary, which may say what is stuff; or class names in label order, all of them things. Two
+            names: see :func:`~hclip_mmseg.vocabularies.read_vocabulary`; all are things unless it says so. Two
                 may have the same name.
             templates: prompt templates, None keeps the present ones.
             things: those of the names that are counted one by one; None: as the vocabulary says.
@@ -115,7 +115,7 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
         Raises:
             ValueError: if names are empty or too long, or things are none of them; nothing changes then.
         """
-        vocabulary = as_vocabulary(names, repeats=True)
+        vocabulary = read_vocabulary(names, repeats=True)
         if things is not None:
             vocabulary = vocabulary.with_stuff([title for title in vocabulary.titles if title not in set(things)])
         table = SynonymTable(vocabulary)

@@ -10,9 +10,10 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
+from hclip_mmseg.models.equal_sizes import of_equal_sizes
 from hclip_mmseg.models.necks import TextEncoderNeck
 from hclip_mmseg.visualization.colours import name_colours
-from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
+from hclip_mmseg.vocabularies import Names, read_vocabulary
 
 
 class OpenVocabModel(ABC):
@@ -83,17 +84,17 @@ class OpenVocabModel(ABC):
         side: int = self.backbone.image_tower.patch_size
         return side
 
-    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+    def set_vocabulary(self, names: Names, templates: str | Sequence[str] | None = None) -> None:
         """Replace what the model looks for.
 
         Args:
-            names: a vocabulary, or class names in label order; synonyms follow a name behind commas.
+            names: class names in label order; see :func:`~hclip_mmseg.vocabularies.read_vocabulary`.
             templates: prompt templates, None keeps the present ones.
 
         Raises:
             ValueError: if names are empty, doubled or too long; the vocabulary stays as it was.
         """
-        self.text_encoder.set_vocabulary(as_vocabulary(names), templates)
+        self.text_encoder.set_vocabulary(read_vocabulary(names), templates)
 
     def set_templates(self, templates: str | Sequence[str]) -> None:
         """Ask for the same names in other prompts.
@@ -102,6 +103,17 @@ class OpenVocabModel(ABC):
             ValueError: if a template has no place for the name, or a prompt becomes too long; nothing changes then.
         """
         self.text_encoder.set_templates(templates)
+
+    def test_step(self, data: Any) -> list[Any]:
+        """The results of a batch of a test, as they are image by image, whatever the images' sizes."""
+        results: list[Any] = []
+        for part in of_equal_sizes(data):
+            results += super().test_step(part)  # type: ignore[misc]
+        return results
+
+    def val_step(self, data: Any) -> list[Any]:
+        """As :meth:`test_step`."""
+        return self.test_step(data)
 
 
 def _asked(meta: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from hclip_mmseg.models.score_maps import unflipped
 from hclip_mmseg.training_free.pooled_regions import PooledRegions, pooled_regions
 from hclip_mmseg.training_free.region_finder import RegionFinder
 from hclip_mmseg.training_free.resolution import at_resolution
-from hclip_mmseg.vocabularies import Vocabulary
+from hclip_mmseg.vocabularies import Names
 
 
 @MODELS.register_module()
@@ -66,7 +66,7 @@ class UnsupervisedSegmentor(OpenVocabModel, BaseSegmentor):
         """None: there are no prompts."""
         return ()
 
-    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+    def set_vocabulary(self, names: Names, templates: str | Sequence[str] | None = None) -> None:
         """Raises ValueError: clusters are asked for nothing."""
         raise ValueError("UnsupervisedSegmentor finds clusters, not words; choose a config with a text encoder")
 

@@ -20,7 +20,7 @@ class ImageBackends:
 
     _vis_backends: dict[str, Any]
 
-    @master_only  # type: ignore[untyped-decorator]
+    @master_only
     def add_image(self, name: str, image: NDArray[np.uint8], step: int = 0) -> None:
         """Give an image, RGB [H, W, 3], to every backend; see ``Visualizer.add_image``."""
         for backend in self._vis_backends.values():

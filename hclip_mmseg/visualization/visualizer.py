@@ -67,7 +67,7 @@ class OpenVocabVisualizer(ImageBackends, SegLocalVisualizer):
         names = classes or (get_classes(dataset_name) if dataset_name else ())
         self.dataset_meta = dict(classes=tuple(names), palette=palette) if names else {}
 
-    @master_only  # type: ignore[untyped-decorator]
+    @master_only
     def add_datasample(
         self,
         name: str,

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from difflib import get_close_matches
+from functools import lru_cache
 from importlib.resources import files
 
-from hclip_mmseg.vocabularies.aliases import canonical_name
+from hclip_mmseg.vocabularies.aliases import VOCABULARY_OF, canonical_name, plain_spelling
 from hclip_mmseg.vocabularies.styles import AT, available_styles, in_style, lists_of
 from hclip_mmseg.vocabularies.vocabulary import Vocabulary
 
 
+@lru_cache(maxsize=1)
 def available_vocabularies() -> tuple[str, ...]:
     """The names that `load_vocabulary` takes, in canonical spelling: benchmarks' lists, and each in its styles."""
     styled = (f"{name}{AT}{style}" for style in available_styles() for name in lists_of(style))
     return tuple(sorted((*_benchmarks_lists(), *styled)))
 
 
+@lru_cache(maxsize=1)
 def _benchmarks_lists() -> tuple[str, ...]:
     stored = (entry.name for entry in files(__package__).iterdir() if entry.name.endswith(".json"))
     return tuple(sorted(name.removesuffix(".json") for name in stored))
@@ -59,6 +63,19 @@ def styled_name(benchmark: str, style: str | None) -> str:
         KeyError: if there is no such style.
     """
     return f"{benchmark}{AT}{style}" if style is not None and benchmark in lists_of(style) else benchmark
+
+
+def near_benchmarks(name: str) -> list[str]:
+    """Names of benchmarks' lists that a text was probably meant for; none for what may be a class name.
+
+    "ade20k_848" and "A-848" are nearly names of lists, "pascal voc" is how several begin.
+    """
+    plain = plain_spelling(name)
+    known = {**{each: each for each in _benchmarks_lists()}, **{plain_spelling(each): each for each in VOCABULARY_OF}}
+    begins = [known[each] for each in known if each.startswith(f"{plain}_") and ("_" in plain or plain[-1:].isdigit())]
+    if begins or not re.search(r"[_@]|\d", name):
+        return begins
+    return [known[each] for each in get_close_matches(plain.partition(AT)[0], known, n=1, cutoff=0.75)]
 
 
 def _unknown(name: str, benchmark: str, style: str) -> str:

@@ -1,78 +1,115 @@
-"""Class names as people give them: a text, a file, a benchmark's name or a list becomes a vocabulary."""
+"""Class names as people give them: a text, a file, a benchmark's name or a value becomes a vocabulary."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from difflib import get_close_matches
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.vocabularies.aliases import canonical_name
-from hclip_mmseg.vocabularies.benchmarks import available_vocabularies, load_vocabulary
-from hclip_mmseg.vocabularies.vocabulary import Vocabulary, as_vocabulary, check_names
+from hclip_mmseg.vocabularies.benchmarks import available_vocabularies, load_vocabulary, near_benchmarks
+from hclip_mmseg.vocabularies.doubts import doubts_about
+from hclip_mmseg.vocabularies.entries import Entries, entries_of
+from hclip_mmseg.vocabularies.list_files import SUFFIXES, is_file, is_folder, literal, read_entries
+from hclip_mmseg.vocabularies.vocabulary import Vocabulary, as_vocabulary
 
-_FILE = re.compile(r"[^,\n]+\.(txt|csv|tsv|lst|list|names)")
+Names = str | Path | Vocabulary | Mapping[Any, Any] | Sequence[Any]
+"""Whatever :func:`read_vocabulary` takes."""
+_FILE = re.compile(rf"[^,\n]*\w({'|'.join(map(re.escape, SUFFIXES))}|\.[a-z]\w{{2,4}})(:[^,\n/]+)?", re.IGNORECASE)
+_PATH = re.compile(r"(~|\.{0,2})/[^\n]*|[^\n]*/")
 
 
-def read_vocabulary(source: str | Path | Vocabulary | Sequence[str], *, repeats: bool = False) -> Vocabulary:
-    """A vocabulary from whatever a person gives. Texts are parsed here and nowhere else.
+def read_vocabulary(source: Names, *, repeats: bool = False) -> Vocabulary:
+    """A vocabulary from whatever a person gives. Texts and files are parsed here and nowhere else.
 
     - a text: "cat, grass, traffic light", commas or line ends between the classes;
-    - a file: one class a line; where synonyms follow it behind commas, the first is the name; empty lines and
-      lines that begin with # are passed over; a single line with commas is refused, as it may mean either;
-    - the name of a benchmark's vocabulary in any spelling, for instance "coco_stuff_171" or "A-847": its titles,
-      synonyms behind commas;
-    - a list or tuple of class names; or a vocabulary, which stays as it is.
+    - the path of a file: see :func:`~hclip_mmseg.vocabularies.list_files.read_entries`; "FILE:COLUMN" names the column
+      of a table. Synonyms become part of a class's title, behind commas; the first name is the one that is asked for;
+    - the name of a benchmark's vocabulary in any spelling, for instance "coco_stuff_171" or "A-847";
+    - a list, tuple or dict: see :func:`~hclip_mmseg.vocabularies.entries.entries_of`;
+    - a vocabulary, which stays as it is.
+
+    Warns of names that look like syntax or numbers.
 
     Args:
         source: one of these.
-        repeats: whether a list or tuple may hold the same name twice, as some benchmarks do.
+        repeats: whether a list, tuple or dict may hold the same name twice, as some benchmarks do.
 
     Raises:
         FileNotFoundError: if the source looks like a file and there is none.
-        ValueError: if the names are not a vocabulary, see `check_names`, or a text is nearly the name of a list.
+        ValueError: if the names are not a vocabulary, see `check_names`; a file is no list of names; or a text is
+            nearly the name of a benchmark's list.
     """
-    if not isinstance(source, (str, Path)):
+    if isinstance(source, Vocabulary):
         return as_vocabulary(source, repeats=repeats)
-    text = str(source).strip()
-    path = Path(text)
-    if isinstance(source, Path) or _FILE.fullmatch(text) or ("," not in text and _is_file(path)):
-        return _read_file(path)
+    if isinstance(source, Path):
+        return _of_file(str(source))
+    if not isinstance(source, str):
+        return _checked(entries_of(source), repeats=repeats)
+    text = source.strip()
+    if _looks_like_file(text):
+        return _of_file(text)
     if canonical_name(text) in available_vocabularies():
         return load_vocabulary(text)
-    near = get_close_matches(text, available_vocabularies(), n=1, cutoff=0.8) if "_" in text else []
-    if near:
-        raise InputError(f"no vocabulary '{text}'; did you mean '{near[0]}'?")
-    return as_vocabulary([name for line in text.splitlines() if line.strip() for name in line.split(",")])
+    if text[:1] in ("[", "{"):
+        try:
+            value = literal(text)
+        except (ValueError, SyntaxError, RecursionError) as error:
+            raise InputError(
+                f"'{text[:60]}' begins like a list or an object and is none: brackets or quotes"
+            ) from error
+        return _checked(entries_of(value), repeats=repeats)
+    names = [name.strip() for line in text.splitlines() if line.strip() for name in line.split(",")]
+    for name in names:
+        _refuse_other_source(name, alone=len(names) == 1)
+    return _checked(Entries(tuple(names)))
 
 
-def read_names(source: str | Path | Vocabulary | Sequence[str]) -> tuple[str, ...]:
+def read_names(source: Names, *, repeats: bool = False) -> tuple[str, ...]:
     """The titles of what :func:`read_vocabulary` reads."""
-    return read_vocabulary(source).titles
+    return read_vocabulary(source, repeats=repeats).titles
 
 
-def _read_file(path: Path) -> Vocabulary:
-    if not _is_file(path):
-        raise FileNotFoundError(f"no file of class names at {path.absolute()}")
+def _checked(entries: Entries, source: str = "", repeats: bool = False) -> Vocabulary:
+    vocabulary = as_vocabulary(entries.titles, repeats=repeats)
+    doubts = doubts_about(vocabulary.titles)
+    if doubts is not None:
+        warnings.warn(f"{source}: {doubts}" if source else doubts, stacklevel=3)
+    if entries.stuff is not None:
+        vocabulary = vocabulary.with_stuff(entries.stuff)
+    return vocabulary
+
+
+def _looks_like_file(text: str) -> bool:
+    if "," in text or not text:
+        return False
+    path = Path(text).expanduser()
+    in_a_folder = "/" in text and is_folder(path.parent)
+    return bool(_FILE.fullmatch(text) or _PATH.fullmatch(text)) or in_a_folder or is_file(path)
+
+
+def _of_file(text: str) -> Vocabulary:
+    path, column = Path(text).expanduser(), None
+    if not is_file(path) and ":" in path.name:
+        whole, _, heading = text.rpartition(":")
+        path, column = Path(whole).expanduser(), heading
+    if is_folder(path):
+        raise InputError(f"{path} is a folder, not a file of class names")
+    entries = read_entries(path, column)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file in UTF-8, so class names cannot be read from it") from error
-    lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if len(lines) == 1 and "," in lines[0]:
-        raise InputError(
-            f"{path} has one line with commas: in a file every class has a line of its own, and what follows a comma "
-            "is another name of that class; break the line, or give its text instead of the file"
-        )
-    try:
-        return Vocabulary(check_names([line.split(",")[0] for line in lines]), source=str(path))
+        vocabulary = _checked(entries, str(path))
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
+    return Vocabulary(vocabulary.titles, source=str(path), stuff=vocabulary.stuff)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a text too long for a path
-        return False
+def _refuse_other_source(name: str, alone: bool) -> None:
+    """Raise ``InputError`` for a name that is, or nearly is, a benchmark's or a file's."""
+    if not alone and (canonical_name(name) in available_vocabularies() or _FILE.fullmatch(name)):
+        raise InputError(f"'{name}' is a list of its own: give it alone, not among class names")
+    near = near_benchmarks(name)
+    if near:
+        raise InputError(f"no vocabulary '{name}'; did you mean {' or '.join(map(repr, near))}?")

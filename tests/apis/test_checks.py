@@ -146,3 +146,23 @@ def test_mixed_precision_is_bf16_where_there_is_bf16(config):
     config.optim_wrapper.type = "SomeoneElsesWrapper"
     with pytest.raises(ValueError, match="SomeoneElsesWrapper"):
         use_mixed_precision(config)
+
+
+@pytest.mark.parametrize(
+    ("backend", "package", "install"),
+    [
+        ("TensorboardVisBackend", "tensorboard", "pip install 'hclip-mmseg[tensorboard]'"),
+        ("mmengine.WandbVisBackend", "wandb", "pip install 'hclip-mmseg[wandb]'"),
+        ("MLflowVisBackend", "mlflow", "pip install 'hclip-mmseg[mlflow]'"),
+        ("ClearMLVisBackend", "clearml", "pip install clearml"),
+    ],
+)
+def test_a_logger_whose_package_is_missing_is_named_before_work(backend, package, install, monkeypatch):
+    own = dict(type="LocalVisBackend")
+    cfg = Config(dict(model={}, visualizer=dict(vis_backends=[own, dict(type=backend)])))
+    monkeypatch.setattr("hclip_mmseg.apis.checks.find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError) as raised:
+        check_run(cfg, ())
+    assert f"the package {package}, by which" in str(raised.value) and install in str(raised.value)
+    monkeypatch.setattr("hclip_mmseg.apis.checks.find_spec", lambda name: object() if name == package else None)
+    check_run(cfg, ())

@@ -140,7 +140,8 @@ def test_bad_texts_are_refused(text, message):
 def test_names_from_a_file(tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("# animals\ncat, house cat\n\ntraffic light\n")
-    assert read_names(str(path)) == read_names(path) == ("cat", "traffic light")
+    assert read_names(str(path)) == read_names(path) == ("cat, house cat", "traffic light")
+    assert read_vocabulary(path).names == ("cat", "traffic light")
 
 
 def test_a_bad_file_of_names_is_named(tmp_path):
@@ -148,7 +149,7 @@ def test_a_bad_file_of_names_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no file of class names at .*names\.txt"):
         read_names(str(path))
     path.write_text("cat, grass, traffic light\n")
-    with pytest.raises(ValueError, match=r"names\.txt has one line with commas: .* a line of its own"):
+    with pytest.raises(ValueError, match=r"names\.txt .*: one line with commas: .* a line of its own"):
         read_names(path)
     for name in ("names.csv", "my names.lst"):
         with pytest.raises(FileNotFoundError, match=f"no file of class names at .*{name}"):
@@ -177,7 +178,7 @@ def test_every_benchmark_of_the_tables_has_its_list_under_its_own_name():
 def test_a_vocabulary_is_read_from_whatever_a_person_gives(tmp_path):
     path = tmp_path / "names.txt"
     path.write_text("cat\ndog, puppy\n", encoding="utf-8")
-    assert read_vocabulary(path).titles == ("cat", "dog") and read_vocabulary(path).source == str(path)
+    assert read_vocabulary(path).names == ("cat", "dog") and read_vocabulary(path).source == str(path)
     for given in (["cat", "dog, puppy"], ("cat", "dog, puppy")):
         assert read_vocabulary(given).synonyms == (("cat",), ("dog", "puppy"))
         assert read_vocabulary(read_vocabulary(given)) == read_vocabulary(given)

@@ -6,9 +6,11 @@ import pickle
 
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
 from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from tiny_detectors import tiny_detector
 from tiny_maft_plus import tiny_maft_plus
 from tiny_mask_models import tiny_fisa
@@ -17,10 +19,12 @@ from training_free.tiny_training_free import PIXELS, REGIONS, tiny_backbone_conf
 
 from hclip_mmseg.benchmarks.command import check_takes_names
 from hclip_mmseg.models import CLIPBackbone, CosineHead, CostAggregationHead, OpenVocabDecodeHead, OpenVocabModel
+from hclip_mmseg.models.equal_sizes import of_equal_sizes
 from hclip_mmseg.models.features import DenseFeatures, HeadInputs
 from hclip_mmseg.vocabularies import as_vocabulary
 
 NAMES = ("cat", "dog, puppy", "grass")
+SIZES = ((64, 96), (64, 96), (96, 64))
 
 
 def unsupervised() -> OpenVocabModel:
@@ -88,7 +92,8 @@ def test_a_list_and_a_vocabulary_ask_for_the_same(asked):
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        ("cat, dog", "a list of strings, not the one string"),
+        ("cat, cat", "'cat' is given 2 times"),
+        ("absent.json", "no file of class names"),
         ((), "no class names given"),
         (("cat", " "), "class name 1 of 2 is empty"),
         (("cat", ","), "class name 1 .* holds no word"),
@@ -97,9 +102,20 @@ def test_a_list_and_a_vocabulary_ask_for_the_same(asked):
 )
 def test_names_that_are_no_vocabulary_change_nothing(asked, names, said):
     asked.set_vocabulary(NAMES)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
         asked.set_vocabulary(names)
     assert asked.vocabulary == NAMES
+
+
+def test_every_model_takes_names_in_every_form(asked, tmp_path):
+    listed = tmp_path / "own.json"
+    listed.write_text('{"cat": [], "dog": ["puppy"], "grass": []}', encoding="utf-8")
+    for names in (listed, str(listed), {0: "cat", 1: "dog, puppy", 2: "grass"}, [["cat"], ["dog", "puppy"], ["grass"]]):
+        asked.set_vocabulary(("sky",))
+        asked.set_vocabulary(names)
+        assert asked.vocabulary == NAMES
+    asked.set_vocabulary("cat, dog")
+    assert asked.vocabulary == ("cat", "dog")
 
 
 def test_stuff_reaches_the_models_that_tell_it_from_things(asked):
@@ -193,3 +209,49 @@ def test_a_vocabulary_is_pickled_and_compared_by_its_content():
     assert vocabulary.things == (True, True, False) and vocabulary.synonyms[1] == ("dog", "puppy")
     again = pickle.loads(pickle.dumps(vocabulary))
     assert again == vocabulary != as_vocabulary(NAMES) and hash(again) == hash(vocabulary)
+
+
+def batch_of(images: list[torch.Tensor], kind: type) -> dict:
+    samples = []
+    for image in images:
+        shape = tuple(image.shape[1:])
+        meta = dict(img_shape=shape, ori_shape=shape, scale_factor=(1.0, 1.0), img_path="image.png")
+        samples.append(kind(metainfo=meta))
+    return dict(inputs=images, data_samples=samples)
+
+
+def found(sample) -> list[torch.Tensor]:
+    if "pred_sem_seg" in sample:
+        return [getattr(sample.pred_sem_seg, "data" if isinstance(sample, SegDataSample) else "sem_seg")]
+    return [sample.pred_instances.bboxes, sample.pred_instances.scores, sample.pred_instances.labels]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("step", ["test_step", "val_step"])
+def test_images_of_several_sizes_in_a_batch_are_answered_as_one_by_one(system, step):
+    name, model = system
+    if CAN[name][1]:
+        model.set_vocabulary(NAMES)
+    else:
+        model.centres.copy_(torch.randn(model.centres.shape, generator=torch.Generator().manual_seed(1)))
+    model.eval()
+    kind = SegDataSample if name in ("segmentor", "training_free", "unsupervised") else DetDataSample
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randint(0, 256, (3, *size), generator=generator, dtype=torch.uint8) for size in SIZES]
+    together = getattr(model, step)(batch_of(images, kind))
+    assert len(together) == len(SIZES)
+    for image, result in zip(images, together, strict=True):
+        alone = getattr(model, step)(batch_of([image], kind))[0]
+        for ours, expected in zip(found(result), found(alone), strict=True):
+            torch.testing.assert_close(ours, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_batch_is_taken_apart_only_where_sizes_differ():
+    images = [torch.zeros(3, *size) for size in SIZES]
+    data = dict(inputs=images, data_samples=["a", "b", "c"])
+    parts = of_equal_sizes(data)
+    assert [part["data_samples"] for part in parts] == [["a", "b"], ["c"]]
+    assert [len(part["inputs"]) for part in parts] == [2, 1]
+    assert of_equal_sizes(dict(inputs=images, data_samples=None))[1]["data_samples"] is None
+    for same in (dict(inputs=images[:2]), dict(inputs=torch.zeros(2, 3, 4, 4)), images):
+        assert of_equal_sizes(same) == [same]

@@ -3,7 +3,6 @@
 benchmark_style = "h-clip"  # whose published class lists and metrics benchmarks take
 data_preprocessor = dict(
     type="SegDataPreProcessor",
-    test_cfg=dict(size_divisor=1),  # images of several sizes in one batch of a test
     mean=[122.7709383, 116.7460125, 104.09373615],
     std=[68.5005327, 66.6321579, 70.32316305],
     bgr_to_rgb=True,

@@ -22,7 +22,7 @@ from hclip_mmseg.mask_classification.maft_plus.self_distillation import SelfDist
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
 from hclip_mmseg.mask_classification.view import viewed
 from hclip_mmseg.models.missing_scope import needs_scope
-from hclip_mmseg.vocabularies import as_vocabulary, load_vocabulary
+from hclip_mmseg.vocabularies import read_names
 
 
 @dataclass
@@ -219,16 +219,11 @@ def _checked(ensemble: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"unknown entries in model.ensemble: {', '.join(unknown)}; it takes alpha, beta and trained")
     if ensemble.get("trained") is None:
         raise ValueError(
-            "model.ensemble lacks 'trained', the names that were trained with: a list of them, or the name of a "
-            "vocabulary, such as 'coco_stuff_171'"
+            "model.ensemble lacks 'trained', the names that were trained with: a list or a file of them, or "
+            "the name of a benchmark's list, such as 'coco_stuff_171'"
         )
     for key in ("alpha", "beta"):
         weight = ensemble.get(key, 0)
         if not isinstance(weight, (int, float)) or not 0 <= weight <= 1:
             raise ValueError(f"model.ensemble.{key} is a weight from 0 to 1, not {weight!r}")
-    return dict(ensemble, trained=_names(ensemble["trained"]))
-
-
-def _names(trained: str | Sequence[str]) -> tuple[str, ...]:
-    vocabulary = load_vocabulary(trained) if isinstance(trained, str) else as_vocabulary(trained, repeats=True)
-    return vocabulary.titles
+    return dict(ensemble, trained=read_names(ensemble["trained"], repeats=True))

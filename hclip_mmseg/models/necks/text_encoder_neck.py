@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held
 from hclip_mmseg.clip import resolve_templates, tokenize
-from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
+from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
 
 PROMPTS = ("first", "whole")
 
@@ -93,18 +93,18 @@ class TextEncoderNeck(BaseModule):
         """The names that the model is asked for, in label order; () before any were set."""
         return self._vocabulary
 
-    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+    def set_vocabulary(self, names: Names, templates: str | Sequence[str] | None = None) -> None:
         """Replaces the names, and the templates where given.
 
         Args:
-            names: a vocabulary, or class names in label order; of a name's synonyms the first is used, or all as they
-                stand, see ``prompt`` and ``Vocabulary.whole``.
+            names: see :func:`~hclip_mmseg.vocabularies.read_vocabulary`; of a name's synonyms the first is used, or all
+                as they stand, see ``prompt`` and ``Vocabulary.whole``.
             templates: None keeps the present ones.
 
         Raises:
             ValueError: if names are empty, doubled or too long for the text tower; nothing changes then.
         """
-        vocabulary = as_vocabulary(names)
+        vocabulary = read_vocabulary(names)
         titles, whole = vocabulary.titles, vocabulary.whole or self.prompt == "whole"
         resolved = self.templates if templates is None else resolve_templates(templates)
         if (titles, whole, resolved) == (self._vocabulary, self._whole, self.templates):

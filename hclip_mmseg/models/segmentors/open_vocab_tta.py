@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from hclip_mmseg.vocabularies import Vocabulary
+from hclip_mmseg.vocabularies import Names
 from hclip_mmseg.vocabularies.labels import label_of_no_class
 
 
@@ -36,7 +36,7 @@ class OpenVocabTTAModel(SegTTAModel):
         names: tuple[str, ...] = self.module.vocabulary
         return names
 
-    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+    def set_vocabulary(self, names: Names, templates: str | Sequence[str] | None = None) -> None:
         """Replace what the model looks for; see ``OpenVocabModel.set_vocabulary``."""
         self.module.set_vocabulary(names, templates)
 

@@ -1,0 +1,175 @@
+"""Each switch of the commands over each tiny system: it works, or one line before any work says why not."""
+
+from __future__ import annotations
+
+import itertools
+import runpy
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import torch
+from miniature import REPOSITORY, torchrun
+from mmengine.config import Config
+from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
+
+from hclip_mmseg.apis.launch import use_mixed_precision
+
+TRAINED = {
+    "hclip/hclip": (),
+    "fisa/fisa": ("model.generator.init_cfg=None",),
+    "maft_plus/maft-plus": (),
+    "detection/hclip": (),
+}
+FREE = ("cliptrase/cliptrase", "cliptrase/value", "cliptrase/unsupervised")
+BATCH, BASE = 1, 2
+NUMBER = itertools.count()
+
+
+def config_of(system: str) -> Path:
+    return REPOSITORY / f"configs/{system}_tiny_scenes.py"
+
+
+def options(system: str, iterations: int = 1) -> list[str]:
+    loaders = [f"{split}_dataloader" for split in ("train", "val", "test")]
+    known = Config.fromfile(config_of(system))
+    settings = [f"experiment_name=switches{next(NUMBER)}", *TRAINED.get(system, ())]
+    for loader in loaders:
+        if known.get(loader) is not None:
+            length = 2 if loader == "train_dataloader" else 1
+            chosen = (f"batch_size={BATCH}", "num_workers=0", "persistent_workers=False", f"dataset.length={length}")
+            settings += [f"{loader}.{key}" for key in chosen]
+    if system in TRAINED:
+        settings += [
+            f"train_cfg.max_iters={iterations}",
+            "train_cfg.val_interval=9",
+            "default_hooks.checkpoint.interval=1",
+        ]
+    return settings
+
+
+def run(script: str, *arguments: object) -> tuple[int, str]:
+    """A script of tools/ in this process: its exit status, and what it printed."""
+    said = StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        try:
+            runpy.run_path(str(REPOSITORY / f"tools/{script}.py"))["main"]([str(part) for part in arguments])
+        except SystemExit as ended:
+            return int(ended.code or 0), said.getvalue()
+    return 0, said.getvalue()
+
+
+def test(system: str, folder: Path, *switches: object, checkpoint: Path | None = None) -> tuple[int, str]:
+    weights = [checkpoint] if checkpoint else []
+    return run(
+        "test", config_of(system), *weights, "--work-dir", folder / "test", *switches, "--cfg-options", *options(system)
+    )
+
+
+test.__test__ = False
+
+
+def assert_refused(ended: tuple[int, str], said: str) -> None:
+    """The last line is the error, and no image was looked at."""
+    code, printed = ended
+    last = printed.strip().splitlines()[-1]
+    assert code == 2 and last.startswith("error: ") and said in last, printed[-2000:]
+    assert "(test)" not in printed and "(train)" not in printed and "Traceback" not in printed
+
+
+@pytest.fixture(scope="module", params=TRAINED)
+def trained(request, tmp_path_factory):
+    """A system trained for one iteration by ``--amp --auto-scale-lr``: name, folder."""
+    folder = tmp_path_factory.mktemp("switches")
+    code, said = run(
+        "train", config_of(request.param), "--amp", "--auto-scale-lr", "--work-dir", folder,
+        "--cfg-options", *options(request.param), f"auto_scale_lr.base_batch_size={BASE}",
+    )  # fmt: skip
+    assert code == 0, said[-3000:]
+    return request.param, folder
+
+
+def test_amp_and_auto_scale_lr(trained):
+    system, folder = trained
+    saved = torch.load(folder / "iter_1.pth", map_location="cpu", weights_only=False)
+    rate = Config.fromfile(config_of(system)).optim_wrapper.optimizer.lr
+    assert max(group["initial_lr"] for group in saved["optimizer"]["param_groups"]) == pytest.approx(
+        rate * BATCH / BASE
+    )
+    assert "BF16OptimWrapper" in saved["message_hub"]["runtime_info"]["cfg"]
+    assert all(tensor.isfinite().all() for tensor in saved["state_dict"].values() if tensor.is_floating_point())
+
+
+def test_resume(trained):
+    system, folder = trained
+    code, said = run(
+        "train", config_of(system), "--resume", "--work-dir", folder, "--cfg-options", *options(system, iterations=2)
+    )
+    assert code == 0 and "resumed epoch: 0, iter: 1" in said, said[-3000:]
+    assert (folder / "iter_2.pth").is_file()
+
+
+def test_out_and_show_dir(trained, tmp_path):
+    system, folder = trained
+    code, said = test(
+        system, tmp_path, "--out", tmp_path / "out", "--show-dir", tmp_path / "shown", checkpoint=folder / "iter_1.pth"
+    )
+    assert code == 0, said[-3000:]
+    for written in (tmp_path / "out", tmp_path / "shown"):
+        assert len([path for path in written.rglob("*") if path.is_file()]) == 1
+
+
+def test_augmentation_in_testing(trained, tmp_path):
+    system, folder = trained
+    ended = test(system, tmp_path, "--tta", checkpoint=folder / "iter_1.pth")
+    if system.startswith("detection"):
+        return assert_refused(ended, "--tta averages the scores of class names over pixels")
+    assert ended[0] == 0 and "mIoU" in ended[1], ended[1][-3000:]
+
+
+@pytest.mark.parametrize("system", FREE)
+def test_systems_without_training(system, tmp_path):
+    code, said = test(system, tmp_path, "--out", tmp_path / "out", "--show-dir", tmp_path / "shown")
+    assert code == 0 and "mIoU" in said, said[-3000:]
+    for written in (tmp_path / "out", tmp_path / "shown"):
+        assert len([path for path in written.rglob("*") if path.is_file()]) == 1
+    ended = test(system, tmp_path, "--tta")
+    if system.endswith("unsupervised"):
+        assert_refused(ended, "--tta averages the scores of class names over pixels")
+    else:
+        assert ended[0] == 0 and "mIoU" in ended[1], ended[1][-3000:]
+    for switches in (("--amp",), ("--auto-scale-lr",), ("--resume",), ()):
+        assert_refused(run("train", config_of(system), "--work-dir", tmp_path / "train", *switches), "train")
+
+
+def test_a_rate_is_scaled_only_from_a_known_batch(tmp_path):
+    ended = run("train", config_of("hclip/hclip"), "--auto-scale-lr", "--work-dir", tmp_path / "run")
+    assert_refused(ended, "--auto-scale-lr needs the batch that the config's rate is for")
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+def all_trained() -> Sequence[Path]:
+    configs = sorted(REPOSITORY.glob("configs/*/*_tiny_scenes.py"))
+    return [path for path in configs if path.parent.name not in ("cliptrase", "ablation")]
+
+
+@pytest.mark.parametrize("path", all_trained(), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_tiny_config_finds_the_optimizer_of_amp(path):
+    config = Config.fromfile(path)
+    use_mixed_precision(config)
+    with DefaultScope.overwrite_default_scope(config.default_scope):
+        with OPTIM_WRAPPERS.switch_scope_and_registry(config.default_scope) as registry:
+            assert registry.get(config.optim_wrapper.type).__name__ == "BF16OptimWrapper"
+
+
+@pytest.mark.parametrize("system", ["fisa/fisa", "maft_plus/maft-plus"])
+def test_several_processes(system, tmp_path):
+    """Segmentors' and the detector's are compared with a single process in tests of their own."""
+    torchrun(
+        2, REPOSITORY / "tools/train.py", config_of(system), "--work-dir", tmp_path / "two",
+        "--cfg-options", *options(system), cwd=tmp_path,
+    )  # fmt: skip
+    saved = torch.load(tmp_path / "two/iter_1.pth", map_location="cpu", weights_only=False)
+    assert saved["meta"]["iter"] == 1

@@ -12,10 +12,14 @@ from hclip_mmseg.training_free.printed_figures_hook import PrintedFiguresHook
 from hclip_mmseg.training_free.proxy_attention import ProxyAttention
 from hclip_mmseg.training_free.recursive_attention import RecursiveAttention
 from hclip_mmseg.training_free.region_finder import RegionFinder
+from hclip_mmseg.training_free.region_folder import RegionFolder
 from hclip_mmseg.training_free.region_kmeans_hook import RegionKMeansHook
 from hclip_mmseg.training_free.region_queries import RegionQueries, RegionQueryGenerator
+from hclip_mmseg.training_free.region_scope import RegionScope
+from hclip_mmseg.training_free.residual_attention import ResidualAttention
 from hclip_mmseg.training_free.sam_masks import SAMMaskFolder
 from hclip_mmseg.training_free.segmentor import TrainingFreeSegmentor
+from hclip_mmseg.training_free.self_calibration import SelfCalibration
 from hclip_mmseg.training_free.timm_features import TimmPatchFeatures
 from hclip_mmseg.training_free.unsupervised import UnsupervisedSegmentor
 from hclip_mmseg.training_free.untrained_distributed import UntrainedDistributed
@@ -34,10 +38,14 @@ __all__ = [
     "ProxyAttention",
     "RecursiveAttention",
     "RegionFinder",
+    "RegionFolder",
     "RegionKMeansHook",
     "RegionQueries",
     "RegionQueryGenerator",
+    "RegionScope",
+    "ResidualAttention",
     "SAMMaskFolder",
+    "SelfCalibration",
     "TimmPatchFeatures",
     "TrainingFreeBackbone",
     "TrainingFreeSegmentor",

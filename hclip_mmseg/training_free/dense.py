@@ -21,19 +21,26 @@ class DenseTokens(NamedTuple):
     Attributes:
         tokens: [B, patches, width], before the tower's last norm and projection.
         grid: rows and columns of patches.
+        normed: whether the last norm is done, where a method adds what comes behind it.
     """
 
     tokens: Tensor
     grid: tuple[int, int]
+    normed: bool = False
 
     def maps(self) -> Tensor:
         """[B, width, rows, columns]."""
         return self.tokens.transpose(1, 2).unflatten(2, self.grid)
 
     @classmethod
-    def of_maps(cls, maps: Tensor) -> DenseTokens:
+    def of_maps(cls, maps: Tensor, normed: bool = False) -> DenseTokens:
         """From maps [B, width, rows, columns]."""
-        return cls(maps.flatten(2).transpose(1, 2), (maps.shape[-2], maps.shape[-1]))
+        return cls(maps.flatten(2).transpose(1, 2), (maps.shape[-2], maps.shape[-1]), normed)
+
+    def projected(self, tower: ImageTower) -> Tensor:
+        """[B, patches, embed_dim], as the tower's last norm and projection make them."""
+        embeddings: Tensor = self.tokens @ tower.proj if self.normed else tower.project(self.tokens)
+        return embeddings
 
 
 @dataclass(frozen=True)
@@ -45,12 +52,14 @@ class ImageContext:
         windows: where the windows lie in it.
         classify: dense tokens -> cosines with all names [B, names, rows, columns].
         metainfo: of the image, such as ``img_path``.
+        first: which of the windows is the first of those at hand.
     """
 
     image: Tensor
     windows: Windows
     classify: Callable[[DenseTokens], Tensor]
     metainfo: Mapping[str, Any] = field(default_factory=dict)
+    first: int = 0
 
 
 class DenseMethod(nn.Module, ABC):

@@ -67,29 +67,9 @@ class LabelPropagation(nn.Module):
                 for top, left in windows.places
             ]
         )
-        graph = self.graph(unit, middles.to(unit.device))
+        graph = patch_graph(unit, middles.to(unit.device), self.neighbours, self.power, self.decay)
         spread = solve(graph, own.flatten(2).transpose(1, 2).flatten(0, 1), self.alpha, self.tolerance, self.steps)
         return WindowScores(spread.unflatten(0, (len(own), -1)).transpose(1, 2).reshape(own.shape), windows)
-
-    def graph(self, features: Tensor, middles: Tensor, tile: int = 2048) -> sparse.csr_array:
-        """W, [patches, patches].
-
-        Args:
-            features: [patches, C] of unit norm.
-            middles: [patches, 2] in pixels.
-            tile: rows of similarities that are held at once.
-        """
-        count, nearest = len(features), min(self.neighbours, len(features))
-        weights, columns = [], []
-        for start in range(0, count, tile):
-            similar, index = (features[start : start + tile] @ features.T).topk(nearest, dim=1)
-            far = (middles[index] - middles[start : start + tile, None]).norm(dim=-1)
-            weights.append((similar.clamp(min=0) ** self.power * torch.exp(-self.decay * far)).cpu())
-            columns.append(index.cpu())
-        rows = np.repeat(np.arange(count), nearest)
-        data, joined = torch.cat(weights).flatten().numpy(), torch.cat(columns).flatten().numpy()
-        one_way = sparse.coo_array((data, (rows, joined)), shape=(count, count)).tocsr()
-        return sparse.csr_array(one_way + one_way.T)
 
 
 @MODELS.register_module()
@@ -166,6 +146,30 @@ class PixelPropagation(nn.Module):
         data, first, second = (np.concatenate(of_all) for of_all in zip(*parts, strict=True))
         one_way = sparse.coo_array((data, (first, second)), shape=(height * width,) * 2).tocsr()
         return sparse.csr_array(one_way + one_way.T)
+
+
+def patch_graph(
+    features: Tensor, middles: Tensor, neighbours: int, power: float, decay: float, tile: int = 2048
+) -> sparse.csr_array:
+    """W of :class:`LabelPropagation`, [patches, patches].
+
+    Args:
+        features: [patches, C] of unit norm.
+        middles: [patches, 2] in pixels.
+        neighbours, power, decay: see there.
+        tile: rows of similarities that are held at once.
+    """
+    count, nearest = len(features), min(neighbours, len(features))
+    weights, columns = [], []
+    for start in range(0, count, tile):
+        similar, index = (features[start : start + tile] @ features.T).topk(nearest, dim=1)
+        far = (middles[index] - middles[start : start + tile, None]).norm(dim=-1)
+        weights.append((similar.clamp(min=0) ** power * torch.exp(-decay * far)).cpu())
+        columns.append(index.cpu())
+    rows = np.repeat(np.arange(count), nearest)
+    data, joined = torch.cat(weights).flatten().numpy(), torch.cat(columns).flatten().numpy()
+    one_way = sparse.coo_array((data, (rows, joined)), shape=(count, count)).tocsr()
+    return sparse.csr_array(one_way + one_way.T)
 
 
 def check_alpha(alpha: float) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -100,28 +101,28 @@ class WindowedSegmentation(nn.Module):
         """
 
         def classify(dense: DenseTokens) -> Tensor:
-            tokens = F.normalize(backbone.image_tower.project(dense.tokens), dim=-1)
+            tokens = F.normalize(dense.projected(backbone.image_tower), dim=-1)
             return (tokens @ text.to(tokens.dtype).T).transpose(1, 2).unflatten(2, dense.grid)
 
         image = at_protocol_size(image[None], settings)[0]
         windows = Windows.of((image.shape[-2], image.shape[-1]), settings)
         context = ImageContext(image, windows, classify, metainfo)
         pixels = windows.cut(image)
-        whole = backbone.method is not None and backbone.method.whole_image
-        at_once = len(pixels) if whole else self.windows_at_once
-        keep: Callable[[DenseTokens], Tensor] = DenseTokens.maps if self.stitch and not whole else classify
-        if whole:
-            dense = backbone.dense(pixels, context)
-            stitched = dense.maps()
+        if backbone.method is not None and backbone.method.whole_image:
+            dense = [backbone.dense(pixels, context)]
+            stitched = dense[0].maps()
         else:
-            found = torch.cat([keep(backbone.dense(part, context)) for part in pixels.split(at_once)])
+            parts = enumerate(pixels.split(self.windows_at_once))
+            contexts = ((part, replace(context, first=index * self.windows_at_once)) for index, part in parts)
             if not self.stitch:
+                found = torch.cat([classify(backbone.dense(*part)) for part in contexts])
                 return self._propagated(WindowScores(found, windows), context), image
-            stitched = windows.stitched(found)[None]
+            dense = [backbone.dense(*part) for part in contexts]
+            stitched = windows.stitched(torch.cat([part.maps() for part in dense]))[None]
         aggregation = self.get_part("aggregation")
         if aggregation is not None:
             stitched = aggregation(stitched)
-        scores = classify(DenseTokens.of_maps(stitched))
+        scores = classify(DenseTokens.of_maps(stitched, dense[0].normed))
         return self._propagated(WindowScores(scores, windows.whole()), context), image
 
     def _propagated(self, scores: WindowScores, context: ImageContext) -> WindowScores:

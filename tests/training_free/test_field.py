@@ -23,6 +23,8 @@ from hclip_mmseg.training_free.label_propagation import solve
 from hclip_mmseg.training_free.last_attention import Form, neighbour_window, run_last_block
 from hclip_mmseg.training_free.protocol import Settings
 from hclip_mmseg.training_free.proxy_attention import proxy_weights
+from hclip_mmseg.training_free.residual_attention import SemanticFeedback
+from hclip_mmseg.training_free.self_calibration import mended
 from hclip_mmseg.training_free.timm_features import CLIP_MEAN, CLIP_STD
 from hclip_mmseg.training_free.windows import Windows, WindowScores
 
@@ -305,3 +307,86 @@ def test_stitching_one_window_is_no_stitching():
 def test_methods_of_windows_need_a_protocol():
     with pytest.raises(ValueError, match="ProxyAttention reads windows: set protocol"):
         tiny_training_free(attention=ATTENTIONS["proxy"], regions=None)
+
+
+# ---- middle blocks
+
+
+@pytest.mark.parametrize(("form", "full"), [("naclip", False), ("sclip", True)])
+@torch.no_grad()
+def test_residual_attention(form, full):
+    pixels, tower = textured_images(2, 40, 24), base().backbone.image_tower
+    method = MODELS.build(dict(type="ResidualAttention", form=form, layers=(0, -2), tau=2.0, weight=0.4))
+    found = method(trunk(), pixels, context_of(pixels))
+    for own, tokens in zip(pixels, found.tokens, strict=True):
+        expected = literal.residual_attention(tower, own, form, (0, 2), 2.0, 0.4, full)
+        torch.testing.assert_close(tokens, expected, atol=1e-4, rtol=1e-3)
+    with pytest.raises(ValueError, match="must be blocks before the last of the image tower's 4"):
+        model_of(dict(type="ResidualAttention"))
+    with pytest.raises(ValueError, match="mixes attentions, and the form 'value' has none"):
+        MODELS.build(dict(type="ResidualAttention", form="value"))
+
+
+@pytest.mark.parametrize("labels", [[[0, 1, 0, 2]], [[0, 1, 1], [1, 1, 0], [0, 0, 0], [1, 0, 1]], [[3]]])
+def test_what_a_first_result_finds_alike(labels):
+    labels = torch.tensor(labels)
+    for sigma in (0.5, 5.0):
+        expected = literal.alike_by_labels(labels, sigma)
+        torch.testing.assert_close(SemanticFeedback(sigma=sigma).alike(labels), expected, atol=1e-6, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_semantic_feedback():
+    pixels, tower = textured_images(2, 40, 24), base().backbone.image_tower
+    text = base().text()
+
+    def classify(dense):
+        tokens = F.normalize(tower.project(dense.tokens), dim=-1)
+        return (tokens @ text.T).transpose(1, 2).unflatten(2, dense.grid)
+
+    context = ImageContext(pixels[0], Windows.of((40, 24), Settings(window=0)), classify)
+    feedback = dict(tau=1.7, weight=0.6, threshold=0.21)
+    method = MODELS.build(dict(type="ResidualAttention", layers=(1,), tau=2.0, weight=0.4, feedback=feedback))
+    found = method(trunk(), pixels, context)
+    for own, tokens in zip(pixels, found.tokens, strict=True):
+        first = literal.residual_attention(tower, own, "naclip", (1,), 2.0, 0.4, False)
+        logits = classify(DenseTokens(first[None], (5, 3)))[0]
+        smooth = PAMR().prepared(own)(literal.resize(logits, (40, 24)))
+        best, label = (40 * smooth).softmax(dim=0).max(dim=0)
+        label[best < 0.21] = 0
+        labels = torch.tensor(
+            [
+                [int(label[8 * i : 8 * i + 8, 8 * j : 8 * j + 8].flatten().bincount().argmax()) for j in range(3)]
+                for i in range(5)
+            ]
+        )
+        alike = literal.alike_by_labels(labels, 5.0)
+        expected = literal.residual_attention(tower, own, "naclip", (1,), 2.0, 0.4, False, alike, (1.7, 0.6))
+        torch.testing.assert_close(tokens, expected, atol=1e-4, rtol=1e-3)
+    assert not torch.allclose(
+        found.tokens[0], literal.residual_attention(tower, pixels[0], "naclip", (1,), 2, 0.4, False)
+    )
+
+
+@pytest.mark.parametrize("shape", [(48, 32), (8, 48)])
+@torch.no_grad()
+def test_self_calibration(shape):
+    pixels, tower = textured_images(2, *shape), base().backbone.image_tower
+    settings = dict(similar=1, aggregate=0, collected=(0, 1, 2), threshold=0.3, scale=2.0, cls_weight=0.4)
+    method = MODELS.build(dict(type="SelfCalibration", neighbours=4, contamination=0.2, **settings))
+    found = method(trunk(), pixels, context_of(pixels))
+    for own, tokens in zip(pixels, found.tokens, strict=True):
+        outliers = method.outliers(literal.before_last(tower, own)[1:]).tolist()
+        assert any(outliers)
+        expected = literal.self_calibration(tower, own, outliers, **settings)
+        torch.testing.assert_close(tokens, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_outliers_are_mended_on_their_own_grid():
+    patches = torch.arange(6.0)[None, :, None]  # 2 rows of 3
+    outliers = torch.tensor([[False, True, False, False, True, False]])
+    assert mended(patches, outliers, (2, 3))[0, :, 0].tolist() == [0, 2.5, 2, 3, 2.5, 5]
+    assert mended(patches, torch.ones(1, 6, dtype=torch.bool), (2, 3)).equal(patches), "no neighbour is left"
+    far = torch.cat([torch.randn(40, 4), 30 * torch.ones(1, 4)])
+    method = MODELS.build(dict(type="SelfCalibration", contamination=0.02))
+    assert method.outliers(far).nonzero().flatten().tolist() == [40]

@@ -27,9 +27,7 @@ rows = {
     "hclip": dict(
         title="H-CLIP",
         config="configs/detection/hclip_vitb16_ov-coco.py",
-        backbone=dict(
-            adapter=dict(type="POP", block_size=32, orthogonal=("text",), relation=dict(type="linear"))
-        ),
+        backbone=dict(adapter=dict(type="POP", block_size=32, orthogonal=("text",), relation=dict(type="linear"))),
     ),
 }
 

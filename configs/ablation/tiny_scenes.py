@@ -37,9 +37,7 @@ rows = {
     "lst": dict(
         title="LST",
         config="configs/peft/lst_vitb16_coco-stuff.py",
-        backbone=dict(
-            adapter=dict(type="LST", image_side=64, text_side=56, head_width=8), train_positions=False
-        ),
+        backbone=dict(adapter=dict(type="LST", image_side=64, text_side=56, head_width=8), train_positions=False),
     ),
     "ssf": dict(
         title="SSF",

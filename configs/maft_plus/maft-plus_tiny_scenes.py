@@ -58,13 +58,17 @@ optim_wrapper = dict(
     constructor="DefaultOptimWrapperConstructor",
     optimizer=dict(lr=1e-3, weight_decay=0.05),
     clip_grad=dict(max_norm=1.0),
-    paramwise_cfg=dict(_delete_=True, norm_decay_mult=0.0, custom_keys={
-        "backbone.image_tower": dict(lr_mult=0.1),
-        "query_embed": dict(decay_mult=0.0),
-        "query_feat": dict(decay_mult=0.0),
-        "level_embed": dict(decay_mult=0.0),
-        "void": dict(decay_mult=0.0),
-    }),
+    paramwise_cfg=dict(
+        _delete_=True,
+        norm_decay_mult=0.0,
+        custom_keys={
+            "backbone.image_tower": dict(lr_mult=0.1),
+            "query_embed": dict(decay_mult=0.0),
+            "query_feat": dict(decay_mult=0.0),
+            "level_embed": dict(decay_mult=0.0),
+            "void": dict(decay_mult=0.0),
+        },
+    ),
 )
 param_scheduler = [
     dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end=100),

@@ -24,6 +24,7 @@ ALL, FOUND = "all", "found"
 DATA = "data"  # the folder that the benchmarks' configs expect their data in
 PARTS = ("test_dataloader", "test_evaluator")
 OWN_PIPELINE, OF_ALL, TRANSFORMS = "test_dataloader.dataset.pipeline", "benchmark_pipeline", "benchmark_transforms"
+OF_DATASETS = "benchmark_datasets"
 RESIZES = ("Resize", "PublishedResize")
 
 
@@ -145,7 +146,9 @@ def ready(
             all benchmarks, or a dict of lists by benchmark with 'default' for the others. Where ``benchmark_pipeline``
             has a transform of the same type, that stands.
             Its ``benchmark_style``, such as 'fc-clip', is the method whose published class lists models are asked by,
-            where it has one of its own.
+            where it has one of its own. Its ``benchmark_datasets`` changes single benchmarks' data sets, such as
+            ``{"VOC21": dict(type="mmseg.PascalVOC21OutlinesIgnoredDataset")}``, for a method that counts labels in its
+            own way.
 
     Raises:
         FileNotFoundError: listing every benchmark whose data is missing or not prepared, and what to do.
@@ -192,6 +195,7 @@ def settle(
             asked = styled_name(benchmark.vocabulary, wishes.get("benchmark_style"))
             if asked != benchmark.vocabulary:
                 dataset["vocabulary"] = asked
+            dataset.update((wishes.get(OF_DATASETS) or {}).get(benchmark.name, {}))
     if not dataloader.get("num_workers"):
         dataloader["persistent_workers"] = False  # torch refuses them where there are none
     settings = dict(dataset=dataloader["dataset"], evaluator=evaluator)

@@ -18,7 +18,8 @@ def resized_positions(
         positions: [1 + rows * columns, width], the CLS token's first.
         grid: their rows and columns.
         to: the rows and columns that are wanted.
-        interpolation: 'bicubic' or 'bilinear'.
+        interpolation: 'bicubic' or 'bilinear'; or 'published', bicubic at the scale of a grid 0.1 patches larger each
+            way, as DINO's code and that of the training-free methods resize them.
 
     Returns:
         [1 + rows * columns, width] of the new grid; the CLS token's stays as it is.
@@ -26,7 +27,11 @@ def resized_positions(
     if grid == to:
         return positions
     patches = positions[1:].reshape(1, *grid, -1).permute(0, 3, 1, 2)
-    patches = F.interpolate(patches, size=to, mode=interpolation, align_corners=False)
+    if interpolation == "published":
+        scale = [(new + 0.1) / old for new, old in zip(to, grid, strict=True)]
+        patches = F.interpolate(patches, scale_factor=scale, mode="bicubic", align_corners=False)
+    else:
+        patches = F.interpolate(patches, size=to, mode=interpolation, align_corners=False)
     return torch.cat([positions[:1], patches[0].flatten(1).T])
 
 

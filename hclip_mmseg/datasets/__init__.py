@@ -1,7 +1,12 @@
 """Registered data sets, and the vocabularies that name their classes."""
 
 from hclip_mmseg.datasets.ade20k import ADE20K150Dataset, ADE20K847Dataset
-from hclip_mmseg.datasets.coco_stuff import COCO27Dataset, COCOObjectDataset, COCOStuff171Dataset
+from hclip_mmseg.datasets.coco_stuff import (
+    COCO27Dataset,
+    COCOObjectAllBackgroundDataset,
+    COCOObjectDataset,
+    COCOStuff171Dataset,
+)
 from hclip_mmseg.datasets.epoch_replay import EpochReplayableSampler
 from hclip_mmseg.datasets.folder import FolderDataset
 from hclip_mmseg.datasets.haze import Haze
@@ -15,6 +20,7 @@ from hclip_mmseg.datasets.pascal import (
     PascalVOC20bDataset,
     PascalVOC20Dataset,
     PascalVOC21Dataset,
+    PascalVOC21OutlinesIgnoredDataset,
 )
 from hclip_mmseg.datasets.published_resize import PublishedResize
 from hclip_mmseg.datasets.reduced_images import LoadReducedImageFromFile
@@ -26,6 +32,7 @@ __all__ = [
     "ADE20K150Dataset",
     "ADE20K847Dataset",
     "COCO27Dataset",
+    "COCOObjectAllBackgroundDataset",
     "COCOObjectDataset",
     "COCOStuff171Dataset",
     "Cityscapes19Dataset",
@@ -44,6 +51,7 @@ __all__ = [
     "PascalVOC20Dataset",
     "PascalVOC20bDataset",
     "PascalVOC21Dataset",
+    "PascalVOC21OutlinesIgnoredDataset",
     "PublishedResize",
     "RenderScene",
     "ReplayableSampler",

@@ -55,6 +55,16 @@ class COCOObjectDataset(BenchmarkClasses, COCOStuffDataset):
 
 
 @DATASETS.register_module()
+class COCOObjectAllBackgroundDataset(COCOObjectDataset):
+    """COCO-Object in which all that is none of the 80 things is background, unlabelled pixels too, as SCLIP counts."""
+
+    VIEW = {
+        **{label: label + 1 for label in range(THINGS)},
+        **dict.fromkeys((*range(THINGS, len(NAMES)), IGNORED), 0),
+    }
+
+
+@DATASETS.register_module()
 class COCO27Dataset(BenchmarkClasses, COCOStuffDataset):
     """COCO-Stuff's 27 supercategories, asked for by the names of their classes. Reads COCO-Stuff's label maps."""
 

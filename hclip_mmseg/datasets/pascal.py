@@ -44,6 +44,13 @@ class PascalVOC21Dataset(BenchmarkClasses, PascalVOCDataset):
 
 
 @DATASETS.register_module()
+class PascalVOC21OutlinesIgnoredDataset(PascalVOC21Dataset):
+    """VOC21 with outlines ignored, as MMSegmentation and the protocol of SCLIP count them."""
+
+    VIEW = {number: number for number in range(21)}
+
+
+@DATASETS.register_module()
 class PascalVOC20bDataset(BenchmarkClasses, PascalVOCDataset):
     """PASCAL VOC 2012 with background, which is asked for by PASCAL-Context's classes outside VOC (PAS-20b)."""
 

@@ -1,8 +1,9 @@
-"""CLIP frozen, its last block in one of four forms, with the correlation of the block before."""
+"""CLIP frozen, its last block in a method's form, with the correlation of the block before."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from mmseg.registry import MODELS
@@ -11,7 +12,8 @@ from torch import Tensor
 from hclip_mmseg.clip.attention import attend, finish_block, run_block
 from hclip_mmseg.models import HCLIPBackbone
 from hclip_mmseg.models.features import DenseFeatures
-from hclip_mmseg.training_free.last_attention import check_form, run_last_block
+from hclip_mmseg.training_free.dense import DenseMethod, DenseTokens, ImageContext, Trunk, whole_patches
+from hclip_mmseg.training_free.last_attention import FORMS, Form, check_form, run_last_block
 from hclip_mmseg.training_free.self_correlation import correlation_features
 
 CORRELATION = ("similarity", "heads")
@@ -41,8 +43,9 @@ class TrainingFreeBackbone(HCLIPBackbone):
 
     Args:
         clip: see ``HCLIPBackbone``.
-        attention: form of the last block, 'clip', 'value', 'sclip' or 'cliptrase'; see
-            :func:`~.last_attention.run_last_block`.
+        attention: form of the last block, one of :data:`~.last_attention.FORMS` such as 'naclip'; or a form with
+            changes, ``dict(type='naclip', sigma=3.0, mlp=True)``; or a method of its own, such as
+            ``dict(type='ProxyAttention', features=dict(...))``.
         similarity: of that block's attention, 'inner' or 'cosine'.
         correlation: ``dict(similarity='cosine', heads='separate')``, how the tokens of the last but one block are
             correlated; see :func:`~.self_correlation.correlation_features`.
@@ -51,20 +54,55 @@ class TrainingFreeBackbone(HCLIPBackbone):
     def __init__(
         self,
         clip: Mapping[str, Any],
-        attention: str = "cliptrase",
+        attention: str | Mapping[str, Any] = "cliptrase",
         similarity: str = "inner",
         correlation: Mapping[str, str] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(clip, guidance_layers=(), guidance_channels=(), train_positions=False, init_cfg=init_cfg)
-        check_form(attention, similarity)
-        self.attention, self.similarity = attention, similarity
+        self.method: DenseMethod | None = None
+        self.attention, self.similarity = self._form(attention), similarity
+        check_form(self.attention, similarity)
         self.correlation = dict(similarity="cosine", heads="separate") | dict(correlation or {})
         unknown = [key for key in self.correlation if key not in CORRELATION]
         if unknown:
             raise ValueError(f"unknown entries in correlation: {', '.join(unknown)}; it takes similarity and heads")
         if self.image_tower.layers < 2:
             raise ValueError("the last block but one is correlated, and this image tower has one block only")
+
+    def _form(self, attention: str | Mapping[str, Any]) -> str | Form:
+        """The last block's form; a method of its own becomes :attr:`method`, and the form is CLIP's."""
+        if isinstance(attention, str):
+            return attention
+        changes = dict(attention)
+        kind = changes.pop("type", None)
+        if kind in FORMS:
+            try:
+                return replace(FORMS[kind], **changes)
+            except TypeError as error:
+                raise ValueError(f"attention {kind!r} takes pairs, sigma, residual and mlp: {error}") from error
+        self.method = MODELS.build(dict(attention))
+        if not isinstance(self.method, DenseMethod):
+            raise ValueError(f"attention is no method of the last block: {type(self.method).__name__}")
+        self.method.check(self.image_tower)
+        return "clip"
+
+    def dense(self, pixels: Tensor, context: ImageContext) -> DenseTokens:
+        """Dense tokens of windows of one image, before the last norm and projection.
+
+        Args:
+            pixels: normalised [n, 3, h, w]; what fills no whole patch is left out, as a patch convolution does.
+            context: of the image.
+        """
+        tower, projections = self.image_tower, self.projections("image")
+        pixels, trunk = whole_patches(pixels, tower.patch_size), Trunk(tower, projections)
+        if self.method is not None:
+            found: DenseTokens = self.method(trunk, pixels, context)
+            return found
+        grid, last = tower.grid_of(*pixels.shape[-2:]), trunk.last
+        x, _ = trunk.run(pixels)
+        x = run_last_block(tower.blocks[last], x, projections(last), self.attention, self.similarity, grid=grid)
+        return DenseTokens(x[:, 1:], grid)
 
     def forward(self, images: Tensor) -> DenseFeatures:
         """Normalised images [B, 3, H, W] -> (projected tokens of the patches [B, embed_dim, h, w],)."""
@@ -90,5 +128,5 @@ class TrainingFreeBackbone(HCLIPBackbone):
             heads = block.attn.num_heads
             features = correlation_features(q, k, v, heads, self.correlation["similarity"], self.correlation["heads"])
             x = finish_block(block, x, attend(q, k, v, heads), projections(index))
-        x = run_last_block(tower.blocks[last], x, projections(last), self.attention, self.similarity, allowed)
+        x = run_last_block(tower.blocks[last], x, projections(last), self.attention, self.similarity, allowed, grid)
         return PatchView(tower.project(x), features, grid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import resized, score_of_label, unflipped
@@ -22,10 +23,12 @@ from hclip_mmseg.training_free.backbone import PatchView
 from hclip_mmseg.training_free.last_attention import within_regions
 from hclip_mmseg.training_free.patch_labels import labels_of_patches
 from hclip_mmseg.training_free.pixel_labels import pixel_labels
+from hclip_mmseg.training_free.protocol import build_protocol, recognised
 from hclip_mmseg.training_free.region_finder import RegionFinder
 from hclip_mmseg.training_free.regions import vote
 from hclip_mmseg.training_free.resolution import at_resolution
-from hclip_mmseg.vocabularies import load_vocabulary
+from hclip_mmseg.training_free.windowed import Found, WindowedSegmentation
+from hclip_mmseg.vocabularies import Names, Vocabulary, load_vocabulary, read_vocabulary
 from hclip_mmseg.vocabularies.labels import label_of_no_class
 
 REACHES = ("all", "own", "labels")
@@ -49,7 +52,15 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         images_at_once: images of one size that are run together; None for one on a CPU, where it costs no time and
             its regions can be searched beside the next, and eight elsewhere.
         score_memory: bytes up to which the scores of all names are kept in the result as ``seg_logits``.
+        protocol: how images are looked at and labels decided, such as ``dict(type='sclip')``; see
+            :class:`~.protocol.Protocol`. None, or ``dict(type='cliptrase')``: whole images at ``resolution``, CLIP's
+            own scale.
+        windowed: arguments of :class:`~.windowed.WindowedSegmentation`, such as ``dict(smoothing=dict(type='PAMR'))``;
+            with a protocol of windows.
         data_preprocessor: MMSegmentation's.
+
+    Raises:
+        ValueError: if parts are set that do not go together: which, and what to do.
     """
 
     training_free = True
@@ -65,6 +76,8 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         refinement: dict[str, Any] | None = None,
         images_at_once: int | None = None,
         score_memory: int = 1 << 26,
+        protocol: Mapping[str, Any] | None = None,
+        windowed: Mapping[str, Any] | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
         train_cfg: None = None,  # these two are set by MMSegmentation's init_model, to None
@@ -81,6 +94,52 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         self.images_at_once, self.score_memory = images_at_once, score_memory
         if reach not in REACHES:
             raise ValueError(f"reach must be one of {', '.join(REACHES)}, not {reach!r}")
+        self.windowed = self._windowed(protocol, windowed)
+        self._given: Vocabulary | None = None
+
+    def _windowed(
+        self, protocol: Mapping[str, Any] | None, parts: Mapping[str, Any] | None
+    ) -> WindowedSegmentation | None:
+        """What runs the protocol, its parts checked; None for CLIPtrase's."""
+        built = build_protocol(protocol)
+        if built is None:
+            if self.backbone.method is not None:
+                kind = type(self.backbone.method).__name__
+                raise ValueError(f"{kind} reads windows: set protocol=dict(type='sclip'), or another but 'cliptrase'")
+            if parts:
+                raise ValueError(f"{', '.join(parts)}: set protocol=dict(type='sclip') too, or another but 'cliptrase'")
+            return None
+        if self.times_cls:
+            raise ValueError("times_cls is part of the protocol 'cliptrase': leave it out with another protocol")
+        if self.reach != "all":
+            raise ValueError(f"reach={self.reach!r} is for whole images: leave protocol out, or reach")
+        windowed = WindowedSegmentation(built, **(parts or {}))
+        windowed.check(self.backbone)
+        self.backbone.image_tower.interpolation = "published"
+        return windowed
+
+    def set_vocabulary(self, names: Names, templates: str | Sequence[str] | None = None) -> None:
+        """See ``OpenVocabModel``; with a protocol every name of a class is asked for by itself.
+
+        Raises:
+            ValueError: as there, or if the protocol has a threshold for background and there is none.
+        """
+        if self.windowed is None:
+            super().set_vocabulary(names, templates)
+            return
+        vocabulary = read_vocabulary(names)
+        given = recognised(vocabulary.titles) if vocabulary.members is None else vocabulary
+        self.windowed.protocol.settings(given)
+        asked = vocabulary if vocabulary.members is None else Vocabulary(vocabulary.asked, repeats=True)
+        super().set_vocabulary(asked, templates)
+        self._given = given
+
+    @property
+    def asked(self) -> Vocabulary:
+        """What the model looks for, with the class of every name where a benchmark or whoever set it says so."""
+        if self._given is None or self._given.asked != self.vocabulary:
+            self._given = recognised(self.vocabulary)
+        return self._given
 
     def extract_feat(self, inputs: Tensor) -> PatchView:
         """Normalised images [B, 3, H, W] -> what CLIP says of them, correlations included."""
@@ -102,10 +161,14 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         """Images [B, 3, H, W] at the model's resolution; see :func:`~.resolution.at_resolution`."""
         return at_resolution(images, self.resolution, self.backbone.image_tower.patch_size)
 
+    def text(self) -> Tensor:
+        """Unit-norm embeddings of the names, [T, embed_dim]."""
+        embeddings: Tensor = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
+        return embeddings.squeeze(1)
+
     def patch_logits(self, view: PatchView) -> Tensor:
         """Cosine of every patch's token and every name times CLIP's scale: [B, T, rows, columns]."""
-        text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters()).squeeze(1)
-        logits = self.backbone.logit_scale.exp() * (F.normalize(view.tokens, dim=-1) @ text.T)
+        logits = self.backbone.logit_scale.exp() * (F.normalize(view.tokens, dim=-1) @ self.text().T)
         times_cls = self.times_cls if isinstance(self.times_cls, bool) else self.vocabulary in self.times_cls
         patches = logits[:, 1:] * logits[:, :1] if times_cls else logits[:, 1:]
         return patches.transpose(1, 2).unflatten(2, view.grid)
@@ -127,8 +190,9 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         if data_samples is None:
             data_samples = [SegDataSample(metainfo=dict(ori_shape=tuple(inputs.shape[-2:]))) for _ in inputs]
         waiting: list[Callable[[], None]] = []
+        segment = self._segment if self.windowed is None else self._segment_windows
         for images, samples in self._batches(inputs, data_samples):
-            now = self._segment(images, samples)
+            now = segment(images, samples)
             for finish in waiting:
                 finish()
             waiting = now
@@ -169,6 +233,21 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
 
         return [partial(self._store, *of_one) for of_one in zip(samples, logits, sizes, regions, strict=True)]
 
+    def _segment_windows(self, images: Tensor, samples: Sequence[SegDataSample]) -> list[Callable[[], None]]:
+        """As :meth:`_segment`, by the protocol."""
+        assert self.windowed is not None
+        finish: list[Callable[[], None]] = []
+        for image, sample in zip(images, samples, strict=True):
+            size = tuple(sample.metainfo.get("ori_shape", image.shape[-2:])[:2])
+            regions = None
+            if self.region_finder is not None:
+                whole = self.at_resolution(image[None])
+                view = self.backbone.look(whole)
+                regions = self.region_finder.start(self.region_finder.features_of(whole, view)[0], size, view.grid)
+            found = self.windowed(self.backbone, self.text(), self.asked, image, size, sample.metainfo)
+            finish.append(partial(self._store_windows, sample, found, regions))
+        return finish
+
     def _allowed(self, samples: Sequence[SegDataSample], grid: tuple[int, int], device: torch.device) -> Tensor | None:
         if self.reach == "all":
             return None
@@ -187,23 +266,52 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         groups: NameGroups = sample.metainfo.get("name_groups") or one_each(self.vocabulary)
         probabilities = groups.class_maps(logits.softmax(dim=0))
         own, classes = probabilities.classes, len(groups.names)
-        if not len(own):
-            labels = torch.full(size, label_of_no_class(classes), device=logits.device)
-        else:
+        labels = torch.full(size, label_of_no_class(classes), device=logits.device)
+        if len(own):
             labels = own[pixel_labels(probabilities.scores if groups.merges else logits[own], size)]
-            found = None if regions is None else regions.result()
-            if found is not None:
-                labels = vote(labels, found, classes)
-            labels = unflipped(labels, sample.metainfo)
-            if self.refinement is not None:
-                labels = self.refinement(labels, sample.metainfo, classes)
         all_maps = probabilities.scores.new_zeros(classes, *logits.shape[1:]).index_copy_(0, own, probabilities.scores)
+        self._finish(sample, labels, lambda: all_maps, groups, regions if len(own) else None)
+        sample.set_metainfo({"presence": probabilities.presence})
+
+    def _store_windows(self, sample: SegDataSample, found: Found, regions: Future[Tensor | None] | None) -> None:
+        """As :meth:`_store`, of labels that the protocol decided on."""
+        groups: NameGroups = sample.metainfo.get("name_groups") or one_each(self.vocabulary)
+        if groups.merge == "mean" or groups.least_presence is not None:
+            raise InputError(
+                "a protocol decides by the best name, and on absent names by windowed.absent_below: leave merge='mean' "
+                "and drop_absent out, or the config's protocol"
+            )
+        labels = torch.tensor(groups.folds, device=found.labels.device)[found.labels] if groups.merges else found.labels
+
+        def maps() -> Tensor:
+            return groups.merged(found.scored.probabilities(found.scale))[1]
+
+        self._finish(sample, labels, maps, groups, regions)
+        if "name_groups" in sample.metainfo:
+            sample.set_metainfo({"presence": maps().flatten(1).amax(dim=1)})
+
+    def _finish(
+        self,
+        sample: SegDataSample,
+        labels: Tensor,
+        maps: Callable[[], Tensor],
+        groups: NameGroups,
+        regions: Future[Tensor | None] | None,
+    ) -> None:
+        """Puts the labels [H, W], corrected, and where wanted the probabilities of classes into the sample."""
+        classes, size = len(groups.names), (labels.shape[0], labels.shape[1])
+        found = None if regions is None else regions.result()
+        if found is not None:
+            labels = vote(labels, found, classes)
+        labels = unflipped(labels, sample.metainfo)
+        if self.refinement is not None and bool((labels < classes).any()):
+            labels = self.refinement(labels, sample.metainfo, classes)
         wanted = sample.metainfo.get("keep_scores", True)
-        if wanted and 4 * classes * size[0] * size[1] <= self.score_memory:
-            scores = unflipped(resized(all_maps, size), sample.metainfo)
+        if wanted and 4 * classes * labels.numel() <= self.score_memory:
+            scores = unflipped(resized(maps(), size), sample.metainfo)
             sample.set_data({"seg_logits": PixelData(data=scores)})
         sample.set_data({"pred_sem_seg": PixelData(data=labels[None])})
         if "name_groups" in sample.metainfo:
-            score = score_of_label(unflipped(all_maps, sample.metainfo), labels)
+            score = score_of_label(unflipped(maps(), sample.metainfo), labels)
             sample.pred_sem_seg.set_data(dict(score=score[None]))
-        sample.set_metainfo({"vocabulary": groups.names, "presence": probabilities.presence})
+        sample.set_metainfo({"vocabulary": groups.names})

@@ -64,6 +64,36 @@ class TimmPatchFeatures(nn.Module):
         self.register_buffer("scale", (torch.tensor(std) / own_std).view(3, 1, 1), persistent=False)
         self.register_buffer("shift", ((torch.tensor(mean) - own_mean) / own_std).view(3, 1, 1), persistent=False)
 
+    def grid_of(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of this model's own patches in images of a height and width in pixels, at least 1."""
+        patch = self.vit.patch_embed.patch_size
+        return max(height // patch[0], 1), max(width // patch[1], 1)
+
+    def last_qkv(self, images: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k and v of the last block, each [B, patches, C], all heads side by side; arguments as :meth:`forward`."""
+        index = len(self.vit.blocks) - 2
+        patches, prefix = self.vit.forward_intermediates(
+            self._prepared(images, grid),
+            indices=[index],
+            norm=False,
+            output_fmt="NLC",
+            intermediates_only=True,
+            return_prefix_tokens=True,
+        )[0]
+        block = self.vit.blocks[-1]
+        q, k, v = block.attn.qkv(block.norm1(torch.cat([prefix, patches], dim=1))).chunk(3, dim=-1)
+        before = prefix.shape[1]
+        return q[:, before:], k[:, before:], v[:, before:]
+
+    def _prepared(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Images normalised for CLIP -> for this model, at the size of the grid."""
+        patch = self.vit.patch_embed.patch_size
+        size = (grid[0] * patch[0], grid[1] * patch[1])
+        images = images * self.get_buffer("scale") + self.get_buffer("shift")
+        if tuple(images.shape[-2:]) == size:
+            return images
+        return F.interpolate(images, size=size, mode="bicubic", antialias=True)
+
     def forward(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
         """Features on a grid.
 
@@ -74,9 +104,5 @@ class TimmPatchFeatures(nn.Module):
         Returns:
             [B, 1 + patches, C], of unit norm, the CLS token first.
         """
-        patch = self.vit.patch_embed.patch_size
-        size = (grid[0] * patch[0], grid[1] * patch[1])
-        images = images * self.get_buffer("scale") + self.get_buffer("shift")
-        images = F.interpolate(images, size=size, mode="bicubic", antialias=True)
-        tokens = F.normalize(self.vit.forward_features(images), dim=-1)
+        tokens = F.normalize(self.vit.forward_features(self._prepared(images, grid)), dim=-1)
         return torch.cat([tokens[:, :1], tokens[:, self.vit.num_prefix_tokens :]], dim=1)

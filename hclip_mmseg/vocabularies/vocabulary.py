@@ -24,6 +24,7 @@ class Vocabulary:
         members: for every class the names that it is made of and asked for by; None: it is asked for by its own.
         stuff: titles, or names, of the classes that are not counted one by one; None: nobody says.
         whole: whether a title goes into the prompt with its commas, as one name, and not its first synonym alone.
+        repeats: whether two titles may be the same, as the names that some benchmarks ask background by.
     """
 
     titles: tuple[str, ...]
@@ -34,6 +35,7 @@ class Vocabulary:
     members: tuple[tuple[str, ...], ...] | None = None
     stuff: tuple[str, ...] | None = None
     whole: bool = False
+    repeats: bool = False
 
     @cached_property
     def synonyms(self) -> tuple[tuple[str, ...], ...]:
@@ -154,12 +156,12 @@ def as_vocabulary(names: Vocabulary | Sequence[str], *, repeats: bool = False) -
 
     Args:
         names: the vocabulary, or class names in label order; synonyms follow a name behind commas.
-        repeats: whether two classes may have the same title.
+        repeats: whether two classes may have the same title, in a list; a vocabulary says it itself.
 
     Raises:
         ValueError: as :func:`check_names`.
     """
     if isinstance(names, Vocabulary):
-        check_names(names.titles, repeats=repeats)
+        check_names(names.titles, repeats=repeats or names.repeats)
         return names
-    return Vocabulary(check_names(names, repeats=repeats))
+    return Vocabulary(check_names(names, repeats=repeats), repeats=repeats)

@@ -19,7 +19,7 @@ from hclip_mmseg.vocabularies.styles import available_styles, lists_of
 
 PUBLISHED = read_json("vocabulary_styles")
 LISTS = [(style, name) for style, lists in PUBLISHED.items() for name in lists]
-SAME_CODE = {"h-clip": "cat-seg", "maft-plus": "fc-clip", "clearclip": "sclip"}
+SAME_CODE = {"h-clip": "cat-seg", "maft-plus": "fc-clip", "clearclip": "sclip", "trident": "proxyclip"}
 
 
 def published(style: str, name: str) -> list[tuple[str, ...]]:
@@ -43,7 +43,7 @@ def test_each_list_is_the_published_one(style, name):
         assert names_of(vocabulary)[:first] == expected[:first]
         # a name that stands twice in the code's background changes no pixel
         assert set(names_of(vocabulary)[first:]) == set(expected[first:])
-    elif style == "sclip" and vocabulary.background_from is not None:  # background last here, first in the code
+    elif style in ("sclip", "proxyclip") and vocabulary.background_from is not None:  # background is last here
         assert [names_of(vocabulary)[-1], *names_of(vocabulary)[:-1]] == expected
     else:
         assert names_of(vocabulary) == expected

@@ -6,11 +6,11 @@ new process for every form; gradients and autocast are as the row says when the 
 may be computed at import: the processes are forked from one that has imported all rows.
 """
 
-from hclip_mmseg.costs.rows import cliptrase, detection, fisa, hclip, maft_plus
+from hclip_mmseg.costs.rows import cliptrase, detection, fisa, hclip, maft_plus, training_free
 from hclip_mmseg.costs.rows.row import Row, Step
 
 ROWS: dict[str, Row] = {
-    row.name: row for system in (hclip, fisa, maft_plus, detection, cliptrase) for row in system.ROWS
+    row.name: row for system in (hclip, fisa, maft_plus, detection, cliptrase, training_free) for row in system.ROWS
 }
 
 __all__ = ["ROWS", "Row", "Step"]

@@ -120,7 +120,7 @@ class TextEncoderNeck(BaseModule):
             ValueError: if a template is none, or with a name too long for the text tower; nothing changes then.
         """
         if self._vocabulary:
-            self.set_vocabulary(Vocabulary(self._vocabulary, whole=self._whole), templates)
+            self.set_vocabulary(Vocabulary(self._vocabulary, whole=self._whole, repeats=True), templates)
         else:
             self.templates = resolve_templates(templates)
 

@@ -1,0 +1,164 @@
+"""ResCLIP: attention of middle blocks added to the last, and a first result fed back into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from hclip_mmseg.clip import ImageTower
+from hclip_mmseg.clip.attention import run_block
+from hclip_mmseg.training_free.dense import DenseMethod, DenseTokens, ImageContext, Trunk, layers_of
+from hclip_mmseg.training_free.last_attention import check_form, finish_last_block, neighbour_window
+from hclip_mmseg.training_free.pamr import PAMR
+
+
+class SemanticFeedback:
+    """Which patches a first result finds alike (SFR; ResCLIP, section 3.3).
+
+    The names' probabilities of that result, smoothed by PAMR, give each patch the label that most of its pixels have;
+    pixels less sure than ``threshold`` have that of the first name. Two patches of one label count 1, or exp(-steps /
+    most steps) where the straight line between them leaves the label. Rows are then smoothed along the flattened
+    patches by a Gaussian and divided by their sum.
+
+    Args:
+        tau, weight: the scores become tau ((1 - weight) scores + weight alike / its maximum).
+        threshold: of the probabilities; the authors chose it for each data set.
+        scale: of the cosines in their softmax.
+        sigma: of the Gaussian, in patches.
+        smooth: whether PAMR is run.
+    """
+
+    def __init__(
+        self,
+        tau: float = 1.8,
+        weight: float = 0.7,
+        threshold: float = 0.25,
+        scale: float = 40.0,
+        sigma: float = 5.0,
+        smooth: bool = True,
+    ) -> None:
+        self.tau, self.weight, self.threshold = tau, weight, threshold
+        self.scale, self.sigma = scale, sigma
+        self.pamr = PAMR() if smooth else None
+
+    def labels(self, logits: Tensor, pixels: Tensor) -> Tensor:
+        """Labels of a window's patches [rows, columns] from cosines [names, rows, columns] and pixels [3, h, w]."""
+        rows, columns = logits.shape[-2:]
+        maps = F.interpolate(logits[None], size=pixels.shape[-2:], mode="bilinear", align_corners=False)[0]
+        if self.pamr is not None:
+            maps = self.pamr.prepared(pixels)(maps)
+        best, label = (self.scale * maps).softmax(dim=0).max(dim=0)
+        label = label.masked_fill(best < self.threshold, 0)
+        of_patches = label.unflatten(1, (columns, -1)).unflatten(0, (rows, -1)).transpose(1, 2).flatten(2)
+        votes = torch.zeros(rows, columns, len(logits), device=logits.device)
+        return votes.scatter_add_(2, of_patches, torch.ones_like(of_patches, dtype=votes.dtype)).argmax(dim=-1)
+
+    def alike(self, labels: Tensor) -> Tensor:
+        """[patches, patches] of labels [rows, columns]."""
+        same, far = self._paths(labels)
+        patches = labels.numel()
+        size = min(patches, int(6 * self.sigma + 1))
+        size += 1 - size % 2
+        offsets = torch.arange(size, device=labels.device) - size // 2
+        kernel = torch.exp(-offsets.square() / (2 * self.sigma**2))
+        found = (same * far)[:, None]
+        found = F.conv1d(found, (kernel / kernel.sum())[None, None], padding=size // 2)[:, 0].relu()
+        return found / (found.sum(dim=1, keepdim=True) + 1e-8)
+
+    @staticmethod
+    def _paths(labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether two patches have one label, and how much their distance takes away, each [patches, patches]."""
+        columns, flat = labels.shape[1], labels.flatten()
+        index = torch.arange(len(flat), device=labels.device)
+        place = torch.stack([index // columns, index % columns], dim=-1)
+        way = place[None] - place[:, None]
+        steps = way.abs().amax(dim=-1)
+        stays = torch.ones_like(steps, dtype=torch.bool)
+        for step in range(int(steps.max()) + 1):
+            part = torch.minimum(torch.full_like(steps, step), steps) / steps.clamp(min=1)
+            at = (place[:, None] + way * part[..., None]).round().long()
+            stays &= flat[at[..., 0] * columns + at[..., 1]] == flat[:, None]
+        decay = torch.exp(-steps / max(int(steps.max()), 1))
+        return (flat[:, None] == flat).float(), torch.ones_like(decay).where(stays, decay)
+
+
+@MODELS.register_module()
+class ResidualAttention(DenseMethod):
+    """The last block's attention mixed with that of middle blocks (RCS; ResCLIP, CVPR 2025, section 3.2).
+
+    A <- tau ((1 - weight) A + weight C), C the mean over ``layers`` of their own attention, head by head. With
+    ``feedback`` the scores of A are mixed before their softmax with what a first run finds alike (SFR).
+
+    Args:
+        form: of A, one of :data:`~.last_attention.FORMS`; its residual and MLP are kept.
+        layers: the middle blocks, from 0 or negative from behind the last; 6 to 9 of 12 as published.
+        tau, weight: of the attention.
+        feedback: arguments of :class:`SemanticFeedback`; None for none.
+    """
+
+    def __init__(
+        self,
+        form: str = "naclip",
+        layers: Sequence[int] = (-7, -6, -5, -4),
+        tau: float = 2.0,
+        weight: float = 0.3,
+        feedback: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.form, self.layers, self.tau, self.weight = check_form(form), tuple(layers), tau, weight
+        if not self.form.pairs:
+            raise ValueError(f"ResidualAttention mixes attentions, and the form {form!r} has none; take 'naclip'")
+        self.feedback = None if feedback is None else SemanticFeedback(**feedback)
+
+    def check(self, tower: ImageTower) -> None:
+        """Raises a ValueError if the tower has no such blocks."""
+        layers_of(self.layers, tower.layers, type(self).__name__)
+
+    def forward(self, trunk: Trunk, pixels: Tensor, context: ImageContext) -> DenseTokens:
+        """See :class:`DenseMethod`."""
+        x, middle = self._middle(trunk, pixels)
+        grid = trunk.tower.grid_of(*pixels.shape[-2:])
+        found = self._last(trunk, x, middle, grid, None)
+        if self.feedback is None:
+            return DenseTokens(found, grid)
+        logits = context.classify(DenseTokens(found, grid))
+        labels = map(self.feedback.labels, logits.float(), pixels.float())
+        alike = torch.stack([self.feedback.alike(own) for own in labels])
+        return DenseTokens(self._last(trunk, x, middle, grid, alike), grid)
+
+    def _middle(self, trunk: Trunk, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens before the last block, and C, [n, heads, tokens, tokens]."""
+        layers = layers_of(self.layers, trunk.tower.layers, type(self).__name__)
+        x, total = trunk.tower.embed(pixels), torch.zeros(())
+        for index, block in enumerate(trunk.tower.blocks[: trunk.last]):
+            if index in layers:
+                q, k, _ = (part.unflatten(-1, (block.attn.num_heads, -1)) for part in trunk.qkv(x, index))
+                scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1) * q.shape[-1] ** -0.5
+                total = total.to(x.device) + scores.softmax(dim=-1) / len(layers)
+            x = run_block(block, x, trunk.projections(index))
+        return x, total
+
+    def _last(self, trunk: Trunk, x: Tensor, middle: Tensor, grid: tuple[int, int], alike: Tensor | None) -> Tensor:
+        """Tokens of the patches [n, patches, width]."""
+        block = trunk.tower.blocks[trunk.last]
+        parts = {
+            name: part.unflatten(-1, (block.attn.num_heads, -1)).transpose(1, 2)
+            for name, part in zip("qkv", trunk.qkv(x, trunk.last), strict=True)
+        }
+        weights = torch.zeros_like(middle)
+        for pair in self.form.pairs:
+            scores = parts[pair[0]] @ parts[pair[1]].mT * parts["v"].shape[-1] ** -0.5
+            if alike is not None and self.feedback is not None:
+                own = F.pad(alike / alike.amax(dim=(1, 2), keepdim=True), (1, 0, 1, 0))[:, None]
+                scores = self.feedback.tau * ((1 - self.feedback.weight) * scores + self.feedback.weight * own)
+            if self.form.sigma is not None:
+                scores = scores + neighbour_window(grid, self.form.sigma, x.device).to(scores.dtype)
+            weights = weights + scores.softmax(dim=-1)
+        weights = self.tau * ((1 - self.weight) * weights + self.weight * middle)
+        mixed = (weights @ parts["v"]).transpose(1, 2).flatten(2)
+        return finish_last_block(block, x, mixed, trunk.projections(trunk.last), self.form)[:, 1:]

@@ -41,6 +41,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--templates", help="prompts: scene, vild, vild-63, imagenet, a text with {}, or a .txt file with one a line"
     )
+    parser.add_argument(
+        "--save-vocab", metavar="FILE", help="write names and embeddings (.safetensors), for --vocab FILE later on"
+    )
     arguments.add_rules(parser)
     parser.add_argument(
         "--config", "--model", default=TINY, help=f"config of the model, or a name that hclip-models lists ({TINY})"
@@ -79,7 +82,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "tools/fold_adapters.py, model.backbone.adapter=None",
     )
     args = parser.parse_args(argv)
-    if bool(args.images) == (args.video is not None):
+    if args.images and args.video is not None or not (args.images or args.video or args.save_vocab):
         parser.error("give images, or a video by --video")
     return args
 
@@ -118,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             device=args.device,
             resize=args.resize,
             offline=args.offline,
+            save_vocab=args.save_vocab,
             formats=args.format or ("overlay" if args.video is not None else None),
             background=args.background,
             negatives=args.negatives,
@@ -129,7 +133,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.video is not None:
         with launch.clear_errors():
             VideoPrediction(prediction.inferencer, prediction.writer, args.video, args.every, args.smooth).run()
-    elif not prediction.run():
+    elif args.images and not prediction.run():
         raise SystemExit(1)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,7 +54,7 @@ def read_frames(capture: cv2.VideoCapture, every: int = 1) -> Iterator[tuple[int
             there, frame = capture.retrieve()
             if not there:
                 return
-            yield number, frame
+            yield number, np.asarray(frame, np.uint8)
         number += 1
 
 
@@ -144,7 +145,7 @@ class VideoPrediction:
     def results(self, capture: cv2.VideoCapture) -> Iterator[tuple[int, Result]]:
         """(number, result) of every frame that is looked at."""
         smoothed = SmoothedScores(self.smoothing)
-        options = dict(scores=True) if self.smoothing else {}
+        options: dict[str, Any] = dict(scores=True) if self.smoothing else {}
         for number, frame in read_frames(capture, self.every):
             (result,) = self.inferencer(frame, **options)
             if self.smoothing:
@@ -184,7 +185,7 @@ def open_film(path: Path, rate: float, first: NDArray[np.uint8]) -> cv2.VideoWri
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     height, width = first.shape[:2]
-    film = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*CODEC), rate, (width, height))
+    film = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*CODEC), rate, (width, height))
     if not film.isOpened():
         raise InputError(f"OpenCV cannot write {path}: choose other formats than overlay")
     return film

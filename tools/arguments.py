@@ -75,8 +75,8 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--merge",
         choices=["max", "mean"],
-        help="compare all synonyms of a class (sofa, couch) and give it the best one's score, or their mean; without it "
-        "segmentors compare the first, and mask classifiers take the best",
+        help="compare all synonyms of a class (sofa, couch) and give it the best one's score, or their mean; without "
+        "it segmentors compare the first, and mask classifiers take the best",
     )
     parser.add_argument(
         "--drop-absent",

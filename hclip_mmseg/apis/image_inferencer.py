@@ -150,7 +150,7 @@ class ImageInferencer(ABC):
             batch_size: images that the model is given at once, if they follow each other and have one size.
             on_error: called with an image's source and its error, and the rest is done; None: the error is
                 raised.
-            options: of :meth:`answer`, and rules as of `set_vocabulary`; without any those set before stay.
+            options: of :meth:`answers`, and rules as of `set_vocabulary`; without any those set before stay.
 
         Yields:
             One result for each image that could be read, in the names of this call, whatever is asked meanwhile.

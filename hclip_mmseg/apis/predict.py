@@ -58,7 +58,7 @@ class Prediction:
             Whether all images were done.
         """
         failed: list[tuple[str, Exception]] = []
-        names, ids = name_results(self.paths), image_ids(self.paths)
+        names, ids = names_of(self.paths), image_ids(self.paths)
         first, of = self.part
         paths = self.paths[first - 1 :: of]
         results = self.inferencer(
@@ -137,6 +137,8 @@ def prepare_prediction(
     classes = read_saved_vocabulary(vocabulary).vocabulary if saved else read_vocabulary(vocabulary)
     if save_vocab is not None and not is_saved(save_vocab):
         raise InputError(f"--save-vocab takes a file that ends in .safetensors, not {save_vocab}")
+    if batch_size < 1:
+        raise InputError(f"--batch-size is a number of images, at least 1, not {batch_size}")
     paths = images.list_images(sources, recursive)
     check_rules(Rules(**rules))
     for name in ("alpha", "min_score"):
@@ -250,6 +252,18 @@ def summary(result: Result, most: int = 5) -> str:
     else:
         found = [f"{name} {share:.0%}" for name, share in result.shares().items()]
     return ", ".join(found[:most]) or "nothing"
+
+
+def names_of(paths: Sequence[str | Path]) -> dict[str, str]:
+    """Image -> the name of its results, for files, addresses and the standard input; see `name_results`."""
+    called = {
+        str(path): Path("stdin" if path == images.STDIN else str(path).replace("?", "_").replace("&", "_"))
+        if isinstance(path, str)
+        else path
+        for path in paths
+    }
+    names = name_results(list(called.values()))
+    return {path: names[str(called[path])] for path in called}
 
 
 def image_ids(paths: Sequence[str | Path]) -> dict[str, int]:

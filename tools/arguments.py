@@ -101,8 +101,8 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--merge",
         choices=["max", "mean"],
-        default="max",
-        help="what a class of several names (person = man, woman) scores: its best name's (the default), or their mean",
+        help="compare all synonyms of a class (sofa, couch) and give it the best one's score, or their mean; without "
+        "it segmentors compare the first, and mask classifiers take the best",
     )
     parser.add_argument(
         "--drop-absent",

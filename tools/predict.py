@@ -42,6 +42,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--templates", help="prompts: scene, vild, vild-63, imagenet, a text with {}, or a .txt file with one a line"
     )
+    parser.add_argument(
+        "--save-vocab", metavar="FILE", help="write names and embeddings (.safetensors), for --vocab FILE later on"
+    )
     arguments.add_rules(parser)
     parser.add_argument(
         "--config", "--model", default=TINY, help=f"config of the model, or a name that hclip-models lists ({TINY})"
@@ -80,7 +83,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "tools/fold_adapters.py, model.backbone.adapter=None",
     )
     args = parser.parse_args(argv)
-    if bool(args.images) == (args.video is not None):
+    if args.images and args.video is not None or not (args.images or args.video or args.save_vocab):
         parser.error("give images, or a video by --video")
     return args
 
@@ -120,6 +123,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             device=args.device,
             resize=args.resize,
             offline=args.offline,
+            save_vocab=args.save_vocab,
             formats=args.format or ("overlay" if args.video is not None else None),
             background=args.background,
             negatives=args.negatives,
@@ -133,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             video = VideoPrediction(prediction.inferencer, prediction.writer, args.video, args.every, args.smooth)
             video.run()
             return
-        done = prediction.run()
+        done = not args.images or prediction.run()
     if not done:
         raise SystemExit(1)
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from hclip_mmseg.apis.images import list_images, pixels_of
 from hclip_mmseg.apis.launch import choose_device
 from hclip_mmseg.apis.question import RULES, Question, Rules, ask
+from hclip_mmseg.apis.saved_vocabulary import SavedVocabulary, is_saved, read_saved_vocabulary
 from hclip_mmseg.clip.templates import read_templates
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models import OpenVocabModel
@@ -66,7 +67,8 @@ class ImageInferencer(ABC):
         """Replace the class names.
 
         Args:
-            names: a text with commas, a file, a benchmark's name, a list or a vocabulary; see `read_vocabulary`.
+            names: a text with commas, a file, a benchmark's name, a list or a vocabulary; see `read_vocabulary`. Or a
+                file of `save_vocabulary`, which brings its templates too.
             templates: prompt templates, or a file with one a line; None keeps the present ones.
             stuff: those of the names that are not counted one by one, in the same form; of several synonyms the first
                 will do. None: those that the vocabulary itself calls so, else none. Only for models that give panoptic
@@ -77,13 +79,35 @@ class ImageInferencer(ABC):
             FileNotFoundError, ValueError: if the names are no vocabulary, stuff is none of them, the model counts
                 nothing, or a rule is wrong or has no meaning for the model's results; nothing changes then.
         """
-        vocabulary = read_vocabulary(names, repeats=True)
+        saved = read_saved_vocabulary(str(names)) if is_saved(names) else None
+        if saved is not None:
+            vocabulary, templates = saved.vocabulary, saved.templates if templates is None else templates
+        else:
+            vocabulary = read_vocabulary(names, repeats=True)
         if stuff is not None:
             if not self.model.gives_panoptic:
                 raise ValueError(f"{type(self.model).__name__} counts nothing one by one: leave stuff out")
             vocabulary = vocabulary.with_stuff(read_vocabulary(stuff).titles if stuff else ())
         with self._lock:
+            if saved is not None:
+                saved.give_to(self.model)
             self._ask(vocabulary, None if templates is None else read_templates(templates), Rules(**rules))
+
+    def save_vocabulary(self, path: str | Path) -> None:
+        """Write the class names and their embeddings, which `set_vocabulary` then takes from the file.
+
+        Args:
+            path: ends in .safetensors.
+
+        Raises:
+            ValueError: if there are no class names yet, or the path ends otherwise.
+        """
+        if not is_saved(path):
+            raise InputError(f"a saved vocabulary ends in .safetensors, not as {path}")
+        with self._lock:
+            if not self.question.names:
+                raise InputError("there are no class names to be saved: set some before")
+            SavedVocabulary.of(self.model, self.question.asked).write(path)
 
     def set_templates(self, templates: str | Path | Sequence[str]) -> None:
         """Ask for the same class names in other prompts."""
@@ -125,7 +149,7 @@ class ImageInferencer(ABC):
             batch_size: images that the model is given at once, if they follow each other and have one size.
             on_error: called with an image's source and its error, and the rest is done; None: the error is
                 raised.
-            options: of :meth:`answer`, and rules as of `set_vocabulary`; without any those set before stay.
+            options: of :meth:`answers`, and rules as of `set_vocabulary`; without any those set before stay.
 
         Yields:
             One result for each image that could be read, in the names of this call, whatever is asked meanwhile.

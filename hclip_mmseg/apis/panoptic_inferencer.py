@@ -66,7 +66,7 @@ class PanopticInferencer(MMDetInferencer):
         """The segments of an image; see ``MMDetInferencer``."""
         question = self.question
         found = sample.pred_sem_seg.cpu().numpy()
-        labels, certainty = found.sem_seg[0], found.score[0]
+        labels, certainty = found.sem_seg[0], found.score[0].clip(max=1)  # a sum over masks
         result = question.segmented(source, image, labels, certainty, presence=sample.metainfo["presence"])
         if "pred_panoptic_seg" not in sample:
             return result

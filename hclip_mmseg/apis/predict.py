@@ -16,6 +16,7 @@ from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer
 from hclip_mmseg.apis.opening import open_model
 from hclip_mmseg.apis.question import Rules, check_rules, check_score
+from hclip_mmseg.apis.saved_vocabulary import is_saved, read_saved_vocabulary
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
@@ -56,7 +57,7 @@ class Prediction:
             Whether all images were done.
         """
         failed: list[tuple[str, Exception]] = []
-        names, ids = name_results(self.paths), image_ids(self.paths)
+        names, ids = names_of(self.paths), image_ids(self.paths)
         first, of = self.part
         paths = self.paths[first - 1 :: of]
         results = self.inferencer(
@@ -99,6 +100,7 @@ def prepare_prediction(
     resize: str = "published",
     offline: bool = False,
     formats: str | Sequence[str] | None = None,
+    save_vocab: str | None = None,
     **rules: Any,
 ) -> Prediction:
     """Build the model that a config describes and check all that it is asked.
@@ -123,13 +125,19 @@ def prepare_prediction(
         offline: whether the network must not be used for a name's weights.
         formats: of the results, see :data:`~hclip_mmseg.results.FORMATS`; None: label maps and overlays, panoptic
             files, or boxes, as the model gives them.
+        save_vocab: file for the class names with their embeddings, which ``vocabulary`` may then be.
         rules: what competes with the class names, and when a pixel has none of them; see
             :class:`~hclip_mmseg.apis.question.Rules`.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
     """
-    classes = read_vocabulary(vocabulary)
+    saved = is_saved(vocabulary)
+    classes = read_saved_vocabulary(vocabulary).vocabulary if saved else read_vocabulary(vocabulary)
+    if save_vocab is not None and not is_saved(save_vocab):
+        raise InputError(f"--save-vocab takes a file that ends in .safetensors, not {save_vocab}")
+    if batch_size < 1:
+        raise InputError(f"--batch-size is a number of images, at least 1, not {batch_size}")
     paths = images.list_images(sources, recursive)
     check_rules(Rules(**rules))
     for name in ("alpha", "min_score"):
@@ -151,7 +159,10 @@ def prepare_prediction(
     for line in warnings_about(cfg, classes.titles, trained, beside):
         print(line)
     inferencer = open_inferencer(cfg, trained, device, panoptic, resize)
-    inferencer.set_vocabulary(classes, templates, stuff, **rules)
+    inferencer.set_vocabulary(vocabulary if saved else classes, templates, stuff, **rules)
+    if save_vocab is not None:
+        inferencer.save_vocabulary(save_vocab)
+        print(f"embeddings of {len(inferencer.question.compared)} names saved in {save_vocab}")
     which = "" if part[1] == 1 else f"_{part[0]}-of-{part[1]}"
     writer = ResultWriter(out_dir, wanted, which, **(drawing or {}))
     return Prediction(inferencer, writer, paths, batch_size, part)
@@ -240,6 +251,18 @@ def summary(result: Result, most: int = 5) -> str:
     else:
         found = [f"{name} {share:.0%}" for name, share in result.shares().items()]
     return ", ".join(found[:most]) or "nothing"
+
+
+def names_of(paths: Sequence[str | Path]) -> dict[str, str]:
+    """Image -> the name of its results, for files, addresses and the standard input; see `name_results`."""
+    called = {
+        str(path): Path("stdin" if path == images.STDIN else str(path).replace("?", "_").replace("&", "_"))
+        if isinstance(path, str)
+        else path
+        for path in paths
+    }
+    names = name_results(list(called.values()))
+    return {path: names[str(called[path])] for path in called}
 
 
 def image_ids(paths: Sequence[str | Path]) -> dict[str, int]:

@@ -32,7 +32,8 @@ class Rules:
         other: whether pixels that no class reaches are labelled "other"; else they have no class.
         threshold: least score of a pixel's class, 0..1: a number, class name -> number, or a text such as
             "0.3, cat=0.5". None: there is none.
-        merge: 'max': a class of several names has its best name's score; 'mean': the mean of its names'.
+        merge: 'max': all synonyms of a class are compared, and it has the best one's score; 'mean': their mean. None:
+            the model compares the first synonym, or all, as published; a vocabulary's own members are merged by 'max'.
         drop_absent: class names whose highest score in an image is below this are not looked for in it, 0..1
             (RADSeg's prompt denoising takes 0.5); None: all are.
     """
@@ -41,7 +42,7 @@ class Rules:
     negatives: str | Path | Vocabulary | Sequence[str] | None = None
     other: bool = False
     threshold: float | str | Mapping[str, float] | None = None
-    merge: str = "max"
+    merge: str | None = None
     drop_absent: float | None = None
 
 
@@ -156,6 +157,9 @@ def ask(vocabulary: Vocabulary, rules: Rules, competitors: Sequence[str] = ()) -
         FileNotFoundError, ValueError: if a rule is wrong: which, and what it may be.
     """
     check_rules(rules)
+    asked = vocabulary
+    if rules.merge is not None:
+        vocabulary = with_synonyms_as_members(vocabulary)
     background = () if rules.background is None else read_vocabulary(rules.background).titles
     negatives = () if rules.negatives is None else read_vocabulary(rules.negatives).titles
     check_apart(vocabulary, background, negatives)
@@ -171,9 +175,8 @@ def ask(vocabulary: Vocabulary, rules: Rules, competitors: Sequence[str] = ()) -
         folds += [names.index(BACKGROUND)] * len(background)
     left_out, reported = [*negatives, *competitors], len(names)
     folds += range(len(names), len(names) + len(left_out))
-    groups = NameGroups(
-        (*names, *left_out), tuple(folds), rules.merge, rules.drop_absent, (*things, *[False] * len(left_out))
-    )
+    counted = (*things, *[False] * len(left_out))
+    groups = NameGroups((*names, *left_out), tuple(folds), rules.merge or MERGES[0], rules.drop_absent, counted)
     other = None
     if rules.other:
         if OTHER not in names:
@@ -184,7 +187,28 @@ def ask(vocabulary: Vocabulary, rules: Rules, competitors: Sequence[str] = ()) -
     else:
         given = vocabulary
     thresholds = () if rules.threshold is None else read_thresholds(rules.threshold, names)
-    return Question(vocabulary, tuple(names), given, groups, reported, thresholds, other)
+    return Question(asked, tuple(names), given, groups, reported, thresholds, other)
+
+
+def with_synonyms_as_members(vocabulary: Vocabulary) -> Vocabulary:
+    """A vocabulary whose classes are asked for by all their synonyms; of a name that several share the first has it.
+
+    One that has members or a background of its own stays as it is.
+
+    Raises:
+        ValueError: if a class has no name of its own.
+    """
+    if vocabulary.members is not None or vocabulary.background_from is not None:
+        return vocabulary
+    seen: set[str] = set()
+    members = []
+    for title, synonyms in zip(vocabulary.titles, vocabulary.synonyms, strict=True):
+        own = tuple(name for name in dict.fromkeys(synonyms) if read_by_clip(name) not in seen)
+        if not own:
+            raise InputError(f"all names of '{title}' stand for earlier classes: leave it out, or merge")
+        seen |= {read_by_clip(name) for name in own}
+        members.append(own)
+    return replace(vocabulary, members=tuple(members))
 
 
 def check_rules(rules: Rules) -> None:
@@ -193,7 +217,7 @@ def check_rules(rules: Rules) -> None:
     Raises:
         ValueError: which is wrong, and what it may be.
     """
-    if rules.merge not in MERGES:
+    if rules.merge is not None and rules.merge not in MERGES:
         raise InputError(f"merge must be one of {', '.join(MERGES)}, not {rules.merge!r}")
     if rules.drop_absent is not None:
         check_score(rules.drop_absent, "drop_absent")

@@ -29,6 +29,8 @@ FORMATS = {
 """Format -> what it writes."""
 OF_LABELS = ("labels", "polygons", "panoptic")
 """Formats that boxes do not have."""
+OF_RUNS = ("predictions", "polygons", "panoptic")
+"""Names of the JSON files that hold a whole run."""
 COLUMNS = ("image", "index", "name", "score", "area", "share", "x", "y", "width", "height")
 
 
@@ -99,6 +101,8 @@ class ResultWriter:
         if result.labels is None:
             check_box_formats(self.formats)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if name in OF_RUNS:
+            name = f"{name}_image"
         if "labels" in self.formats:
             assert result.labels is not None
             write_label_map(self.folder / f"{name}_labels.png", result.labels, result.vocabulary, palette=True)
@@ -132,7 +136,7 @@ class ResultWriter:
         """Write the files of the whole run; nothing if no image was done."""
         if not self._images:
             return
-        for name, file in (("coco", "predictions"), ("polygons", "polygons"), ("panoptic", "panoptic")):
+        for name, file in zip(("coco", "polygons", "panoptic"), OF_RUNS, strict=True):
             if name in self.formats:
                 entries = self._found[name]
                 if name != "panoptic":  # an annotation of COCO has an id of its own

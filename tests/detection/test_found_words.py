@@ -85,6 +85,21 @@ def test_a_word_alone_is_not_found_everywhere(inferencer, image):
     assert inferencer.model.vocabulary == ("kite", "cat", "grass", "red star")
 
 
+def test_rules_for_boxes(inferencer, image):
+    (plain,) = inferencer(image, WORDS)
+    (result,) = inferencer(image, "cat, red star", background="traffic light")
+    assert result.vocabulary == ("cat", "red star", "background")
+    own = plain.boxes[plain.boxes.labels < 2]
+    assert len(own) and np.array_equal(result.boxes.corners, own.corners)
+    limit = float(np.median(own.scores))
+    (above,) = inferencer(image, "cat, red star", background="traffic light", threshold=limit)
+    assert len(above.boxes) == (own.scores >= np.float32(limit)).sum()
+    (absent,) = inferencer(image, WORDS, drop_absent=1.0)
+    assert len(absent.boxes) == 0 and set(absent.presence) == set(plain.vocabulary)
+    with pytest.raises(ValueError, match="other has no meaning here: what no box holds is left out"):
+        inferencer.set_vocabulary(WORDS, other=True, threshold=0.5)
+
+
 def test_what_was_found_and_what_is_drawn(inferencer, image):
     (result,) = inferencer(image, WORDS)
     best = result.best()

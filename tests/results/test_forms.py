@@ -160,6 +160,12 @@ def test_more_than_255_names_take_16_bits(tmp_path):
     assert np.array_equal(np.asarray(image), labels) and json.loads(image.text["class names"])[299] == "word 299"
 
 
+def test_an_image_called_like_a_file_of_the_run_does_not_overwrite_it(segmented, tmp_path):
+    segmented.save(tmp_path, "coco,json", name="predictions")
+    assert len(COCO(str(tmp_path / "predictions.json")).getAnnIds()) == 3
+    assert "classes" in json.loads((tmp_path / "predictions_image.json").read_text())
+
+
 def test_a_table_has_a_row_for_everything_found(segmented, detected, tmp_path):
     with ResultWriter(tmp_path, ["csv"]) as writer:
         writer.add(segmented, "a")

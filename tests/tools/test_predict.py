@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 from pycocotools.coco import COCO
 
-from hclip_mmseg.apis.predict import image_ids, warnings_about
+from hclip_mmseg.apis.predict import image_ids, names_of, warnings_about
 from hclip_mmseg.files.result_names import name_results
 
 
@@ -100,6 +100,14 @@ def test_images_called_by_numbers_keep_them_as_ids():
     assert ids("val/000000000139.jpg", "val/285.jpg") == [139, 285]
     assert ids("a/1.jpg", "b/1.jpg") == [1, 2]
     assert ids("7.jpg", "b.jpg") == [1, 2]
+
+
+def test_images_without_a_file_have_names_for_their_results():
+    paths = ["-", "http://a.org/x/1.jpg?v=1.2", "http://a.org/x/1.jpg?v=1.3", Path("b/2.jpg")]
+    names = names_of(paths)
+    assert list(names) == [str(path) for path in paths] and len(set(names.values())) == 4
+    assert names["-"] == "stdin" and names["b/2.jpg"] == "2"
+    assert not any(character in name for name in names.values() for character in "/?&")
 
 
 def test_no_two_images_have_results_of_one_name():

@@ -85,6 +85,7 @@ class TextEncoderNeck(BaseModule):
         self._whole = False
         self._tokens: Tensor | None = None
         self._embeddings: Held[Tensor] = Held()
+        self._taken_over: Held[dict[tuple[Any, ...], Tensor]] = Held()
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
 
@@ -92,6 +93,33 @@ class TextEncoderNeck(BaseModule):
     def vocabulary(self) -> tuple[str, ...]:
         """The names that the model is asked for, in label order; () before any were set."""
         return self._vocabulary
+
+    @property
+    def complete(self) -> bool:
+        """Whether a name goes into the prompt with its commas, and not its first synonym alone."""
+        return self._whole
+
+    def take_over(
+        self,
+        names: Sequence[str],
+        complete: bool,
+        templates: Sequence[str],
+        embeddings: Tensor,
+        parameters: Iterable[nn.Parameter],
+    ) -> None:
+        """Use embeddings that were computed before, as long as the weights stay; names without are still encoded.
+
+        Args:
+            names: that were encoded.
+            complete: whether they went into the prompt with their commas.
+            templates: that they were put into.
+            embeddings: [T, P, C], as :meth:`forward` gives them.
+            parameters: all that they were computed with.
+        """
+        known = {(name, complete, tuple(templates)): row for name, row in zip(names, embeddings, strict=True)}
+        kept = list(parameters)
+        self.forget()
+        self._taken_over.get(lambda: kept, lambda: known)
 
     def set_vocabulary(self, names: Names, templates: str | Sequence[str] | None = None) -> None:
         """Replaces the names, and the templates where given.
@@ -111,7 +139,7 @@ class TextEncoderNeck(BaseModule):
             return
         self._tokens = tokenize(titles, resolved, self.context_length, whole)
         self._vocabulary, self._whole, self.templates = titles, whole, resolved
-        self.forget()
+        self._embeddings.forget()
 
     def set_templates(self, templates: str | Sequence[str]) -> None:
         """Replaces the templates and keeps the names.
@@ -146,6 +174,7 @@ class TextEncoderNeck(BaseModule):
     def forget(self) -> None:
         """Drop the embeddings; they are computed again when next needed."""
         self._embeddings.forget()
+        self._taken_over.forget()
 
     def forward(
         self,
@@ -175,13 +204,24 @@ class TextEncoderNeck(BaseModule):
         if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
             return self._encode(encode_text, self._tokens_of(subset, parameters[0].device))
         device = parameters[0].device
-        embeddings = self._embeddings.get(lambda: parameters, lambda: self._encode_all(encode_text, device))
+        embeddings = self._embeddings.get(lambda: parameters, lambda: self._encode_all(encode_text, parameters, device))
         return embeddings if subset is None else embeddings[subset]
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def _encode_all(self, encode_text: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
-        return self._encode(encode_text, self._tokens_of(None, device))
+    def _encode_all(
+        self, encode_text: Callable[[Tensor], Tensor], parameters: list[nn.Parameter], device: torch.device
+    ) -> Tensor:
+        known = self._taken_over.value and self._taken_over.get(lambda: parameters, dict)
+        if not known:
+            return self._encode(encode_text, self._tokens_of(None, device))
+        rows = [known.get((name, self._whole, self.templates)) for name in self._vocabulary]
+        missing = [place for place, row in enumerate(rows) if row is None]
+        if missing:
+            encoded = self._encode(encode_text, self._tokens_of(torch.tensor(missing), device))
+            for place, row in zip(missing, encoded, strict=True):
+                rows[place] = row
+        return torch.stack([row for row in rows if row is not None])
 
     def _tokens_of(self, subset: Tensor | None, device: torch.device) -> Tensor:
         assert self._tokens is not None

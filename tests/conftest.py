@@ -1,6 +1,8 @@
 """What tests of several folders share."""
 
 import logging
+import runpy
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +53,22 @@ def tiny_config(tmp_path_factory, coco_stuff) -> Path:
     from miniature import write_tiny_config
 
     return write_tiny_config(tmp_path_factory.mktemp("config") / "tiny.py", coco_stuff)
+
+
+@pytest.fixture
+def run_here(repository, monkeypatch, capsys):
+    """Runs a script of tools/ in this process: ``run_here(name, *arguments)`` -> (exit code, output, errors)."""
+
+    def run(name, *arguments):
+        path = repository / f"tools/{name}.py"
+        monkeypatch.setattr(sys, "argv", [str(part) for part in (path, *arguments)])
+        capsys.readouterr()
+        code = 0
+        try:
+            runpy.run_path(str(path), run_name="__main__")
+        except SystemExit as ended:
+            code = ended.code
+        out, errors = capsys.readouterr()
+        return code, out, errors
+
+    return run

@@ -32,7 +32,7 @@ def test_results_are_those_of_the_configs_row(model):
     expected = {place: printed.figure for place, printed in printed_figures(paper).items()}
     expected |= {("OV-COCO", f"AP50 {part}"): figure for part, figure in paper.get("AP50", {}).items()}
     assert listed == expected
-    clip = str(config.model.backbone.clip.pretrained)
+    clip = str(config.model.get("backbone", dict(clip=dict(pretrained=None)))["clip"]["pretrained"])
     assert (model.pretrained == "embedded") == ("demo_assets/" in clip)
     assert Path(model.config).stem == model.name
 
@@ -50,13 +50,22 @@ def test_every_published_file_says_where_and_under_which_licence():
     assert {
         "cat-seg_vitb16", "cat-seg_vitl14", "maft-plus_convnext-b", "maft-plus_convnext-l",
         "maft-plus_convnext-l_panoptic", "fc-clip_convnext-l", "mask2former_r50", "mask2former_swin-t",
-        "mask2former_swin-b",
+        "mask2former_swin-b", "san_vitb16", "san_vitl14",
     } <= set(published)  # fmt: skip
     for weights in published.values():
         assert weights.url.startswith("https://") and weights.code.startswith("https://") and weights.licence
         assert weights.file.endswith(".pth") and "/" not in weights.file
     assert len({weights.url for weights in published.values()}) == len(published)
     assert not any(model.weights for model in ZOO if model.collection in ("H-CLIP", "FISA", "CLIPtrase"))
+
+
+def test_san_is_mmsegmentations():
+    (folder,) = find_spec("mmseg").submodule_search_locations
+    theirs = yaml.safe_load((Path(folder) / ".mim/configs/san/metafile.yaml").read_text())["Models"]
+    urls = {entry["Name"]: entry["Weights"] for entry in theirs}
+    for tower in ("b16", "l14"):
+        model = find_model(f"san_vit{tower}")
+        assert model.weights.url == urls[f"san-vit-{tower}_coco-stuff164k-640x640"] and not model.weights.converted
 
 
 def test_generators_are_mmdetections_and_called_as_the_configs_look_for_them():

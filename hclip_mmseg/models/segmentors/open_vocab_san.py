@@ -1,0 +1,109 @@
+"""MMSegmentation's own SAN, asked for any class names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from mmseg.models.segmentors import MultimodalEncoderDecoder
+from mmseg.models.text_encoder import CLIPTextEncoder
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from hclip_mmseg.adapters import Held
+from hclip_mmseg.clip import resolve_templates, tokenize
+from hclip_mmseg.models.open_vocab_model import OpenVocabModel
+from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
+
+
+@MODELS.register_module()
+class OpenVocabCLIPTextEncoder(CLIPTextEncoder):
+    """``CLIPTextEncoder`` whose class names and templates can be replaced.
+
+    A name with synonyms goes into the prompt as it stands, with its commas, as in SAN's code.
+
+    Args:
+        templates: see :func:`~hclip_mmseg.clip.resolve_templates`.
+        dataset_name: None: names come by :meth:`set_vocabulary`.
+        settings: of ``CLIPTextEncoder``.
+    """
+
+    def __init__(self, templates: str | Sequence[str] = "vild", dataset_name: None = None, **settings: Any) -> None:
+        settings = dict(settings, cache_feature=True)  # each name is encoded once
+        super().__init__(vocabulary=(), templates=list(resolve_templates(templates)), **settings)
+        self._embeddings: Held[dict[str, Tensor]] = Held()
+
+    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+        """Replaces the names, and the templates where given; see ``OpenVocabModel``."""
+        titles = as_vocabulary(names).titles
+        resolved = tuple(self.templates) if templates is None else resolve_templates(templates)
+        tokenize(titles, resolved, self.num_pos, True)  # raises where a prompt is too long
+        if resolved != tuple(self.templates):
+            self._embeddings.forget()
+        self.vocabulary, self.templates = titles, list(resolved)
+
+    def set_templates(self, templates: str | Sequence[str]) -> None:
+        """Replaces the templates and keeps the names."""
+        if self.vocabulary:
+            self.set_vocabulary(self.vocabulary, templates)
+        else:
+            self.templates = list(resolve_templates(templates))
+
+    def text_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that a name's embedding is computed from."""
+        return (value for name, value in self.named_parameters() if name not in ("bg_embed", "logit_scale"))
+
+    def forward(self) -> Tensor:
+        """The embeddings of names and background [T + 1, C], scaled.
+
+        Raises:
+            ValueError: if no names were set.
+        """
+        if not self.vocabulary:
+            raise ValueError("the model has no class names yet: set_vocabulary gives it some")
+        self.cache = self._embeddings.get(self.text_parameters, dict)  # what is kept is of these weights
+        return super().forward()
+
+
+@MODELS.register_module()
+class OpenVocabSAN(OpenVocabModel, MultimodalEncoderDecoder):
+    """``MultimodalEncoderDecoder``, MMSegmentation's segmentor of SAN, as a model that is asked for names.
+
+    What it computes is MMSegmentation's; its own checkpoints load. The model's ``text_encoder`` has to be an
+    ``OpenVocabCLIPTextEncoder``.
+    """
+
+    text_encoder: Any
+
+    @property
+    def templates(self) -> tuple[str, ...]:
+        """The prompt templates that every name is put into."""
+        return tuple(self.text_encoder.templates)
+
+    @property
+    def smallest_side(self) -> int:
+        """Images of any size are padded to the towers' patches."""
+        return 1
+
+    def postprocess_result(
+        self, seg_logits: Tensor, data_samples: Sequence[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """MMSegmentation's results, with the ``vocabulary`` that labels stand for.
+
+        Args:
+            seg_logits: scores [B, T, H, W], at least 0.
+            data_samples: their meta information; where ``keep_scores`` is False, ``seg_logits`` is left out.
+        """
+        alone = seg_logits.shape[1] == 1
+        if alone:  # MMSegmentation takes a single map for a binary mask
+            seg_logits = torch.cat((seg_logits, torch.full_like(seg_logits, -1.0)), dim=1)
+        samples: list[SegDataSample] = super().postprocess_result(seg_logits, data_samples)
+        for sample in samples:
+            if alone:
+                sample.seg_logits.data = sample.seg_logits.data[:1]
+            if not sample.metainfo.get("keep_scores", True):
+                del sample.seg_logits
+            sample.set_metainfo(dict(vocabulary=self.vocabulary))
+        return samples

@@ -95,7 +95,18 @@ def main(argv: Sequence[str] | None = None) -> None:
             repeat_below=args.repeat_below,
             jobs=args.jobs,
         )
-        training = Training(args.method, args.size, args.batch_size, args.processes, args.iterations, args.start)
+        training = Training(
+            method=args.method,
+            size=args.size,
+            batch_size=args.batch_size,
+            processes=args.processes,
+            iterations=args.iterations,
+            start=args.start,
+            keep=args.keep,
+            hold=args.hold,
+            mix=args.mix,
+            mix_share=args.mix_share,
+        )
         new_dataset(args.name, data, training, out_dir=args.out_dir, check=args.check, overwrite=args.overwrite)
 
 

@@ -144,8 +144,9 @@ class KeepHook(Hook):
         side = model.clip_resolution or model.window
         found = []
         for index in range(min(self.images, len(dataset))):
-            data = dict(inputs=[dataset[index]["inputs"]], data_samples=None)
-            found.append(F.interpolate(model.data_preprocessor(data, False)["inputs"], (side, side), mode="bilinear"))
+            loaded = dataset[index]
+            batch = model.data_preprocessor({key: [loaded[key]] for key in ("inputs", "data_samples")}, False)
+            found.append(F.interpolate(batch["inputs"], (side, side), mode="bilinear"))
         return torch.cat(found)
 
     @staticmethod

@@ -21,6 +21,7 @@ COMMANDS = {
     "hclip-prepare": "prepare_dataset",
     "hclip-convert": "convert_checkpoint",
     "hclip-fold": "fold_adapters",
+    "hclip-export": "export",
     "hclip-visualize": "visualize",
     "hclip-models": "models",
     "hclip-download": "download",

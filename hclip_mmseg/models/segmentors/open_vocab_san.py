@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hclip_mmseg.adapters import Held
 from hclip_mmseg.clip import resolve_templates, tokenize
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
-from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary
+from hclip_mmseg.vocabularies import Names, read_vocabulary
 
 
 @MODELS.register_module()
@@ -30,14 +30,17 @@ class OpenVocabCLIPTextEncoder(CLIPTextEncoder):
         settings: of ``CLIPTextEncoder``.
     """
 
+    vocabulary: tuple[str, ...]
+    templates: list[str]
+
     def __init__(self, templates: str | Sequence[str] = "vild", dataset_name: None = None, **settings: Any) -> None:
         settings = dict(settings, cache_feature=True)  # each name is encoded once
         super().__init__(vocabulary=(), templates=list(resolve_templates(templates)), **settings)
         self._embeddings: Held[dict[str, Tensor]] = Held()
 
-    def set_vocabulary(self, names: Vocabulary | Sequence[str], templates: str | Sequence[str] | None = None) -> None:
+    def set_vocabulary(self, names: Names, templates: str | Sequence[str] | None = None) -> None:
         """Replaces the names, and the templates where given; see ``OpenVocabModel``."""
-        titles = as_vocabulary(names).titles
+        titles = read_vocabulary(names).titles
         resolved = tuple(self.templates) if templates is None else resolve_templates(templates)
         tokenize(titles, resolved, self.num_pos, True)  # raises where a prompt is too long
         if resolved != tuple(self.templates):

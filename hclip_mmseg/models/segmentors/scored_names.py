@@ -76,7 +76,10 @@ def scored_groups(
     every = torch.arange(names, device=labels[0].device) if drawn is None else drawn
     groups = []
     for asked, members in rows.items():
-        own = every if asked is None else torch.tensor(sorted(set(asked)), device=every.device)
+        if asked is None:
+            groups.append(ScoredGroup(members, every))
+            continue
+        own = torch.tensor(sorted(set(asked)), device=every.device)
         scored = own[torch.isin(own, every)]
         groups.append(ScoredGroup(members, scored if len(scored) else own[:1]))
     return groups

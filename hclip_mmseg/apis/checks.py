@@ -101,17 +101,17 @@ def take_generator_from_checkpoint(cfg: Config, names: Iterable[str]) -> None:
         names: of the tensors in the checkpoint that training goes on or starts from.
     """
     generator = cfg.model.get("generator") or {}
-    lacking = [one for one in generator_files(generator.get("init_cfg")) if locate(one["checkpoint"]) is None]
+    lacking = [file for file in generator_files(generator.get("init_cfg")) if locate(file["checkpoint"]) is None]
     if lacking and any(name.startswith("generator.") for name in names):
         generator["init_cfg"] = None
 
 
 def _missing_generator(model: Mapping[str, Any]) -> Iterator[str]:
-    for one in generator_files((model.get("generator") or {}).get("init_cfg")):
-        if locate(one["checkpoint"]) is None:
-            yield no_generator(one["checkpoint"])
+    for file in generator_files((model.get("generator") or {}).get("init_cfg")):
+        if locate(file["checkpoint"]) is None:
+            yield no_generator(file["checkpoint"])
         else:
-            one["checkpoint"] = str(find_checkpoint(one["checkpoint"]))
+            file["checkpoint"] = str(find_checkpoint(file["checkpoint"]))
 
 
 def _missing_packages(cfg: Config) -> Iterator[str]:

@@ -31,7 +31,9 @@ def augment_test(cfg: Config) -> None:
         raise ValueError(f"--tta averages the scores of class names over pixels, which {kind} does not give")
     if gives_panoptic(cfg):
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-        cfg.test_evaluator = [one for one in evaluators if str(one["type"]).endswith(("IoUMetric", "SemSegMetric"))]
+        cfg.test_evaluator = [
+            evaluator for evaluator in evaluators if str(evaluator["type"]).endswith(("IoUMetric", "SemSegMetric"))
+        ]
         if not cfg.test_evaluator:
             raise ValueError(f"--tta gives label maps, and {cfg.filename} measures segments alone")
         settings = dict(cfg.model.get("test_cfg") or {})

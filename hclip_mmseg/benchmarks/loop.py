@@ -59,7 +59,7 @@ class BenchmarkLoop(BaseLoop):
         loop: Mapping[str, Any] | None = None,
     ) -> None:
         self._runner = runner
-        self.benchmarks = {one["name"]: one for one in benchmarks}
+        self.benchmarks = {benchmark["name"]: benchmark for benchmark in benchmarks}
         self.results = Results(results)
         self.results.go_on_with(about, {name: one["settings"] for name, one in self.benchmarks.items()})
         self.training_names = training_names
@@ -107,7 +107,9 @@ class BenchmarkLoop(BaseLoop):
         self._begin(settings)
         metrics = self.current.run()
         if is_main_process():
-            classes = [one.class_results for one in self.evaluator.metrics if isinstance(one, OpenVocabIoUMetric)]
+            classes = [
+                metric.class_results for metric in self.evaluator.metrics if isinstance(metric, OpenVocabIoUMetric)
+            ]
             self.results.add(
                 name,
                 metrics=plain_metrics(metrics),

@@ -115,9 +115,9 @@ class OpenVocabAP50(BaseMetric):
             self.base_names = sample.get("base_names", self.base_names)
             instances, predicted = sample["instances"], sample["pred_instances"]
             truth = dict(
-                bboxes=np.array([one["bbox"] for one in instances], float).reshape(-1, 4),
-                labels=np.array([one["bbox_label"] for one in instances], int),
-                crowd=np.array([one["ignore_flag"] for one in instances], int),
+                bboxes=np.array([instance["bbox"] for instance in instances], float).reshape(-1, 4),
+                labels=np.array([instance["bbox_label"] for instance in instances], int),
+                crowd=np.array([instance["ignore_flag"] for instance in instances], int),
             )
             found = {key: predicted[key].cpu().numpy() for key in ("bboxes", "labels", "scores")}
             self.results.append((truth, found))

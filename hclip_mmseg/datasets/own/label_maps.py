@@ -68,7 +68,7 @@ def class_masks(images: Mapping[str, Path], folder: Path, classes: Sequence[str]
         if found is not None:
             by_image.setdefault(found[1], []).append((found[0], file))
     samples, notes = paired(images, by_image, "masks")
-    ordered = [Sample(one.name, one.image, tuple(sorted(one.annotation))) for one in samples]
+    ordered = [Sample(sample.name, sample.image, tuple(sorted(sample.annotation))) for sample in samples]
     note = "where masks of two classes overlap, the later class in the list is taken"
     return Source("a mask for each class", ordered, read_class_masks, names, complete=False, notes=(*notes, note))
 

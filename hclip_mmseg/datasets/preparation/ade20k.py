@@ -75,7 +75,7 @@ def ade20k_847(root: Path) -> list[Conversion]:
             maps[image.parts[0]].append(LabelMap(path, source, target))
 
     def lists(name: str) -> dict[Path, list[str]]:
-        names = [one.target.relative_to(labels).with_suffix("").as_posix() for one in maps[name]]
+        names = [label_map.target.relative_to(labels).with_suffix("").as_posix() for label_map in maps[name]]
         return {labels / f"{name}.txt": names}
 
     splits = those_there(
@@ -97,7 +97,7 @@ def ade20k_150(root: Path) -> list[Conversion]:
     for name, expected in SCENE_IMAGES.items():
         images = sorted((root / "images" / name).glob("*.jpg"))
         maps = [root / "annotations" / name / f"{image.stem}.png" for image in images]
-        splits.append(Split(name, expected, [LabelMap(*one) for one in zip(images, maps, maps, strict=True)]))
+        splits.append(Split(name, expected, [LabelMap(*paths) for paths in zip(images, maps, maps, strict=True)]))
     splits = those_there(splits, root / "images", ADE20K150Dataset.HOW_TO_GET)
     return [Conversion("ADE20K-150", splits, None, 151)]
 

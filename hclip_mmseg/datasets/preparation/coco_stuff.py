@@ -31,7 +31,10 @@ def coco_stuff(root: Path) -> list[Conversion]:
     for name, expected in IMAGES.items():
         images = sorted((root / "images" / name).glob("*.jpg"))
         folder = root / "annotations" / name
-        maps = [LabelMap(one, folder / f"{one.stem}.png", folder / f"{one.stem}_labelTrainIds.png") for one in images]
+        maps = [
+            LabelMap(image, folder / f"{image.stem}.png", folder / f"{image.stem}_labelTrainIds.png")
+            for image in images
+        ]
         splits.append(Split(name, expected, maps))
     splits = those_there(splits, root / "images", HOW_TO_GET)
     used = [number for number in range(NUMBERS) if number not in UNUSED]

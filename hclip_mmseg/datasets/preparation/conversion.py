@@ -107,17 +107,21 @@ def carry_out(conversion: Conversion, options: Options) -> list[str]:
         LabelMapsError: when all else is done, if files could not be converted or label maps are wrong: how many, and
             the first of them. Parts without any have their lists then.
     """
-    maps = [one for split in conversion.splits for one in split.maps]
+    maps = [label_map for split in conversion.splits for label_map in split.maps]
     if not options.partial:
         _verify_counts(conversion)
     _verify_files(conversion, maps, options.check)
-    for folder in {one.target.parent for one in maps}:
+    for folder in {label_map.target.parent for label_map in maps}:
         remove_dead_parts(folder)
     checked = options.check or conversion.convert is None
-    todo = maps if checked else [one for one in maps if not is_whole(one.target)]
+    todo = maps if checked else [label_map for label_map in maps if not is_whole(label_map.target)]
     outcome = _work(conversion, todo, checked, options)
     if not options.check:
-        good = [split for split in conversion.splits if not any(one.target in outcome.problems for one in split.maps)]
+        good = [
+            split
+            for split in conversion.splits
+            if not any(label_map.target in outcome.problems for label_map in split.maps)
+        ]
         _write_lists(good)
     if outcome.problems:
         raise LabelMapsError(
@@ -162,7 +166,7 @@ def _verify_counts(conversion: Conversion) -> None:
 
 
 def _verify_files(conversion: Conversion, maps: Sequence[LabelMap], check: bool) -> None:
-    wanted = [path for one in maps for path in (one.image, one.target if check else one.source)]
+    wanted = [path for label_map in maps for path in (label_map.image, label_map.target if check else label_map.source)]
     lists = {path: names for split in conversion.splits for path, names in split.lists.items()} if check else {}
     wanted += lists
     missing = [str(path) for path in wanted if not path.is_file()]
@@ -197,18 +201,18 @@ def _work(conversion: Conversion, todo: Sequence[LabelMap], checked: bool, optio
 def _convert_some(maps: Sequence[LabelMap], conversion: Conversion, checked: bool) -> Outcome:
     """Makes label maps, or checks them. What is wrong with one does not stop the others."""
     outcome = Outcome()
-    for one in maps:
+    for label_map in maps:
         try:
             if checked or conversion.convert is None:
-                labels = _read_target(one.target, conversion.colours)
+                labels = _read_target(label_map.target, conversion.colours)
             else:
-                labels = conversion.convert(one.source)
-            outcome.labels |= verify(labels, one, conversion.classes, conversion.ignore)
+                labels = conversion.convert(label_map.source)
+            outcome.labels |= verify(labels, label_map, conversion.classes, conversion.ignore)
         except ValueError as error:
-            outcome.problems[one.target] = str(error)
+            outcome.problems[label_map.target] = str(error)
             continue
         if not checked:
-            save_whole(one.target, _as_colours(labels) if conversion.colours else labels)
+            save_whole(label_map.target, _as_colours(labels) if conversion.colours else labels)
     return outcome
 
 

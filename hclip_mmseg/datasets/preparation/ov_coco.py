@@ -40,13 +40,13 @@ def keep_names(instances: Mapping[str, Any], names: Collection[str]) -> dict[str
     if lacking:
         raise ValueError(f"no categories {', '.join(lacking)} in the instances; they are not COCO's")
     kept = {known[name] for name in names}
-    annotations = [one for one in instances["annotations"] if one["category_id"] in kept]
-    images = {one["image_id"] for one in annotations}
+    annotations = [annotation for annotation in instances["annotations"] if annotation["category_id"] in kept]
+    images = {annotation["image_id"] for annotation in annotations}
     return {
         **instances,
-        "categories": [one for one in instances["categories"] if one["id"] in kept],
+        "categories": [category for category in instances["categories"] if category["id"] in kept],
         "annotations": annotations,
-        "images": [one for one in instances["images"] if one["id"] in images],
+        "images": [image for image in instances["images"] if image["id"] in images],
     }
 
 

@@ -95,13 +95,13 @@ def ade20k_panoptic(root: Path, options: Options) -> list[str]:
     for name, expected in SCENE_IMAGES.items():
         target, source = root / f"ade20k_panoptic_{SPLITS[name]}", root / "annotations" / name
         images = sorted((root / "images" / name).glob("*.jpg"))
-        maps = [LabelMap(one, source / f"{one.stem}.png", target / f"{one.stem}.png") for one in images]
+        maps = [LabelMap(image, source / f"{image.stem}.png", target / f"{image.stem}.png") for image in images]
         splits.append(Split(name, expected, maps))
     splits = those_there(splits, root / "images", HOW_TO_GET)
     missing = [
         str(path)
         for split in splits
-        for path in (instances / split.name / one.target.name for one in split.maps)
+        for path in (instances / split.name / label_map.target.name for label_map in split.maps)
         if not path.is_file()
     ]
     if missing:
@@ -172,17 +172,19 @@ def check_annotation(annotation: Annotation, options: Options) -> list[str]:
     missing = [entry["seg_map_path"] for entry in entries if not Path(entry["seg_map_path"]).is_file()]
     if missing:
         raise FileNotFoundError(f"{len(missing)} label maps of {file} are missing: {first(missing)}")
-    problems = [one for some in each_chunk(_compare, entries, f"{file.name}: checking", options) for one in some]
+    problems = [line for lines in each_chunk(_compare, entries, f"{file.name}: checking", options) for line in lines]
     if problems:
         raise ValueError(f"{len(problems)} of {len(entries)} label maps do not match {file}: {first(problems)}")
     return [f"{file.name}: {len(entries):,} images; all label maps match it"]
 
 
 def _check_those_there(annotations: Sequence[Annotation], how_to_get: str, options: Options) -> list[str]:
-    there = [one for one in annotations if one.file.is_file()]
+    there = [annotation for annotation in annotations if annotation.file.is_file()]
     if not there:
-        raise FileNotFoundError(f"no {' and no '.join(str(one.file) for one in annotations)}. {how_to_get}")
-    return [line for one in there for line in check_annotation(one, options)]
+        raise FileNotFoundError(
+            f"no {' and no '.join(str(annotation.file) for annotation in annotations)}. {how_to_get}"
+        )
+    return [line for annotation in there for line in check_annotation(annotation, options)]
 
 
 def _compare(entries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -218,10 +220,10 @@ def _write_annotation(file: Path, maps: Sequence[LabelMap], options: Options) ->
 
 def _describe(maps: Sequence[LabelMap]) -> list[tuple[Path, tuple[int, int], list[dict[str, Any]]]]:
     described = []
-    for one in maps:
-        colours = read_colours(one.target).astype(np.int32)
+    for label_map in maps:
+        colours = read_colours(label_map.target).astype(np.int32)
         size = (colours.shape[0], colours.shape[1])
-        described.append((one.image, size, segments(colours[..., 0] + 256 * colours[..., 1])))
+        described.append((label_map.image, size, segments(colours[..., 0] + 256 * colours[..., 1])))
     return described
 
 

@@ -105,9 +105,9 @@ def pascal_voc(root: Path) -> list[Conversion]:
     own = {name: path.read_text().split() for name, path in lists.items()}
     splits = []
     for name, of_split in own.items():
-        maps = [root / f"SegmentationClass/{one}.png" for one in of_split]
-        images = [root / f"JPEGImages/{one}.jpg" for one in of_split]
-        there = [LabelMap(*one) for one in zip(images, maps, maps, strict=True) if one[0].is_file()]
+        maps = [root / f"SegmentationClass/{name}.png" for name in of_split]
+        images = [root / f"JPEGImages/{name}.jpg" for name in of_split]
+        there = [LabelMap(*paths) for paths in zip(images, maps, maps, strict=True) if paths[0].is_file()]
         splits.append(Split(name, VOC_IMAGES[name], there))
     splits = those_there(splits, root / "JPEGImages", VOC_HOW_TO_GET)
     conversions = [Conversion("PASCAL VOC 2012", splits, None, 21, 255)]

@@ -47,8 +47,8 @@ def mapillary(root: Path) -> list[Conversion]:
     splits = []
     for name, expected in MAPILLARY_IMAGES.items():
         images = sorted((root / name / "images").glob("*.jpg"))
-        maps = [root / name / "v1.2/labels" / f"{one.stem}.png" for one in images]
-        splits.append(Split(name, expected, [LabelMap(*one) for one in zip(images, maps, maps, strict=True)]))
+        maps = [root / name / "v1.2/labels" / f"{image.stem}.png" for image in images]
+        splits.append(Split(name, expected, [LabelMap(*paths) for paths in zip(images, maps, maps, strict=True)]))
     splits = those_there(splits, root, Mapillary65Dataset.HOW_TO_GET)
     return [Conversion("Mapillary Vistas", splits, None, 66)]
 

@@ -75,14 +75,14 @@ class FISA(MaskClassifier):
             ValueError: if it is not of this generator: what it lacks.
         """
         start: dict[str, Tensor] = {}
-        for one in checkpoints.generator_files(self.generator.init_cfg):
-            found = locate(one["checkpoint"])
+        for file in checkpoints.generator_files(self.generator.init_cfg):
+            found = locate(file["checkpoint"])
             if found is None:
-                raise FileNotFoundError(checkpoints.no_generator(one["checkpoint"]))
+                raise FileNotFoundError(checkpoints.no_generator(file["checkpoint"]))
             own, state = self.generator.state_dict(), checkpoints.read_state_dict(found)
             start.update({name: state[name] for name in state if name in own})
             checkpoints.check_fits(self.generator, start, found)
-            one["checkpoint"] = str(found)
+            file["checkpoint"] = str(found)
         super().init_weights()
         if start:  # whose names may have been freed of a prefix, which MMEngine does not do
             self.generator.load_state_dict(start)

@@ -67,7 +67,7 @@ class LinearClassAttention(nn.Module):
             total = total + multiplicity * pad_k.sum(dim=-2)
         elif padding is not None and self.training:
             # several processes wait for a gradient of each parameter, be it zero
-            unused = [one.sum() for one in (padding, padding_guidance) if one is not None]
+            unused = [part.sum() for part in (padding, padding_guidance) if part is not None]
             total = total + 0 * sum(unused)
         mixed = (q @ context) / ((q @ total.unsqueeze(-1)) + 1e-6)
         return mixed.permute(0, 3, 1, 2, 4).flatten(-2)

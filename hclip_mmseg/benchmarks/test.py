@@ -64,10 +64,7 @@ def prepare_test(
         use_benchmarks(cfg, checkpoint, list(benchmarks), data_root, settings, folders)
     elif "test_dataloader" not in cfg:
         raise ValueError(f"{cfg.filename} has no test data of its own: choose some by --benchmarks NAME ...")
-    if checkpoint:
-        checks.take_clip_from_checkpoint(cfg)
-    elif not is_training_free(cfg.model):
-        raise ValueError(f"{cfg.filename} is a model that is trained: give the checkpoint to be tested after it")
+    _settle_weights(cfg, checkpoint)
     checks.check_run(cfg, ["test"])
     weights = read_weights(checkpoint) if checkpoint else None
     if show or show_dir:
@@ -81,6 +78,14 @@ def prepare_test(
         found = f"Found (+) and not found (-):\n{survey(data_root)}"
         runner.logger.info(found, extra=dict(asked_for=True))
     return runner
+
+
+def _settle_weights(cfg: Config, checkpoint: str | None) -> None:
+    """Take CLIP out of the checkpoint where there is one; refuse a trained model without."""
+    if checkpoint:
+        checks.take_clip_from_checkpoint(cfg)
+    elif not is_training_free(cfg.model):
+        raise ValueError(f"{cfg.filename} is a model that is trained: give the checkpoint to be tested after it")
 
 
 def _build_runner(cfg: Config, weights: Weights | None, *, asks_names: bool) -> Runner:

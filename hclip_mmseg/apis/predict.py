@@ -117,6 +117,8 @@ def prepare_prediction(
     classes = read_vocabulary(vocabulary)
     paths = images.list_images(sources)
     launch.check_writable(out_dir, "--out-dir")
+    if not 0 <= min_score <= 1:
+        raise ValueError(f"--min-score must be from 0 to 1, not {min_score}")
     launch.choose_device(device)
     cfg = launch.read_config(config, ["model"])
     merge_settings(cfg, settings or {})

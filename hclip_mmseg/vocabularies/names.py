@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -39,6 +40,8 @@ def read_vocabulary(source: str | Path | Vocabulary | Sequence[str], *, repeats:
     path = Path(text)
     if isinstance(source, Path) or _FILE.fullmatch(text) or ("," not in text and _is_file(path)):
         return _read_file(path)
+    if os.sep in text and "," not in text and os.path.lexists(text):
+        raise InputError(f"{text} is no file of class names")
     if canonical_name(text) in available_vocabularies():
         return load_vocabulary(text)
     near = get_close_matches(text, available_vocabularies(), n=1, cutoff=0.8) if "_" in text else []

@@ -45,11 +45,11 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
 
     Raises:
         FileNotFoundError: listing every thing that is missing, where it was looked for, and how to get it.
-        ValueError: if training asks for an unknown optimizer, its rate or seed are no numbers, or a data set's class
-            names are no list of names.
+        ValueError: if training asks for an unknown optimizer, its rate or seed are no numbers, it has no length, or a
+            data set's class names are no list of names.
     """
     if "train" in splits:
-        _check_optimizer(cfg)
+        _check_training(cfg)
     missing = [*_missing_weights(cfg.model)]
     if "train" in splits:
         missing += _missing_generator(cfg.model)
@@ -64,7 +64,7 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
         raise FileNotFoundError(f"this run cannot start:{listed}")
 
 
-def _check_optimizer(cfg: Config) -> None:
+def _check_training(cfg: Config) -> None:
     optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer") or {}
     kind = optimizer.get("type")
     if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
@@ -74,6 +74,10 @@ def _check_optimizer(cfg: Config) -> None:
     rate = optimizer.get("lr")
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate < 0):
         raise ValueError(f"optim_wrapper.optimizer.lr must be a number, at least 0, not {rate!r}")
+    for key in ("max_iters", "max_epochs"):
+        length = (cfg.get("train_cfg") or {}).get(key)
+        if length is not None and not (isinstance(length, int) and length >= 1):
+            raise ValueError(f"train_cfg.{key} must be a whole number, at least 1, not {length!r}")
     seed = (cfg.get("randomness") or {}).get("seed")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise ValueError(f"randomness.seed must be a whole number, or None for another one each time, not {seed!r}")

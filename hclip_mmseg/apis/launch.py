@@ -25,6 +25,13 @@ from hclip_mmseg.files.paths import configs_folder, locate, looked_in
 from hclip_mmseg.files.processes import end_with_parent, is_bound
 from hclip_mmseg.files.showing import printable
 
+LAUNCHERS = {
+    "pytorch": ("RANK", "torchrun (tools/dist_train.sh)"),
+    "slurm": ("SLURM_PROCID", "Slurm's srun"),
+    "mpi": ("OMPI_COMM_WORLD_LOCAL_RANK", "Open MPI's mpirun"),
+}
+"""Launcher -> a variable of the environment of its processes, and what it is called."""
+
 
 def prepare_process() -> None:
     """Set up a process that runs a model: freed memory is kept for the next tensors, dependencies are quiet.
@@ -53,8 +60,8 @@ def clear_errors(folder: str | Path | None = None) -> Iterator[None]:
     try:
         yield
     except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, TypeError) and "argument" not in str(error):  # not of a config's unknown setting
-            raise
+        if isinstance(error, TypeError) and not any(part in str(error) for part in ("argument", " should be ")):
+            raise  # of no unknown setting of a config, and no setting of another kind
         print(printable(f"error: {explained(line_of(error))}"), file=sys.stderr)
         raise SystemExit(2) from error
     except OSError as error:
@@ -178,11 +185,26 @@ def load_config(
     """
     cfg = config if isinstance(config, Config) else read_config(config, ["model"])
     merge_settings(cfg, read_settings(settings))
+    check_launcher(launcher)
     cfg.launcher = launcher
     cfg.work_dir = work_dir or cfg.get("work_dir") or str(default_work_dir(cfg.filename))
     check_writable(cfg.work_dir, "--work-dir")
     os.environ.setdefault("LOCAL_RANK", str(local_rank))
     return cfg
+
+
+def check_launcher(launcher: str) -> None:
+    """Check that what is said to have started this process did.
+
+    Raises:
+        ValueError: if it left no trace in the environment.
+    """
+    trace, how = LAUNCHERS.get(launcher, (None, ""))
+    if trace is not None and trace not in os.environ:
+        raise ValueError(
+            f"--launcher {launcher}: this process was not started by {how}, which sets {trace}; for one process "
+            "leave --launcher out"
+        )
 
 
 def default_work_dir(config: str | Path) -> Path:
@@ -309,6 +331,20 @@ def scale_rate(cfg: Config) -> None:
             "auto_scale_lr.base_batch_size=N, images of all processes together"
         )
     cfg.auto_scale_lr = {**settings, "enable": True}
+
+
+def build_optimizer(runner: Runner | FlexibleRunner) -> None:
+    """Build a run's optimizer and schedules, which MMEngine builds when it starts: wrong settings are met before.
+
+    Raises:
+        ValueError, KeyError, TypeError: as they raise.
+    """
+    if not isinstance(runner, Runner):
+        return
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    scales_rate = (runner.auto_scale_lr or {}).get("enable")  # which has to come before the schedules
+    if runner.param_schedulers and not scales_rate:
+        runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
 
 
 def use_mixed_precision(cfg: Config) -> None:

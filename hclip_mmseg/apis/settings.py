@@ -44,12 +44,12 @@ def merge_settings(cfg: Config, settings: Mapping[str, Any]) -> None:
         settings: key, with dots between the parts, -> value.
 
     Raises:
-        ValueError: if a key's first part is none of a config's, or a text stands for a number.
+        ValueError: if a key's first part is none of a config's, a text stands for a number, or a number for settings.
         KeyError: if a setting goes into a part that the config does not have.
     """
     for key, value in settings.items():
         _check_top(cfg, key)
-        _check_number(cfg, key, value)
+        _check_kind(cfg, key, value)
     cfg.merge_from_dict(dict(settings))
 
 
@@ -70,6 +70,8 @@ def explained(text: str) -> str:
     unknown = UNKNOWN_TYPE.search(text)
     if unknown:
         word, kind = unknown.groups()
+        if word in _types_of(kind):
+            return f"no {kind} of this scope is called '{word}', but of another one is: is default_scope right?"
         return f"no {kind} is called '{word}'{near(word.rpartition('.')[2], _types_of(kind))}"
     unknown = UNKNOWN_ARGUMENT.search(text)
     if unknown:
@@ -86,7 +88,7 @@ def _check_top(cfg: Config, key: str) -> None:
         raise InputError(f"--cfg-options {key}: a config has no '{top}'{near(top, known)}")
 
 
-def _check_number(cfg: Config, key: str, value: Any) -> None:
+def _check_kind(cfg: Config, key: str, value: Any) -> None:
     before: Any = cfg
     for part in key.split("."):
         if isinstance(before, Mapping | Config) and part in before:
@@ -97,6 +99,9 @@ def _check_number(cfg: Config, key: str, value: Any) -> None:
             return
     if isinstance(value, str) and isinstance(before, Number) and not isinstance(before, bool):
         raise InputError(f"--cfg-options {key}={value}: the config has a number there ({before}), '{value}' is none")
+    if isinstance(value, Number) and isinstance(before, Mapping):
+        part = next(iter(before), "KEY")
+        raise InputError(f"--cfg-options {key}={value}: the config has settings there; set one, such as {key}.{part}")
 
 
 def _types_of(kind: str) -> set[str]:

@@ -106,6 +106,7 @@ def prepare_training(
         start.check(model, check)
         runner.register_hook(PublishedCheckpointHook())
     launch.read_data(runner, "train", "val")
+    launch.build_optimizer(runner)
     record.write_record(runner)
     if lacking := what_a_repeated_run_lacks(cfg, runner):
         runner.logger.warning(f"A resumed run will not equal an uninterrupted one: {'; '.join(lacking)}")

@@ -30,6 +30,8 @@ WORKER = re.compile(r"Caught (\w+) in \w+ worker process")
 def line_of(error: Exception) -> str:
     """What an error says, without the traceback that torch's data loaders put round an error of a worker process."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    if isinstance(error, KeyError) and " " not in text:  # of a dictionary
+        return f"'{text}' is looked for and is not there: a value that does not exist, or an entry that lacks"
     worker = WORKER.match(text)
     if worker is None:
         return text

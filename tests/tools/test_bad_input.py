@@ -86,6 +86,33 @@ def test_settings_that_cannot_be(refused, tiny_config, checkpoint, tmp_path):
     training = ("--work-dir", tmp_path / "train", "--cfg-options")
     error = refused("train", tiny_config, *training, "optim_wrapper.optimizer.type=SDG")
     assert error == "optim_wrapper.optimizer.type is 'SDG', and there is no such optimizer; did you mean 'SGD'?"
+    error = refused("train", tiny_config, *training, "train_cfg.max_iters=0")
+    assert error == "train_cfg.max_iters must be a whole number, at least 1, not 0"
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("optim_wrapper.type=OptimWraper", "no optim_wrapper is called 'OptimWraper'; did you mean 'OptimWrapper'?"),
+        ("optim_wrapper.nope=3", "OptimWrapper has no setting 'nope'"),
+        ("custom_hooks=x", "hook should be an instance of Hook or dict, but got x"),
+        ("log_level=FOO", "'FOO' is looked for and is not there"),
+        ("default_scope=mmpose", "of another one is: is default_scope right?"),
+        ("model.test_cfg=3", "the config has settings there; set one of them, such as model.test_cfg.mode"),
+    ],
+)
+def test_what_is_built_when_a_training_starts_is_checked_before(
+    setting, said, refused, tiny_config, experiment, tmp_path
+):
+    training = (tiny_config, "--work-dir", tmp_path / "train", "--cfg-options", setting, experiment())
+    assert said in refused("train", *training)
+
+
+@pytest.mark.parametrize(("launcher", "trace"), [("pytorch", "RANK"), ("slurm", "SLURM_PROCID")])
+def test_a_launcher_that_did_not_start_the_process(launcher, trace, refused, tiny_config, monkeypatch):
+    monkeypatch.delenv(trace, raising=False)
+    error = refused("train", tiny_config, "--launcher", launcher)
+    assert error.startswith(f"--launcher {launcher}: this process was not started by") and f"sets {trace}" in error
 
 
 def test_places_that_cannot_be_written_to(refused, tiny_config, checkpoint, image, tmp_path):
@@ -142,6 +169,8 @@ def test_devices_that_are_not_there(refused, tiny_config, checkpoint, image):
 
 def test_a_misspelt_list_of_words(refused, tiny_config, checkpoint, image):
     predict = ("predict", image, "--config", tiny_config, "--checkpoint", checkpoint, "--vocab")
+    assert refused(*predict, "/") == "/ is no file of class names"
+    assert refused(*predict, "cat", "--min-score", "nan") == "--min-score must be from 0 to 1, not nan"
     assert refused(*predict, "coco_stuff_17") == "no vocabulary 'coco_stuff_17'; did you mean 'coco_stuff_171'?"
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hclip_mmseg.vocabularies import Names, read_vocabulary
+from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
 
 
 class SynonymTable:
@@ -24,7 +24,7 @@ class SynonymTable:
     """
 
     def __init__(self, names: Names) -> None:
-        vocabulary = read_vocabulary(names, repeats=True)
+        vocabulary = names if isinstance(names, Vocabulary) else read_vocabulary(names, repeats=True)
         self.names = vocabulary.titles
         groups = [list(dict.fromkeys(synonyms)) for synonyms in vocabulary.synonyms]
         self.words = tuple(dict.fromkeys(word for group in groups for word in group))

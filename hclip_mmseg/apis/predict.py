@@ -144,8 +144,6 @@ def prepare_prediction(
     for name in ("alpha", "min_score"):
         check_score((drawing or {}).get(name, 0), name)
     launch.check_writable(out_dir, "--out-dir")
-    if not 0 <= min_score <= 1:
-        raise ValueError(f"--min-score must be from 0 to 1, not {min_score}")
     launch.choose_device(device)
     cfg, trained, config = open_model(config, checkpoint, offline=offline)
     merge_settings(cfg, settings or {})

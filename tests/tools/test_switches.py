@@ -33,14 +33,12 @@ def config_of(system: str) -> Path:
 
 
 def options(system: str, iterations: int = 1) -> list[str]:
-    loaders = [f"{split}_dataloader" for split in ("train", "val", "test")]
     known = Config.fromfile(config_of(system))
     settings = [f"experiment_name=switches{next(NUMBER)}", *TRAINED.get(system, ())]
-    for loader in loaders:
-        if known.get(loader) is not None:
-            length = 2 if loader == "train_dataloader" else 1
-            chosen = (f"batch_size={BATCH}", "num_workers=0", "persistent_workers=False", f"dataset.length={length}")
-            settings += [f"{loader}.{key}" for key in chosen]
+    for split, images in (("train", 2), ("val", 1), ("test", 1)):
+        if known.get(f"{split}_dataloader") is not None:
+            small = (f"batch_size={BATCH}", "num_workers=0", "persistent_workers=False", f"dataset.length={images}")
+            settings += [f"{split}_dataloader.{setting}" for setting in small]
     if system in TRAINED:
         settings += [
             f"train_cfg.max_iters={iterations}",

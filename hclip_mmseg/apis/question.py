@@ -183,7 +183,9 @@ def ask(vocabulary: Vocabulary, rules: Rules, competitors: Sequence[str] = ()) -
             names.append(OTHER)
         other = names.index(OTHER)
     if tuple(compared) != vocabulary.titles:
-        given = Vocabulary(tuple(compared), whole=vocabulary.whole)
+        given = Vocabulary(
+            tuple(compared), whole=vocabulary.whole, repeats=vocabulary.repeats or bool(vocabulary.members)
+        )
     else:
         given = vocabulary
     thresholds = () if rules.threshold is None else read_thresholds(rules.threshold, names)

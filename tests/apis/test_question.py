@@ -110,6 +110,13 @@ def test_synonyms_are_one_class_where_they_are_to_be_merged():
         ask(as_vocabulary(["sofa, couch", "couch"]), Rules(merge="max"))
 
 
+def test_a_benchmark_may_ask_for_a_name_twice():
+    vocabulary = Vocabulary(("cat", "rest"), members=(("cat",), ("sky", "sky")))
+    question = ask(vocabulary, Rules(negatives="dog"))
+    assert as_vocabulary(question.compared).titles == ("cat", "sky", "sky", "dog")
+    assert question.groups.folds == (0, 1, 1, 2)
+
+
 def test_boxes_of_competitors_are_left_out():
     rules = Rules(background="wall, sky", negatives="toy", threshold="0.2, cat=0.5", drop_absent=0.3)
     question = ask(as_vocabulary(["cat", "dog", "bird"]), rules, ["car"])

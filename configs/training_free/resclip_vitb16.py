@@ -1,7 +1,6 @@
 """ResCLIP on NACLIP's form: attention of blocks 6 to 9, and a first result fed back; by its own protocol.
 
-Its authors chose ``tau``, ``weight`` and ``threshold`` for each data set; here they are those of PASCAL-Context's 59
-for all.
+Its authors chose ``tau``, ``weight`` and ``threshold`` for each data set; here those of PC-59 stand for all.
 """
 
 _base_ = ["../_base_/training_free_vitb16.py"]

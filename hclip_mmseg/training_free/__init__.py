@@ -20,6 +20,7 @@ from hclip_mmseg.training_free.residual_attention import ResidualAttention
 from hclip_mmseg.training_free.sam_masks import SAMMaskFolder
 from hclip_mmseg.training_free.segmentor import TrainingFreeSegmentor
 from hclip_mmseg.training_free.self_calibration import SelfCalibration
+from hclip_mmseg.training_free.stitched_scope import StitchedScope
 from hclip_mmseg.training_free.timm_features import TimmPatchFeatures
 from hclip_mmseg.training_free.unsupervised import UnsupervisedSegmentor
 from hclip_mmseg.training_free.untrained_distributed import UntrainedDistributed
@@ -46,6 +47,7 @@ __all__ = [
     "ResidualAttention",
     "SAMMaskFolder",
     "SelfCalibration",
+    "StitchedScope",
     "TimmPatchFeatures",
     "TrainingFreeBackbone",
     "TrainingFreeSegmentor",

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from hclip_mmseg.clip.attention import attend
 from hclip_mmseg.files.checkpoints import load
 from hclip_mmseg.files.paths import locate, looked_in
 from hclip_mmseg.files.state_dicts import find_state_dict
@@ -71,19 +72,29 @@ class TimmPatchFeatures(nn.Module):
 
     def last_qkv(self, images: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
         """q, k and v of the last block, each [B, patches, C], all heads side by side; arguments as :meth:`forward`."""
-        index = len(self.vit.blocks) - 2
+        return self.last_block(images, grid)[1:]
+
+    def last_block(self, images: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What goes into the last block and its q, k and v, each [B, patches, C]; arguments as :meth:`forward`."""
         patches, prefix = self.vit.forward_intermediates(
             self._prepared(images, grid),
-            indices=[index],
+            indices=[len(self.vit.blocks) - 2],
             norm=False,
             output_fmt="NLC",
             intermediates_only=True,
             return_prefix_tokens=True,
         )[0]
-        block = self.vit.blocks[-1]
+        block, before = self.vit.blocks[-1], prefix.shape[1]
         q, k, v = block.attn.qkv(block.norm1(torch.cat([prefix, patches], dim=1))).chunk(3, dim=-1)
-        before = prefix.shape[1]
-        return q[:, before:], k[:, before:], v[:, before:]
+        return patches, q[:, before:], k[:, before:], v[:, before:]
+
+    def finish_last_block(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The last block's output [B, patches, C] from its parts, which may be of several windows together."""
+        block = self.vit.blocks[-1]
+        mixed = block.attn.proj(attend(q, k, v, block.attn.num_heads))
+        x = x + block.ls1(mixed)
+        output: Tensor = x + block.ls2(block.mlp(block.norm2(x)))
+        return output
 
     def _prepared(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
         """Images normalised for CLIP -> for this model, at the size of the grid."""

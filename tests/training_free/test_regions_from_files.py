@@ -112,6 +112,75 @@ def test_scope_of_regions(folder, settings):
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(60))
 
 
+@pytest.mark.parametrize("settings", [dict(window=24, stride=8), dict(window=24, stride=16, pad=32), dict(window=0)])
+@torch.no_grad()
+def test_stitched_scope(folder, settings):
+    pixels, tower = textured_images(1, 40, 24), base().backbone.image_tower
+    config = dict(type="StitchedScope", features=FEATURES, regions=dict(type="RegionFolder", folder=str(folder)))
+    method = MODELS.build(dict(config, merge=0.05, layers=(1, 2), semantic=0.0, windows_at_once=2))
+    windows = Windows.of((40, 24), Settings(**settings))
+    cut = windows.cut(pixels[0])
+    found = method(trunk(), cut, ImageContext(pixels[0], windows, lambda dense: dense, dict(img_path="a.jpg")))
+    own, fine, image, of_clip = (
+        (side // 8 for side in windows.padded),
+        (side // 4 for side in windows.padded),
+        (10, 6),
+        (5, 3),
+    )
+    own, fine = tuple(own), tuple(fine)
+
+    def stitch(tokens, grid):
+        return windows.stitched(torch.stack(tokens).transpose(1, 2).unflatten(2, grid)).flatten(1).T
+
+    parts = [method.features.last_block(window[None], fine) for window in cut]
+    x, q, k, v = (stitch([part[n][0] for part in parts], fine) for n in range(4))
+    f = method.features.finish_last_block(x, q, k, v)
+    f = torch.stack([row / row.norm() for row in f])
+    numbers = nearest(torch.from_numpy(numbers_of(40, 24)).long(), image)
+    weights = method.weights(f, torch.tensor(literal.merged_regions(f, numbers.tolist(), 0.05)))
+    states, blocks = [literal.states(tower, window) for window in cut], list(tower.blocks)
+
+    def branch(values):
+        maps = literal.resize(values.T.unflatten(1, of_clip), image)
+        return tower.ln_post(literal.out(blocks[-1], [weights @ maps.flatten(1).T]))
+
+    def heads(block, tokens):
+        return [torch.cat(part, dim=-1) for part in zip(*literal.heads_of(block, tokens), strict=True)]
+
+    main = branch(stitch([heads(blocks[-1], own_states[-1])[2][1:] for own_states in states], own))
+    spatial = []
+    for layer in (1, 2):
+        block = blocks[layer]
+        inputs = stitch([own_states[layer][1:] for own_states in states], own)
+        of_windows = [heads(block, own_states[layer]) for own_states in states]
+        q, k, v = (stitch([part[n][1:] for part in of_windows], own) for n in range(3))
+        size = block.attn.head_dim
+        split = [
+            (a[:, i : i + size], b[:, i : i + size], c[:, i : i + size])
+            for a, b, c in [(q, k, v)]
+            for i in range(0, 48, size)
+        ]
+        y = inputs + literal.out(block, [(a @ b.T * size**-0.5).softmax(dim=-1) @ c for a, b, c in split])
+        spatial.append(y + block.mlp(block.ln_2(y)))
+    expected = main + branch(heads(blocks[-1], torch.stack(spatial).mean(dim=0))[2])
+    assert found.normed and found.grid == image
+    torch.testing.assert_close(found.tokens[0], expected, atol=2e-4, rtol=2e-3)
+
+
+@torch.no_grad()
+def test_stitched_scope_segments_with_its_semantic_branch(folder):
+    regions = dict(type="RegionFolder", folder=str(folder))
+    config = dict(type="StitchedScope", features=FEATURES, regions=regions, layers=(1,))
+    image, meta = textured_images(1, 40, 24), dict(ori_shape=(40, 24), img_path="a.jpg")
+    scores = []
+    for semantic in (0.0, 0.5):
+        model = model_of(dict(config, semantic=semantic))
+        scores.append(model.predict(image, [SegDataSample(metainfo=meta)])[0].seg_logits.data)
+    assert scores[1].isfinite().all() and not torch.allclose(*scores)
+    with pytest.raises(ValueError, match="takes blocks from the second on"):
+        model_of(dict(config, layers=(0,)))
+
+
 @torch.no_grad()
 def test_scope_in_windows_with_votes(folder):
     config = dict(

@@ -30,6 +30,13 @@ class TinyPatchFeatures(nn.Module):
         q, k, v = self._stacked(images, grid).chunk(3, dim=-1)
         return q, k, v
 
+    def last_block(self, images: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        q, k, v = self.last_qkv(images, grid)
+        return q + v, q, k, v
+
+    def finish_last_block(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        return x + (q @ k.mT * 0.1).softmax(dim=-1) @ v
+
     def forward(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
         tokens = self._stacked(images, grid).chunk(3, dim=-1)[0]
         return F.normalize(torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1), dim=-1)

@@ -8,7 +8,7 @@ from hclip_mmseg.clip.loading import build_clip, clip_config, read_state_dict
 from hclip_mmseg.clip.replaced import with_parameters
 from hclip_mmseg.clip.templates import resolve_templates
 from hclip_mmseg.clip.text_tower import TextTower
-from hclip_mmseg.clip.tokens import prompt_name, tokenize
+from hclip_mmseg.clip.tokens import cut_behind_longest, prompt_name, tokenize
 
 __all__ = [
     "AdaptedProjections",
@@ -20,6 +20,7 @@ __all__ = [
     "TextTower",
     "build_clip",
     "clip_config",
+    "cut_behind_longest",
     "prompt_name",
     "read_state_dict",
     "resolve_templates",

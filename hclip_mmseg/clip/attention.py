@@ -204,7 +204,7 @@ def run_block(block: Block, x: Tensor, projections: Projections, causal: bool = 
     if prompts is not None:
         _, *of_prompts = projections.qkv(projections.normed("ln_1", block.ln_1(prompts)))
         k, v = (
-            torch.cat([shared.expand(len(x), -1, -1), own], dim=1)
+            torch.cat([shared.expand(x.shape[0], -1, -1), own], dim=1)
             for shared, own in zip(of_prompts, (k, v), strict=True)
         )
     return finish_block(block, x, attend(q, k, v, block.attn.num_heads, causal), projections)

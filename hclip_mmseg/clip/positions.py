@@ -24,7 +24,7 @@ def resized_positions(
     Returns:
         [1 + rows * columns, width] of the new grid; the CLS token's stays as it is.
     """
-    if grid == to:
+    if not _is_open(to) and grid == to:
         return positions
     patches = positions[1:].reshape(1, *grid, -1).permute(0, 3, 1, 2)
     if interpolation == "published":
@@ -33,6 +33,11 @@ def resized_positions(
     else:
         patches = F.interpolate(patches, size=to, mode=interpolation, align_corners=False)
     return torch.cat([positions[:1], patches[0].flatten(1).T])
+
+
+def _is_open(grid: tuple[int, int]) -> bool:
+    """Whether a graph that is being recorded leaves the grid open: then nothing may depend on what it is."""
+    return not all(isinstance(side, int) for side in grid)
 
 
 class HeldPositions:
@@ -50,7 +55,7 @@ class HeldPositions:
 
     def resized(self, positions: Tensor, grid: tuple[int, int], to: tuple[int, int], interpolation: str) -> Tensor:
         """See :func:`resized_positions`."""
-        if grid == to or (positions.requires_grad and torch.is_grad_enabled()):
+        if _is_open(to) or grid == to or (positions.requires_grad and torch.is_grad_enabled()):
             return resized_positions(positions, grid, to, interpolation)
         held = self._held.get(lambda: [positions], dict)
         if to in held:

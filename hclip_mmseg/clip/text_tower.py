@@ -18,11 +18,11 @@ from hclip_mmseg.clip.attention import run_block
 
 
 class TextTower(nn.Module):
-    """The text transformer of open_clip, cut at the longest text of the batch.
+    """The text transformer of open_clip, for texts that are cut behind the longest of their batch.
 
-    The tower is causal and read at the end-of-text token, so no later position can reach the result:
-    cutting there gives the same numbers for less work (docs/hclip.md). Takes over the modules of
-    ``clip``; parameter names stay open_clip's.
+    The tower is causal and read at the end-of-text token, so no later position can reach the result: texts cut
+    there (:func:`~hclip_mmseg.clip.cut_behind_longest`) give the same numbers for less work (docs/hclip.md). Takes
+    over the modules of ``clip``; parameter names stay open_clip's.
 
     Args:
         clip: ``open_clip.model.CLIP``, or the ``text`` module of a ``CustomTextCLIP``.
@@ -65,7 +65,8 @@ class TextTower(nn.Module):
         """Texts -> embeddings.
 
         Args:
-            tokens: [N, length] token numbers; the end-of-text token is the largest of a row.
+            tokens: [N, length] token numbers, of at most ``context_length``; the end-of-text token is the largest of
+                a row.
             checkpoint_blocks: compute the blocks again in the backward pass instead of keeping what
                 is inside them; less memory for about a third more time.
             adapter: what changes the tower, where it is not folded into it; None for the tower as it is.
@@ -74,7 +75,6 @@ class TextTower(nn.Module):
             [N, embed_dim], not normalised.
         """
         ends = tokens.argmax(dim=-1)
-        tokens = tokens[:, : int(ends.max()) + 1]
         x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
         states, adapted = [], AdaptedTower(self, adapter)
         for index, block in enumerate(self.blocks):
@@ -86,7 +86,7 @@ class TextTower(nn.Module):
                 states.append(x)
         if adapter is not None:
             x = adapter.side("text", states)
-        read: Tensor = self.ln_final(x[torch.arange(len(x), device=x.device), ends])
+        read: Tensor = self.ln_final(x[torch.arange(x.shape[0], device=x.device), ends])
         if adapter is not None:
             read = adapter.normed("text", None, "ln_last", read)
         if isinstance(self.text_projection, nn.Linear):

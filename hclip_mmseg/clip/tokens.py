@@ -54,3 +54,11 @@ def tokenize(names: Sequence[str], templates: Sequence[str], context_length: int
                 )
             tokens[i, j, : len(codes)] = torch.tensor(codes)
     return tokens
+
+
+def cut_behind_longest(tokens: Tensor) -> Tensor:
+    """Texts without the places behind the end token of the longest: [N, length] -> [N, shorter].
+
+    The end-of-text token is the largest of a row.
+    """
+    return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]

@@ -22,6 +22,7 @@ from hclip_mmseg.models.score_maps import resized, score_of_label, unflipped
 from hclip_mmseg.training_free.backbone import PatchView
 from hclip_mmseg.training_free.last_attention import within_regions
 from hclip_mmseg.training_free.patch_labels import labels_of_patches
+from hclip_mmseg.training_free.patch_pass import PatchPass, patch_logits
 from hclip_mmseg.training_free.pixel_labels import pixel_labels
 from hclip_mmseg.training_free.protocol import build_protocol, recognised
 from hclip_mmseg.training_free.region_finder import RegionFinder
@@ -168,10 +169,25 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
 
     def patch_logits(self, view: PatchView) -> Tensor:
         """Cosine of every patch's token and every name times CLIP's scale: [B, T, rows, columns]."""
-        logits = self.backbone.logit_scale.exp() * (F.normalize(view.tokens, dim=-1) @ self.text().T)
-        times_cls = self.times_cls if isinstance(self.times_cls, bool) else self.vocabulary in self.times_cls
-        patches = logits[:, 1:] * logits[:, :1] if times_cls else logits[:, 1:]
-        return patches.transpose(1, 2).unflatten(2, view.grid)
+        return patch_logits(view, self.text(), self.backbone.logit_scale.exp(), self._multiplies_by_cls())
+
+    def _multiplies_by_cls(self) -> bool:
+        return self.times_cls if isinstance(self.times_cls, bool) else self.vocabulary in self.times_cls
+
+    @torch.no_grad()
+    def image_pass(self) -> PatchPass:
+        """The pass over whole images for the present names, to be exported or compiled: patches, without regions.
+
+        Raises:
+            ValueError: if the model was given no vocabulary, or its protocol looks at windows.
+        """
+        if self.windowed is not None:
+            raise InputError(
+                "only whole images can be exported or compiled in one pass: set model.protocol=None and "
+                "model.windowed=None"
+            )
+        scale = self.backbone.logit_scale.exp()
+        return PatchPass(self.backbone.image_side(), self.text(), scale, self._multiplies_by_cls())
 
     @torch.no_grad()
     def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:

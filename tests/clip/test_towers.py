@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hclip_mmseg.clip import ImageTower, TextTower, build_clip, tokenize
+from hclip_mmseg.clip import ImageTower, TextTower, build_clip, cut_behind_longest, tokenize
 
 GEOMETRY = dict(
     embed_dim=32,
@@ -37,20 +37,16 @@ def test_text_embedding_is_open_clips_although_cut(clip):
     texts = ["cat", "a photo of a traffic light in the scene", "x " * 70]
     tokens = open_clip.SimpleTokenizer()(texts)
     torch.testing.assert_close(tower(tokens), clip.encode_text(tokens))
-    short = tokens[:2]
-    torch.testing.assert_close(tower(short), clip.encode_text(short))
+    short = cut_behind_longest(tokens[:2])
+    assert short.shape[1] < tokens.shape[1]
+    torch.testing.assert_close(tower(short), clip.encode_text(tokens[:2]))
 
 
-def test_text_tower_works_on_no_more_positions_than_the_longest_text(clip):
-    tower = TextTower(clip)
+def test_texts_are_cut_behind_the_end_token_of_the_longest():
     tokens = open_clip.SimpleTokenizer()(["cat", "a red bus"])
-    lengths = []
-    handle = tower.transformer.resblocks[0].ln_1.register_forward_hook(
-        lambda module, inputs, output: lengths.append(output.shape[1])
-    )
-    tower(tokens)
-    handle.remove()
-    assert lengths == [5]  # start, "a", "red", "bus", end
+    cut = cut_behind_longest(tokens)
+    assert cut.shape == (2, 5)  # start, "a", "red", "bus", end
+    assert torch.equal(cut, tokens[:, :5]) and not tokens[:, 5:].any()
 
 
 def test_checkpointed_blocks_give_the_same_gradients(clip):

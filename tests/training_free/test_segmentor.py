@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from kernels import Kernels
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_training_free import NAMES, REGIONS, textured_images, tiny_training_free
+from torch.export import Dim
 
 from hclip_mmseg.apis import OpenVocabInferencer
 from hclip_mmseg.reference import cliptrase as literal
@@ -151,3 +153,33 @@ def test_templates_kept_apart_are_refused():
     apart = dict(type="TextEncoderNeck", vocabulary=NAMES, templates="vild", average=False)
     with pytest.raises(ValueError, match="TrainingFreeSegmentor compares with one embedding a name"):
         tiny_training_free(text_encoder=apart)
+
+
+# ---- graphs
+
+
+@pytest.mark.parametrize("attention", ["clip", "value", "sclip", "cliptrase"])
+@torch.no_grad()
+def test_a_pass_is_one_exported_graph_for_every_size(attention):
+    path = tiny_training_free(attention=attention).image_pass()
+    sizes = {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}
+    given = textured_images(2, 64, 96)
+    exported = torch.export.export(path, (given,), strict=False, dynamic_shapes=(sizes,)).module()
+    for shape in ((2, 64, 96), (1, 80, 64), (3, 64, 64)):
+        images = textured_images(*shape)
+        torch.testing.assert_close(exported(images), path(images), rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_pass_is_one_compiled_graph():
+    model, images = tiny_training_free(), textured_images(2)
+    compiled = torch.compile(model.image_pass(), fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(images), model.image_pass()(images), rtol=0, atol=0)
+
+
+@torch.no_grad()
+def test_a_pass_never_waits_for_the_device():
+    path = tiny_training_free().image_pass()
+    with Kernels() as kernels:
+        path(textured_images(2, 64, 96))
+    assert kernels.calls and not kernels.waits

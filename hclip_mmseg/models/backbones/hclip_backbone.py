@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -177,6 +178,20 @@ class HCLIPBackbone(CLIPBackbone):
         """
         if self.adapter is not None and self.adapter.foldable:
             self._folded.get(self._sources, self._folded_towers)
+
+    @torch.no_grad()
+    def image_side(self) -> HCLIPBackbone:
+        """The same backbone for images alone, its adapters folded where they can be; all weights are shared.
+
+        It computes what this one does now, and stays so when adapters change. It cannot encode texts.
+        """
+        side = copy.copy(self)
+        adapted = self.adapted_tower("image")
+        kept = {name: module for name, module in self._modules.items() if name not in ("text_tower", "adapter")}
+        side._modules = {**kept, "image_tower": adapted.tower}
+        side.adapter = adapted.adapter
+        side._folded = Held()
+        return side
 
     def _sources(self) -> list[nn.Parameter]:
         """All parameters that the folded towers are made of."""

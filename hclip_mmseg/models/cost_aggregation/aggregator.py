@@ -26,8 +26,13 @@ def scores_of_all(logits: Tensor, kept: Tensor | None, classes: int) -> Tensor:
     """
     if kept is None:
         return logits
-    scores = logits.new_full((len(logits), classes, *logits.shape[-2:]), LEFT_OUT)
+    scores = logits.new_full((logits.shape[0], classes, *logits.shape[-2:]), LEFT_OUT)
     return scores.scatter(1, kept[:, :, None, None].expand_as(logits), logits)
+
+
+def _chunks(maps: Tensor, chunk: int | None, dim: int) -> Sequence[Tensor]:
+    """Chunks of classes; all together for None, which leaves their number open in a recorded graph."""
+    return [maps] if chunk is None else maps.split(chunk, dim=dim)
 
 
 def _join(parts: list[Tensor]) -> Tensor:
@@ -66,7 +71,8 @@ class CostAggregator(nn.Module):
         class_length: fixed length of the class attention; of more classes, the most similar are kept.
         class_pooling: side of the pooling of class attention in training.
         decoder_channels, guidance_channels, guidance_projections: see :class:`CostDecoder`.
-        inference_chunk: how many class maps are aggregated at once without gradients; bounds the memory.
+        inference_chunk: how many class maps are aggregated at once without gradients; bounds the memory; None for
+            all at once.
         training_chunk: the same in training. Where there are more maps, each chunk is computed again in the
             backward pass (171 classes of one image: a third of the memory for an eighth more time); None
             keeps everything that the backward pass needs in memory, however many there are.
@@ -87,7 +93,7 @@ class CostAggregator(nn.Module):
         decoder_channels: Sequence[int] = (64, 32),
         guidance_channels: Sequence[int] = (256, 128),
         guidance_projections: Sequence[int] = (32, 16),
-        inference_chunk: int = 32,
+        inference_chunk: int | None = 32,
         training_chunk: int | None = 32,
     ) -> None:
         super().__init__()
@@ -130,7 +136,7 @@ class CostAggregator(nn.Module):
             logits [B, K, 4 H, 4 W] and the [B, K] classes that they belong to, or None where K = T.
         """
         if text.dim() == 3:
-            text = text.expand(len(dense), -1, -1, -1)
+            text = text.expand(dense.shape[0], -1, -1, -1)
         cost = cost_volume(dense, text)
         kept: Tensor | None = None
         if text.shape[1] > self.class_length:
@@ -149,13 +155,14 @@ class CostAggregator(nn.Module):
             mean = F.normalize(text, dim=-1).mean(dim=-2)
             text_guidance = self.text_projection(F.normalize(mean, dim=-1))
         shared = self.decoder.project_guidance(guidance)
-        chunk = self._chunk(cost.shape[2], cost.shape[0])
-        run = _run_again_backward if torch.is_grad_enabled() and chunk < cost.shape[2] else _run
-        x = _join([self._embed(part) for part in cost.split(chunk, dim=2)])
+        chunk = self._chunk(cost.shape[0])
+        again = torch.is_grad_enabled() and chunk is not None and chunk < cost.shape[2]
+        run = _run_again_backward if again else _run
+        x = _join([self._embed(part) for part in _chunks(cost, chunk, dim=2)])
         for layer in self.layers:
-            x = _join([run(layer.spatial, part, appearance) for part in x.split(chunk, dim=1)])
+            x = _join([run(layer.spatial, part, appearance) for part in _chunks(x, chunk, dim=1)])
             x = layer.classes(x, text_guidance, maps_at_once=chunk)
-        return _join([run(self.decoder, part, shared) for part in x.split(chunk, dim=1)])
+        return _join([run(self.decoder, part, shared) for part in _chunks(x, chunk, dim=1)])
 
     def _embed(self, cost: Tensor) -> Tensor:
         """[B, P, T, H, W] -> [B, T, H, W, dim]."""
@@ -163,7 +170,7 @@ class CostAggregator(nn.Module):
         maps = cost.transpose(1, 2).flatten(0, 1)
         return self.embed_cost(maps).permute(0, 2, 3, 1).unflatten(0, (batch, classes))
 
-    def _chunk(self, classes: int, batch: int) -> int:
-        """How many classes of each image are computed at once."""
+    def _chunk(self, batch: int) -> int | None:
+        """How many classes of each image are computed at once; None for all."""
         size = self.training_chunk if torch.is_grad_enabled() else self.inference_chunk
-        return classes if size is None else max(size // batch, 1)
+        return None if size is None else max(size // batch, 1)

@@ -138,7 +138,7 @@ class ClassAggregation(nn.Module):
             at_once = max(maps_at_once * height * width // (batch * classes), 1)
             result = torch.empty_like(places)
             for old, new in zip(places.split(at_once, dim=2), result.split(at_once, dim=2), strict=True):
-                torch.add(old, self.aggregate(old, guidance), out=new)
+                new.copy_(self.aggregate(old, guidance).add_(old))
             return result.view_as(x)
         maps = x.flatten(0, 1).permute(0, 3, 1, 2)
         pooled = F.avg_pool2d(maps, pooling)

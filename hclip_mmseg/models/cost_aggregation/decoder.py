@@ -61,8 +61,8 @@ def _add_to_every_class(maps: Tensor, shared: Tensor) -> Tensor:
     CPU as over the strided axes.
     """
     count, channels, height, width = maps.shape
-    rows = maps.permute(0, 2, 3, 1).reshape(len(shared), -1, height * width * channels)
-    added = rows + shared.permute(0, 2, 3, 1).reshape(len(shared), 1, -1)
+    rows = maps.permute(0, 2, 3, 1).reshape(shared.shape[0], -1, height * width * channels)
+    added = rows + shared.permute(0, 2, 3, 1).reshape(shared.shape[0], 1, -1)
     return added.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 

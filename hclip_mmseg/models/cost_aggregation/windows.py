@@ -24,14 +24,26 @@ class WindowLayout(NamedTuple):
     masks: tuple[Tensor | None, ...]
 
 
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)
 def window_layout(height: int, width: int, window: int, shift: int, device: torch.device) -> WindowLayout:
     """Groups an H x W grid into window x window groups, shifted cyclically by ``shift``.
+
+    Layouts are made once and held, but for those inside a graph that torch.export or torch.compile records: there
+    they are constants of the graph.
 
     Raises:
         ValueError: if the window does not divide the grid.
     """
+    make = _make_layout if torch.compiler.is_compiling() else _hold_layout
+    return make(height, width, window, shift, device)
+
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)
+def _hold_layout(height: int, width: int, window: int, shift: int, device: torch.device) -> WindowLayout:
+    return _make_layout(height, width, window, shift, device)
+
+
+def _make_layout(height: int, width: int, window: int, shift: int, device: torch.device) -> WindowLayout:
     if height % window or width % window:
         raise ValueError(
             f"a window of {window} does not divide the {height} x {width} grid of tokens; choose an input "
@@ -51,7 +63,8 @@ def window_layout(height: int, width: int, window: int, shift: int, device: torc
     for index, group in enumerate(partition(region)):
         mixed = shift > 0 and (index // columns == rows - 1 or index % columns == columns - 1)
         masks.append((group[:, None] == group[None, :]).to(device) if mixed else None)
-    return WindowLayout(order.to(device), order.argsort().to(device), tuple(masks))
+    inverse = torch.zeros_like(order).scatter(0, order, torch.arange(height * width))
+    return WindowLayout(order.to(device), inverse.to(device), tuple(masks))
 
 
 class _Permute(torch.autograd.Function):
@@ -70,4 +83,6 @@ class _Permute(torch.autograd.Function):
 
 def permute_positions(x: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
     """Reorders dimension 1 of x [N, positions, C] by the permutation ``order`` with inverse ``inverse``."""
+    if not (torch.is_grad_enabled() and x.requires_grad):
+        return x.index_select(1, order)
     return _Permute.apply(x, order, inverse)

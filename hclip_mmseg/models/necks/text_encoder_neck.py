@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held
-from hclip_mmseg.clip import resolve_templates, tokenize
+from hclip_mmseg.clip import cut_behind_longest, resolve_templates, tokenize
 from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
 
 PROMPTS = ("first", "whole")
@@ -40,6 +40,39 @@ def length_buckets(ends: Tensor, largest: int, smallest: int = 32) -> tuple[Tens
         sizes[-1] += last
     bounded = [[largest] * (size // largest) + [size % largest] * (size % largest > 0) for size in sizes]
     return order, [size for bucket in bounded for size in bucket]
+
+
+class TextBatches(NamedTuple):
+    """Tokens of all prompts as the text tower takes them: texts of like length together, each batch cut.
+
+    Made where the names are set, so that encoding them asks no tensor for a number.
+
+    Attributes:
+        tokens: of each batch, int64 [n, length].
+        places: [names * templates] where the text of each prompt lies among those of all batches.
+        names, templates: how many there are.
+    """
+
+    tokens: tuple[Tensor, ...]
+    places: Tensor
+    names: int
+    templates: int
+
+    @classmethod
+    def of(cls, tokens: Tensor, largest: int) -> TextBatches:
+        """Batches of at most ``largest`` texts of tokens [names, templates, length]."""
+        names, templates = tokens.shape[:2]
+        texts = tokens.flatten(0, 1)
+        order, sizes = length_buckets(texts.argmax(dim=-1), largest)
+        cut = tuple(cut_behind_longest(texts[part]) for part in order.split(sizes))
+        return cls(cut, order.argsort(), names, templates)
+
+    def to(self, device: torch.device) -> TextBatches:
+        """The same on a device."""
+        if self.places.device == device:
+            return self
+        tokens = tuple(part.to(device) for part in self.tokens)
+        return self._replace(tokens=tokens, places=self.places.to(device))
 
 
 @MODELS.register_module()
@@ -84,6 +117,7 @@ class TextEncoderNeck(BaseModule):
         self._vocabulary: tuple[str, ...] = ()
         self._whole = False
         self._tokens: Tensor | None = None
+        self._batches: TextBatches | None = None
         self._embeddings: Held[Tensor] = Held()
         if vocabulary is not None:
             self.set_vocabulary(vocabulary)
@@ -110,6 +144,7 @@ class TextEncoderNeck(BaseModule):
         if (titles, whole, resolved) == (self._vocabulary, self._whole, self.templates):
             return
         self._tokens = tokenize(titles, resolved, self.context_length, whole)
+        self._batches = TextBatches.of(self._tokens, self.chunk)
         self._vocabulary, self._whole, self.templates = titles, whole, resolved
         self.forget()
 
@@ -173,7 +208,7 @@ class TextEncoderNeck(BaseModule):
             )
         parameters = list(parameters)
         if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
-            return self._encode(encode_text, self._tokens_of(subset, parameters[0].device))
+            return self._encode(encode_text, self._batches_of(subset, parameters[0].device))
         device = parameters[0].device
         embeddings = self._embeddings.get(lambda: parameters, lambda: self._encode_all(encode_text, device))
         return embeddings if subset is None else embeddings[subset]
@@ -181,19 +216,19 @@ class TextEncoderNeck(BaseModule):
     @torch.inference_mode(False)
     @torch.no_grad()
     def _encode_all(self, encode_text: Callable[[Tensor], Tensor], device: torch.device) -> Tensor:
-        return self._encode(encode_text, self._tokens_of(None, device))
+        return self._encode(encode_text, self._batches_of(None, device))
 
-    def _tokens_of(self, subset: Tensor | None, device: torch.device) -> Tensor:
-        assert self._tokens is not None
-        return (self._tokens if subset is None else self._tokens[subset.cpu()]).to(device)
+    def _batches_of(self, subset: Tensor | None, device: torch.device) -> TextBatches:
+        assert self._tokens is not None and self._batches is not None
+        if subset is not None:
+            return TextBatches.of(self._tokens[subset.cpu()], self.chunk).to(device)
+        self._batches = self._batches.to(device)
+        return self._batches
 
-    def _encode(self, encode_text: Callable[[Tensor], Tensor], tokens_of_names: Tensor) -> Tensor:
-        """Encodes texts of similar length together, since the tower cuts at the longest of a batch."""
-        tokens = tokens_of_names.flatten(0, 1)
-        order, sizes = length_buckets(tokens.argmax(dim=-1), self.chunk)
-        parts = [encode_text(tokens[part]).float() for part in order.split(sizes)]
-        embeddings = F.normalize(torch.cat(parts)[order.argsort()], dim=-1)
-        embeddings = embeddings.view(*tokens_of_names.shape[:2], -1)
+    def _encode(self, encode_text: Callable[[Tensor], Tensor], batches: TextBatches) -> Tensor:
+        parts = [encode_text(tokens).float() for tokens in batches.tokens]
+        embeddings = F.normalize(torch.cat(parts)[batches.places], dim=-1)
+        embeddings = embeddings.view(batches.names, batches.templates, -1)
         if self.average and embeddings.shape[1] > 1:
             embeddings = F.normalize(embeddings.mean(dim=1, keepdim=True), dim=-1)
         return embeddings

@@ -12,7 +12,7 @@ from mmengine.structures import PixelData
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from hclip_mmseg.models.features import HeadInputs
 from hclip_mmseg.models.losses.held_names import HeldNamesLoss
@@ -20,6 +20,7 @@ from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import resized, resized_in_chunks, unflipped
 from hclip_mmseg.models.segmentors.scored_names import relabelled, scored_groups
+from hclip_mmseg.models.segmentors.segmentor_pass import SegmentorPass
 from hclip_mmseg.models.segmentors.views import (
     ScoreCanvas,
     View,
@@ -28,6 +29,9 @@ from hclip_mmseg.models.segmentors.views import (
     views_of,
 )
 from hclip_mmseg.vocabularies.labels import check_labels, label_of_no_class
+
+CHECKED = "names_checked"
+"""In a sample's meta information: how many names its labels were found to belong to."""
 
 
 @MODELS.register_module()
@@ -109,6 +113,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
                 "window, overlap, clip_resolution, class_maps, score_memory and score_threshold"
             )
         check_views(self.mode, self.canvas, self.window, self.overlap, self.clip_resolution)
+        self.data_preprocessor.register_forward_pre_hook(self._check_batch, with_kwargs=True)
 
     def extract_feat(self, inputs: Tensor, names: Tensor | None = None) -> HeadInputs:
         """Normalised images [B, 3, H, W] -> what the head takes: (dense, guidance ..., text [T, P, C]).
@@ -131,8 +136,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             ValueError: if a label is outside the vocabulary: which label, in which image.
         """
         ignore = self.decode_head.ignore_index
-        for sample in data_samples:
-            check_labels(sample.gt_sem_seg.data, len(self.vocabulary), sample.metainfo, ignore)
+        self._check_labels(data_samples)
         groups = scored_groups(data_samples, len(self.vocabulary), self.sampled_names, ignore)
         held = {} if self.held_names is None else {"hold.loss_hold": self.held_names(self.backbone, self.vocabulary)}
         if groups is None:
@@ -160,6 +164,20 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             losses |= self._auxiliary_head_forward_train(features, data_samples)
         return losses
 
+    def _check_batch(self, preprocessor: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        """Check the labels of a batch for training where it lies in main memory: asking a GPU would wait for it."""
+        data, training = (*arguments, *options.values(), False)[:2]
+        if training and data.get("data_samples"):
+            self._check_labels(data["data_samples"])
+
+    def _check_labels(self, samples: Sequence[SegDataSample]) -> None:
+        """Check that labels belong to the vocabulary, once a sample and vocabulary."""
+        names = len(self.vocabulary)
+        for sample in samples:
+            if sample.metainfo.get(CHECKED) != names:
+                check_labels(sample.gt_sem_seg.data, names, sample.metainfo, self.decode_head.ignore_index)
+                sample.set_metainfo({CHECKED: names})
+
     def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """This process's loss, to be differentiated, and what is logged: means over all processes.
 
@@ -181,6 +199,16 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         """Normalised images [B, 3, H, W] -> logits [B, T, H, W], in one view of any size."""
         logits = self._forward(inputs)
         return F.interpolate(logits, size=inputs.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+
+    def image_pass(self) -> SegmentorPass:
+        """The pass over views for the present names and weights, to be exported or compiled; shares the weights.
+
+        Raises:
+            ValueError: if the model was given no vocabulary.
+        """
+        with torch.no_grad():
+            text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
+        return SegmentorPass(self.backbone.image_side(), self.decode_head, text)
 
     @torch.no_grad()
     def score(self, image: Tensor) -> ScoreCanvas:

@@ -33,11 +33,16 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="K/N",
         help="do every N-th image, from the K-th: one of N processes that share them",
     )
-    parser.add_argument(
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument(
         "--vocab",
-        required=True,
         help="class names with commas between, a file of them (text, JSON, CSV, YAML; FILE:COLUMN of a table), or a "
         "benchmark's name (coco_stuff_171)",
+    )
+    asked.add_argument(
+        "--onnx",
+        metavar="FILE",
+        help="instead of a config: a model that tools/export.py wrote for its own class names",
     )
     parser.add_argument(
         "--templates", help="prompts: scene, vild, vild-63, imagenet, a text with {}, or a .txt file with one a line"
@@ -82,6 +87,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if bool(args.images) == (args.video is not None):
         parser.error("give images, or a video by --video")
+    if args.onnx and args.video is not None:
+        parser.error("--onnx takes images: a video needs a config")
     return args
 
 
@@ -90,46 +97,60 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 
     from hclip_mmseg.apis import launch
-    from hclip_mmseg.apis.predict import prepare_prediction, read_part
+    from hclip_mmseg.apis.image_inferencer import ImageInferencer
+    from hclip_mmseg.apis.predict import prepare_exported, prepare_prediction, read_part
     from hclip_mmseg.apis.settings import read_settings
     from hclip_mmseg.apis.video import VideoPrediction, check_video
 
     launch.prepare_process()
+    drawing = dict(
+        alpha=args.alpha,
+        names_on_regions=args.names_on_regions or None,
+        side_by_side=args.side_by_side,
+        min_score=args.min_score,
+    )
     with launch.clear_errors():
         if args.video is not None:
             check_video(args.video, args.every, args.smooth)
-        prediction = prepare_prediction(
-            args.images,
-            args.vocab,
-            config=args.config,
-            checkpoint=args.checkpoint,
-            settings=read_settings(args.cfg_options),
-            templates=args.templates,
-            out_dir=args.out_dir,
-            panoptic=args.panoptic,
-            stuff=args.stuff,
-            recursive=args.recursive,
-            batch_size=args.batch_size,
-            part=read_part(args.part),
-            drawing=dict(
-                alpha=args.alpha,
-                names_on_regions=args.names_on_regions or None,
-                side_by_side=args.side_by_side,
-                min_score=args.min_score,
-            ),
-            device=args.device,
-            resize=args.resize,
-            offline=args.offline,
-            formats=args.format or ("overlay" if args.video is not None else None),
-            background=args.background,
-            negatives=args.negatives,
-            other=args.other,
-            threshold=args.threshold,
-            merge=args.merge,
-            drop_absent=args.drop_absent,
-        )
+        if args.onnx:
+            prediction = prepare_exported(
+                args.images,
+                args.onnx,
+                out_dir=args.out_dir,
+                recursive=args.recursive,
+                part=read_part(args.part),
+                drawing=drawing,
+                formats=args.format,
+            )
+        else:
+            prediction = prepare_prediction(
+                args.images,
+                args.vocab,
+                config=args.config,
+                checkpoint=args.checkpoint,
+                settings=read_settings(args.cfg_options),
+                templates=args.templates,
+                out_dir=args.out_dir,
+                panoptic=args.panoptic,
+                stuff=args.stuff,
+                recursive=args.recursive,
+                batch_size=args.batch_size,
+                part=read_part(args.part),
+                drawing=drawing,
+                device=args.device,
+                resize=args.resize,
+                offline=args.offline,
+                formats=args.format or ("overlay" if args.video is not None else None),
+                background=args.background,
+                negatives=args.negatives,
+                other=args.other,
+                threshold=args.threshold,
+                merge=args.merge,
+                drop_absent=args.drop_absent,
+            )
     with launch.run_errors(args.out_dir):
         if args.video is not None:
+            assert isinstance(prediction.inferencer, ImageInferencer)
             video = VideoPrediction(prediction.inferencer, prediction.writer, args.video, args.every, args.smooth)
             video.run()
             return

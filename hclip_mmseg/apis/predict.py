@@ -14,6 +14,7 @@ from tqdm import tqdm
 from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer
+from hclip_mmseg.apis.onnx_inferencer import OnnxInferencer
 from hclip_mmseg.apis.opening import open_model
 from hclip_mmseg.apis.question import Rules, check_rules, check_score
 from hclip_mmseg.apis.settings import merge_settings
@@ -43,7 +44,7 @@ class Prediction:
         part: (which, of how many) processes that share the images this one is, from 1.
     """
 
-    inferencer: ImageInferencer
+    inferencer: ImageInferencer | OnnxInferencer
     writer: ResultWriter
     paths: Sequence[str | Path]
     batch_size: int = 1
@@ -155,6 +156,34 @@ def prepare_prediction(
     which = "" if part[1] == 1 else f"_{part[0]}-of-{part[1]}"
     writer = ResultWriter(out_dir, wanted, which, **(drawing or {}))
     return Prediction(inferencer, writer, paths, batch_size, part)
+
+
+def prepare_exported(
+    sources: Sequence[str | Path],
+    file: str | Path,
+    *,
+    out_dir: str | Path = "predictions",
+    recursive: bool = False,
+    part: tuple[int, int] = (1, 1),
+    drawing: Mapping[str, Any] | None = None,
+    formats: str | Sequence[str] | None = None,
+) -> Prediction:
+    """Open a model that hclip-export wrote in ONNX, with the class names that it was written for.
+
+    Args:
+        sources, out_dir, recursive, part, drawing, formats: see :func:`prepare_prediction`.
+        file: the model.
+
+    Raises:
+        FileNotFoundError, ValueError: if anything of these is missing or wrong.
+    """
+    paths = images.list_images(sources, recursive)
+    wanted = ("labels", "overlay") if formats is None else check_formats(formats)
+    for name in ("alpha", "min_score"):
+        check_score((drawing or {}).get(name, 0), name)
+    launch.check_writable(out_dir, "--out-dir")
+    which = "" if part[1] == 1 else f"_{part[0]}-of-{part[1]}"
+    return Prediction(OnnxInferencer(file), ResultWriter(out_dir, wanted, which, **(drawing or {})), paths, part=part)
 
 
 def read_part(text: str) -> tuple[int, int]:

@@ -22,6 +22,7 @@ COMMANDS = {
     "hclip-new-dataset": "new_dataset",
     "hclip-convert": "convert_checkpoint",
     "hclip-fold": "fold_adapters",
+    "hclip-export": "export",
     "hclip-visualize": "visualize",
     "hclip-models": "models",
     "hclip-download": "download",

@@ -1,0 +1,65 @@
+"""Writing a config's model as a file that onnxruntime or torch alone runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hclip_mmseg.apis import launch
+from hclip_mmseg.apis.inferencer import build_model
+from hclip_mmseg.apis.opening import open_model
+from hclip_mmseg.apis.question import Rules, ask
+from hclip_mmseg.apis.record import versions
+from hclip_mmseg.apis.settings import merge_settings
+from hclip_mmseg.clip.templates import read_templates
+from hclip_mmseg.datasets.published_resize import published_resize_steps
+from hclip_mmseg.export.writing import SUFFIXES, check_form, write_model
+from hclip_mmseg.vocabularies import read_vocabulary
+
+
+def export(
+    config: str,
+    checkpoint: str | None,
+    vocabulary: str,
+    target: str | Path | None = None,
+    *,
+    form: str = "onnx",
+    templates: str | Sequence[str] | None = None,
+    dynamic: bool = False,
+    half: bool = False,
+    resize: str = "published",
+    settings: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Write a model for a vocabulary, adapters folded and without the text tower.
+
+    Args:
+        config: path of a segmentor's config, or a name that ``hclip-models`` lists.
+        checkpoint: its trained weights; None: what is published under the name, else CLIP as it is; see `build_model`.
+        vocabulary: class names with commas between, a file of them, or a benchmark's name.
+        target: the file; None: the config's name with the format's ending, in the present folder.
+        form: 'onnx', 'torchscript' or 'pt2'.
+        templates: prompts, or a file of them; None keeps the config's.
+        dynamic: whether the file takes any number of images at once.
+        half: whether it computes in 16 bits.
+        resize: how images are to be resized before: 'published' or 'direct'; see `OpenVocabInferencer`.
+        settings: of the config to replace.
+
+    Returns:
+        Lines that say what was written.
+
+    Raises:
+        FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
+    """
+    check_form(form)
+    question = ask(read_vocabulary(vocabulary), Rules())
+    path = Path(target or Path(config).stem + SUFFIXES[form])
+    launch.check_writable(path.parent, str(path))
+    cfg, trained, _ = open_model(config, checkpoint)
+    merge_settings(cfg, settings or {})
+    steps = published_resize_steps(cfg, resize)
+    model: Any = build_model(cfg, trained)
+    model.set_vocabulary(question.compared, None if templates is None else read_templates(templates))
+    return write_model(
+        model, path, form, steps, dynamic=dynamic, half=half, versions=versions(), groups=question.groups
+    )

@@ -1,0 +1,250 @@
+"""Writing a model as one file: ONNX, TorchScript or torch's own exported program."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hclip_mmseg.datasets.published_resize import PublishedResize
+from hclip_mmseg.export.description import KEY, Description
+from hclip_mmseg.export.onnx_model import OnnxModel
+from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.writing import whole
+from hclip_mmseg.models import OpenVocabModel, OpenVocabSegmentor
+from hclip_mmseg.models.cost_aggregation import CostAggregator
+from hclip_mmseg.models.name_groups import NameGroups, one_each
+from hclip_mmseg.training_free import TrainingFreeSegmentor
+from hclip_mmseg.visualization import name_colours
+
+SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "pt2": ".pt2"}
+"""Format -> how its files are named."""
+OPSET = 18
+TOLERANCE = 1e-4
+"""Scores of a file in 32 bits may differ from the model's by this much."""
+
+
+class PortablePass(nn.Module):
+    """A pass whose input and output are in 32 bits, whatever it computes in.
+
+    Args:
+        image_pass: of a model; it is copied.
+        images: what it is run on once, so that what it holds for their size becomes constants of a graph.
+        description: of the file.
+
+    Attributes:
+        names: whether the pass gives the names that its logits belong to.
+    """
+
+    def __init__(self, image_pass: nn.Module, images: Tensor, description: Description) -> None:
+        super().__init__()
+        self.image_pass = copy.deepcopy(image_pass)
+        if description.batch is None:  # chunks of names depend on the number of images
+            for module in self.image_pass.modules():
+                if isinstance(module, CostAggregator):
+                    module.inference_chunk = None
+        self.names = len(self.image_pass(images)) > 1
+        self.dtype = torch.float16 if description.half else torch.float32
+        self.image_pass.to(self.dtype)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images [B, 3, H, W] -> (logits [B, K, h, w],), and the [B, K] names that they belong to if K < T."""
+        logits, *kept = self.image_pass(images.to(self.dtype))
+        return (logits.float(), *kept)
+
+
+def check_form(form: str) -> None:
+    """Check that models can be written in a format here.
+
+    Raises:
+        ValueError: if there is no such format, or a package that it needs is not installed.
+    """
+    if form not in SUFFIXES:
+        raise InputError(f"format {form!r} is none of {', '.join(SUFFIXES)}")
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
+    if form == "onnx" and missing:
+        raise InputError(f'ONNX needs {", ".join(missing)}, not installed here: pip install "hclip-mmseg[export]"')
+
+
+def describe(
+    model: OpenVocabModel,
+    resize: Iterable[PublishedResize] = (),
+    *,
+    dynamic: bool = False,
+    half: bool = False,
+    dynamic_size: bool = True,
+    versions: dict[str, str] | None = None,
+    groups: NameGroups | None = None,
+) -> Description:
+    """The description of a model's file.
+
+    Args:
+        model: with its vocabulary set.
+        resize: the step that images go through first, if any.
+        dynamic: whether the file takes any number of images at once.
+        half: whether it computes in 16 bits.
+        dynamic_size: whether its format can leave the size of images open, where the model does.
+        versions: of what writes the file.
+        groups: the classes that the model's names count as; None: every name is one.
+
+    Raises:
+        ValueError: if there is no vocabulary, the groups do not merge by the best name, or the model has no pass that
+            can be written.
+    """
+    if not isinstance(model, (OpenVocabSegmentor, TrainingFreeSegmentor)):
+        raise InputError(
+            f"a {type(model).__name__} cannot be exported: segmentors with a decode head and training-free ones can"
+        )
+    if not model.vocabulary:
+        raise InputError("no class names to export the model for: give a vocabulary, such as 'cat, grass'")
+    size: tuple[int, int] | None
+    settings: dict[str, Any]
+    if isinstance(model, OpenVocabSegmentor):
+        if model.clip_resolution is None:
+            raise InputError("a model with test_cfg.clip_resolution=None has views of any size: set a number of pixels")
+        names = ("mode", "canvas", "window", "overlap", "clip_resolution", "class_maps", "score_threshold")
+        kind, settings = "views", {name: getattr(model, name) for name in names}
+        size = (model.clip_resolution, model.clip_resolution)
+    else:
+        kind, settings = "patches", dict(resolution=model.resolution)
+        size = None if dynamic_size else (model.resolution, model.resolution)
+    groups = groups or one_each(model.vocabulary)
+    if groups.merge != "max":
+        raise InputError("an exported class of several names has its best name's score: merge must be 'max'")
+    steps = list(resize)
+    preprocessor: Any = model.data_preprocessor
+    return Description(
+        kind=kind,
+        vocabulary=groups.names,
+        folds=groups.folds,
+        colours=tuple(tuple(colour) for colour in name_colours(groups.names).tolist()),
+        mean=tuple(preprocessor.mean.flatten().tolist()),
+        std=tuple(preprocessor.std.flatten().tolist()),
+        size=size,
+        patch=model.backbone.image_tower.patch_size,
+        batch=None if dynamic else 1,
+        resize=dict(short_side=steps[0].short_side, max_size=steps[0].max_size) if steps else None,
+        settings=settings,
+        half=half,
+        versions=versions or {},
+    )
+
+
+@torch.no_grad()
+def write_model(
+    model: Any,
+    target: Path,
+    form: str,
+    resize: Iterable[PublishedResize] = (),
+    *,
+    dynamic: bool = False,
+    half: bool = False,
+    versions: dict[str, str] | None = None,
+    groups: NameGroups | None = None,
+) -> list[str]:
+    """Write a model for the names that it is asked for.
+
+    Adapters are folded, the names' embeddings are constants, and the text tower is left out. A file in ONNX is run
+    once, and compared with the model.
+
+    Args:
+        model: a segmentor or training-free model in evaluation mode, its vocabulary set.
+        target: the file.
+        form: 'onnx', 'torchscript' or 'pt2'.
+        resize, dynamic, half, versions, groups: see :func:`describe`.
+
+    Returns:
+        Lines that say what was written, and what of the model is not in the file.
+
+    Raises:
+        ValueError: see :func:`check_form` and :func:`describe`; if the scores of a file in 32 bits are not the model's.
+    """
+    check_form(form)
+    open_size = form != "torchscript"
+    description = describe(
+        model, resize, dynamic=dynamic, half=half, dynamic_size=open_size, versions=versions, groups=groups
+    )
+    made, images = model.image_pass(), _example(description)
+    expected = made(images)[0]
+    passed = PortablePass(made, images, description)
+    with whole(target) as part:
+        if form == "onnx":
+            _write_onnx(passed, images, description, part)
+            lines = _compare(part, images, expected, description)
+        elif form == "pt2":
+            program = _exported(passed, images, description)
+            torch.export.save(program, str(part), extra_files={KEY: description.to_text()})
+            lines = []
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # numbers of shapes become constants: the size is fixed
+                script = torch.jit.trace(passed, images, check_trace=False)
+                torch.jit.save(script, str(part), _extra_files={KEY: description.to_text()})
+            lines = []
+    size = "any size" if description.size is None else f"{description.size[0]} x {description.size[1]} pixels"
+    batch = "any number of images" if dynamic else "1 image"
+    first = f"{target}: {len(description.vocabulary)} class names, {batch} of {size}, "
+    first += f"{target.stat().st_size / 2**20:.0f} MiB"
+    return [first, *lines, *_left_out(model)]
+
+
+def _example(description: Description) -> Tensor:
+    """Random images of the file's size; where sizes are open two that differ, since equal ones would be kept equal."""
+    size = description.size or tuple(
+        max(description.settings["resolution"] // description.patch + more, 2) * description.patch for more in (0, 2)
+    )
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(description.batch or 2, 3, *size, generator=generator)
+
+
+def _exported(passed: PortablePass, images: Tensor, description: Description) -> torch.export.ExportedProgram:
+    sizes: dict[int, Any] = {}
+    if description.batch is None:
+        sizes[0] = torch.export.Dim("batch", min=1, max=4096)
+    if description.size is None:
+        sizes |= {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    return torch.export.export(passed, (images,), strict=False, dynamic_shapes=(sizes or None,))
+
+
+def _write_onnx(passed: PortablePass, images: Tensor, description: Description, part: Path) -> None:
+    program = torch.onnx.export(
+        _exported(passed, images, description),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=["images"],
+        output_names=["logits", "names"] if passed.names else ["logits"],
+        verbose=False,
+    )
+    assert program is not None
+    program.model.metadata_props[KEY] = description.to_text()
+    program.save(str(part), external_data=False)
+
+
+def _compare(part: Path, images: Tensor, expected: Tensor, description: Description) -> list[str]:
+    found = OnnxModel(part, threads=torch.get_num_threads()).run(images.numpy())[0]
+    scores = (expected.numpy(), found)
+    if description.kind == "views":
+        scores = tuple(1 / (1 + np.exp(-logits)) for logits in scores)
+    else:
+        powers = [np.exp(logits - logits.max(axis=1, keepdims=True)) for logits in scores]
+        scores = tuple(power / power.sum(axis=1, keepdims=True) for power in powers)
+    difference = float(np.abs(scores[0] - scores[1]).max())
+    if not description.half and not difference <= TOLERANCE:
+        raise ValueError(f"the scores that onnxruntime computes differ from the model's by {difference:.1e}")
+    return [f"run once by onnxruntime: scores differ by {difference:.1e} at most"]
+
+
+def _left_out(model: nn.Module) -> list[str]:
+    parts = [
+        said
+        for part, said in (("region_finder", "regions and their votes"), ("refinement", "its refinement"))
+        if getattr(model, part, None) is not None
+    ]
+    return [f"not in the file: {' and '.join(parts)}; it gives the patches' labels"] if parts else []

@@ -1,0 +1,47 @@
+"""tools/export.py, and tools/predict.py with what it wrote."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmseg.registry import MODELS
+from PIL import Image
+
+for package in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(package, reason=f'{package} is not installed: pip install "hclip-mmseg[export]"')
+
+
+@pytest.fixture
+def checkpoint(tiny_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(3)
+    torch.save(dict(state_dict=MODELS.build(Config.fromfile(tiny_config).model).state_dict()), "tiny.pth")
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    Image.fromarray(image).save("image.png")
+    return "tiny.pth"
+
+
+def test_an_exported_model_predicts_what_the_model_predicts(tiny_config, checkpoint, run_here):
+    code, out, errors = run_here("export", tiny_config, checkpoint, "--vocab", "cat, grass", "--out", "new/a.onnx")
+    assert code == 0, errors
+    assert "new/a.onnx: 2 class names, 1 image of 64 x 64 pixels" in out and "scores differ by" in out
+    code, out, errors = run_here("predict", "image.png", "--onnx", "new/a.onnx", "--out-dir", "exported")
+    assert code == 0 and "1 of 1 images done, results in exported" in out, errors
+    assert run_here(
+        "predict", "image.png", "--vocab", "cat, grass", "--config", tiny_config, "--checkpoint", checkpoint,
+        "--device", "cpu", "--out-dir", "model",
+    )[0] == 0  # fmt: skip
+    for kind in ("labels", "overlay"):
+        written = [np.asarray(Image.open(f"{folder}/image_{kind}.png")) for folder in ("exported", "model")]
+        assert (written[0] == written[1]).mean() > 0.999
+
+
+def test_errors_are_one_line(tiny_config, checkpoint, run_here):
+    code, _, errors = run_here("predict", "image.png", "--onnx", "image.png")
+    assert code == 2 and errors.strip().splitlines()[-1].startswith("error: image.png is no ONNX model")
+    code, _, errors = run_here("predict", "image.png", "--onnx", "none.onnx")
+    assert code == 2 and "error: no exported model at" in errors
+    code, _, errors = run_here("predict", "image.png", "--onnx", "none.onnx", "--vocab", "cat")
+    assert code == 2 and "not allowed with argument" in errors
+    code, _, errors = run_here("export", tiny_config, checkpoint, "--vocab", "cat, cat")
+    assert code == 2 and errors.strip().splitlines()[-1].startswith("error: class name 'cat' is given 2 times")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -214,17 +216,30 @@ def _exported(passed: PortablePass, images: Tensor, description: Description) ->
 
 
 def _write_onnx(passed: PortablePass, images: Tensor, description: Description, part: Path) -> None:
-    program = torch.onnx.export(
-        _exported(passed, images, description),
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=["images"],
-        output_names=["logits", "names"] if passed.names else ["logits"],
-        verbose=False,
-    )
+    with _errors_alone("onnxscript"):  # it tells of every operator that it does not fold
+        program = torch.onnx.export(
+            _exported(passed, images, description),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["images"],
+            output_names=["logits", "names"] if passed.names else ["logits"],
+            verbose=False,
+        )
     assert program is not None
     program.model.metadata_props[KEY] = description.to_text()
     program.save(str(part), external_data=False)
+
+
+@contextmanager
+def _errors_alone(package: str) -> Iterator[None]:
+    """A package logs nothing but errors in the block."""
+    logger = logging.getLogger(package)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _compare(part: Path, images: Tensor, expected: Tensor, description: Description) -> list[str]:

@@ -153,7 +153,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with launch.run_errors(args.out_dir):
         if args.video is not None:
             assert isinstance(prediction.inferencer, ImageInferencer)
-            VideoPrediction(prediction.inferencer, prediction.writer, args.video, args.every, args.smooth).run()
+            video = VideoPrediction(prediction.inferencer, prediction.writer, args.video, args.every, args.smooth)
+            video.run()
             return
         done = not args.images or prediction.run()
     if not done:

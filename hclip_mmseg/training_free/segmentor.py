@@ -176,11 +176,16 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
 
     @torch.no_grad()
     def image_pass(self) -> PatchPass:
-        """The pass over images for the present names, to be exported or compiled: patches alone, without regions.
+        """The pass over whole images for the present names, to be exported or compiled: patches, without regions.
 
         Raises:
-            ValueError: if the model was given no vocabulary.
+            ValueError: if the model was given no vocabulary, or its protocol looks at windows.
         """
+        if self.windowed is not None:
+            raise InputError(
+                "only whole images can be exported or compiled in one pass: set model.protocol=None and "
+                "model.windowed=None"
+            )
         scale = self.backbone.logit_scale.exp()
         return PatchPass(self.backbone.image_side(), self.text(), scale, self._multiplies_by_cls())
 

@@ -10,6 +10,11 @@ model = dict(
     decode_head=dict(num_classes=171),
     test_cfg=dict(mode="whole"),
 )
+test_pipeline = [
+    dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation"),
+    dict(type="mmseg.PublishedResize", short_side=640, max_size=2560),
+    dict(type="mmseg.PackSegInputs"),
+]
 benchmark_transforms = [dict(type="mmseg.PublishedResize", short_side=640, max_size=2560)]
 test_cfg = dict(type="TestLoop")
 paper = dict(

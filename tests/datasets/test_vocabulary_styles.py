@@ -122,11 +122,11 @@ def test_sclip_asks_for_every_name_by_itself_and_background_comes_first():
 
 
 def prompts_of(neck: TextEncoderNeck) -> set[tuple[int, ...]]:
-    """The tokens that a neck has encoded for its vocabulary."""
+    """The tokens that a neck has encoded for its vocabulary, to the context's whole length."""
     encoded: list[torch.Tensor] = []
 
     def encode_text(tokens: torch.Tensor) -> torch.Tensor:
-        encoded.append(tokens)
+        encoded.append(torch.nn.functional.pad(tokens, (0, neck.context_length - tokens.shape[1])))
         return torch.ones(len(tokens), 4)
 
     neck(encode_text, [torch.nn.Parameter(torch.zeros(1), requires_grad=False)])

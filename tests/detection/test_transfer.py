@@ -10,6 +10,7 @@ pytest.importorskip("mmdet", reason="MMDetection is not installed")
 from tiny_detectors import tiny_detector
 from tiny_models import randomise, tiny_segmentor
 
+from hclip_mmseg.clip import tokenize
 from hclip_mmseg.models import HCLIPBackbone
 from hclip_mmseg.models.backbones import PretrainedBackbone
 
@@ -34,7 +35,8 @@ def test_towers_and_adapters_move_in_either_direction(way, tmp_path):
     others = {name: tensor.clone() for name, tensor in target.state_dict().items() if not name.startswith("backbone.")}
     target.backbone.init_weights()
     images = torch.randn(1, 3, 64, 96)
-    tokens = source.text_encoder._tokens_of(None, torch.device("cpu"))[:, 0]
+    neck = source.text_encoder
+    tokens = tokenize(("cat",), neck.templates, neck.context_length)[:, 0]
     with torch.no_grad():
         torch.testing.assert_close(target.backbone.encode_text(tokens), source.backbone.encode_text(tokens))
         source.backbone.residual = target.backbone.residual

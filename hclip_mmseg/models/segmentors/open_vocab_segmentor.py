@@ -171,7 +171,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
     def _check_batch(self, preprocessor: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         """Check the labels of a batch for training where it lies in main memory: asking a GPU would wait for it."""
         data, training = (*arguments, *options.values(), False)[:2]
-        if training and data.get("data_samples"):
+        if training and self.training and data.get("data_samples"):
             self._check_labels(data["data_samples"])
 
     def _check_labels(self, samples: Sequence[SegDataSample]) -> None:

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from hclip_mmseg.engine.comparison_hook import evaluate
 from hclip_mmseg.engine.vocabulary_hook import ask_for_classes
-from hclip_mmseg.files.writing import whole, write_whole
+from hclip_mmseg.files.json_files import read_json
+from hclip_mmseg.files.writing import write_figure, write_whole
 from hclip_mmseg.models.frozen import frozen_clip_config
 from hclip_mmseg.models.losses.held_names import first_names
 from hclip_mmseg.models.open_vocab_model import model_inside
@@ -184,13 +185,12 @@ def write_plot(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
                 axes.plot(*zip(*points, strict=True), marker="o", label=title)
         axes.set(xlabel="step", ylabel=label)
         axes.legend()
-    with whole(path) as part:
-        figure.savefig(part, format="png", dpi=120)
+    write_figure(path, figure, 120)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = read_json(path)
         return [row for row in rows if isinstance(row["name"], str) and isinstance(row["step"], int)]
     except (OSError, ValueError, KeyError, TypeError):
         return []

@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from hclip_mmseg.files.checkpoints import find_checkpoint
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.writing import write_whole
 from hclip_mmseg.zoo.metafiles import ZooModel
 
@@ -104,7 +105,7 @@ def record_path(path: Path) -> Path:
 def read_record(path: Path) -> Record | None:
     """The record beside a file; None if there is none, or it is none."""
     try:
-        content = json.loads(record_path(path).read_text(encoding="utf-8"))
+        content = read_json(record_path(path))
         return Record(str(content["url"]), int(content["bytes"]), str(content["sha256"]))
     except (OSError, ValueError, TypeError, KeyError):
         return None

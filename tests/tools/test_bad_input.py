@@ -98,7 +98,7 @@ def test_settings_that_cannot_be(refused, tiny_config, checkpoint, tmp_path):
         ("custom_hooks=x", "hook should be an instance of Hook or dict, but got x"),
         ("log_level=FOO", "'FOO' is looked for and is not there"),
         ("default_scope=mmpose", "of another one is: is default_scope right?"),
-        ("model.test_cfg=3", "the config has settings there; set one of them, such as model.test_cfg.mode"),
+        ("model.test_cfg=3", "the config has settings there; set one, such as model.test_cfg.mode"),
     ],
 )
 def test_what_is_built_when_a_training_starts_is_checked_before(

@@ -42,6 +42,27 @@ def test_commands_are_the_scripts_functions(repository):
         assert module.__file__ == str(repository / f"tools/{script}.py") and callable(module.main)
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [(KeyboardInterrupt, 130, "stopped; what was finished before is kept\n"), (BrokenPipeError, 141, "")],
+)
+def test_a_command_ends_without_a_traceback(error, code, said, repository):
+    program = (
+        "from hclip_tools import arguments\n"
+        f"@arguments.command\ndef main(argv=None):\n    raise {error.__name__}\n"
+        "main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(repository / "tools")}
+    ended = run("-c", f"import clone\n{program}", env=environment)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", said)
+
+
+def test_every_script_ends_so(repository):
+    for path in (repository / "tools").glob("*.py"):
+        text = path.read_text()
+        assert "def main(" not in text or "\n@arguments.command\ndef main(" in text, path
+
+
 @pytest.mark.parametrize("script", COMMANDS.values())
 def test_help_comes_before_anything_heavy_is_imported(repository, tmp_path, script):
     code = (
@@ -66,9 +87,7 @@ def test_a_clones_scripts_run_the_clones_code(repository, tmp_path):
     (clone / "hclip_mmseg/apis/__init__.py").touch()
     (clone / "hclip_mmseg/apis/prepare.py").write_text("prepare_dataset = None\nlist_preparations = lambda: __file__\n")
     (clone / "hclip_mmseg/apis/launch.py").touch()
-    ended = run(
-        clone / "tools/prepare_dataset.py", "--list", cwd=repository, env={"PYTHONPATH": str(repository)}
-    )
+    ended = run(clone / "tools/prepare_dataset.py", "--list", cwd=repository, env={"PYTHONPATH": str(repository)})
     assert ended.stdout.strip() == str(clone / "hclip_mmseg/apis/prepare.py"), ended.stderr
 
 

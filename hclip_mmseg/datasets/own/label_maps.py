@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hclip_mmseg.datasets.label_maps import decode_label_map
 from hclip_mmseg.datasets.own.source import UNLABELLED, Numbers, Sample, Source, paired, shown_some
-from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.errors import InputError, one_line
 from hclip_mmseg.files.image_names import images_by_name
 from hclip_mmseg.files.json_files import read_json
 
@@ -225,8 +225,8 @@ def _open(path: Path, mode: str | None = None) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert(mode) if mode else image)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise InputError(f"{path} is no image, or a truncated one: {error}") from error
+    except Exception as error:  # what a damaged image makes its decoder raise is anybody's guess
+        raise InputError(f"{path} is no image, or a truncated one: {one_line(error)}") from error
 
 
 def _packed(pixels: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from hclip_mmseg.datasets.own.meaning import Meaning
-from hclip_mmseg.datasets.own.source import Numbers, Sample, Source, pixel_size
+from hclip_mmseg.datasets.own.source import Numbers, Sample, Source
 from hclip_mmseg.datasets.preparation.processes import Options, each_chunk
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.images import read_size
 from hclip_mmseg.files.showing import printable
 
 SHOWN = 8
@@ -66,7 +67,7 @@ def _look(samples: Sequence[Sample], read: Callable[[Sample], Numbers]) -> Seen:
     for sample in samples:
         try:
             numbers = read(sample)
-            height, width = pixel_size(sample.image)
+            height, width = read_size(sample.image)
         except ValueError as error:
             seen.problems.append(str(error))
             continue

@@ -10,9 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-
-from hclip_mmseg.files.errors import InputError
 
 UNLABELLED = -1
 """The number of a pixel that nobody annotated."""
@@ -55,19 +52,6 @@ class Source:
     names: tuple[str, ...] | None = None
     complete: bool = True
     notes: tuple[str, ...] = field(default=())
-
-
-def pixel_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image's stored pixels.
-
-    Raises:
-        ValueError: if it is no image, or a truncated one.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except OSError as error:
-        raise InputError(f"{path} is no image, or a truncated one") from error
 
 
 def paired(

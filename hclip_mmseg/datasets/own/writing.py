@@ -14,7 +14,7 @@ from hclip_mmseg.datasets.own.meaning import Meaning
 from hclip_mmseg.datasets.own.source import Numbers, Sample, Source
 from hclip_mmseg.datasets.preparation.files import save_whole
 from hclip_mmseg.datasets.preparation.processes import Options, each_chunk
-from hclip_mmseg.files.writing import whole, write_whole
+from hclip_mmseg.files.writing import write_image, write_whole
 from hclip_mmseg.visualization.overlay import draw_overlay
 
 CELL = 320
@@ -73,8 +73,7 @@ def write_sheet(path: Path, source: Source, names: Sequence[str], meaning: Meani
     sheet = Image.new("RGB", (columns * width, rows * height), (255, 255, 255))
     for place, cell in enumerate(cells):
         sheet.paste(cell, (place % columns * width, place // columns * height))
-    with whole(path) as part:
-        sheet.save(part, format="JPEG", quality=90)
+    write_image(path, sheet, quality=90)
 
 
 def _cell(sample: Sample, source: Source, meaning: Meaning) -> Image.Image:

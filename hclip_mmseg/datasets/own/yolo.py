@@ -9,9 +9,10 @@ import numpy as np
 import yaml
 
 from hclip_mmseg.datasets.own.coco import mask_of
-from hclip_mmseg.datasets.own.source import UNLABELLED, Numbers, Sample, Source, paired, pixel_size
+from hclip_mmseg.datasets.own.source import UNLABELLED, Numbers, Sample, Source, paired
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.image_names import files_below
+from hclip_mmseg.files.images import read_size
 
 
 def yolo_outlines(images: Mapping[str, Path], folder: Path) -> Source:
@@ -54,7 +55,7 @@ def read_outlines(sample: Sample) -> Numbers:
     Raises:
         ValueError: if a line is no outline: which.
     """
-    height, width = pixel_size(sample.image)
+    height, width = read_size(sample.image)
     numbers = np.full((height, width), UNLABELLED, np.int32)
     path: Path = sample.annotation
     for place, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):

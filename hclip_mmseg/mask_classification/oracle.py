@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
@@ -46,7 +47,7 @@ def matched_scores(masks: Tensor, truth: InstanceData, names: int) -> Tensor:
     if not len(truth.labels):
         return scores
     ious = mask_ious(masks, truth.masks).cpu()
-    pairs = torch.as_tensor(linear_sum_assignment(ious.numpy(), maximize=True))
+    pairs = torch.as_tensor(np.stack(linear_sum_assignment(ious.numpy(), maximize=True)))
     chosen, queries = pairs[:, ious[pairs[0], pairs[1]] > 0].to(masks.device)
     scores[queries] = 0
     scores[queries, truth.labels[chosen].long()] = 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hclip_mmseg.vocabularies.vocabulary import Vocabulary, as_vocabulary
 Names = str | Path | Vocabulary | Mapping[Any, Any] | Sequence[Any]
 """Whatever :func:`read_vocabulary` takes."""
 _FILE = re.compile(rf"[^,\n]*\w({'|'.join(map(re.escape, SUFFIXES))}|\.[a-z]\w{{2,4}})(:[^,\n/]+)?", re.IGNORECASE)
-_PATH = re.compile(r"(~|\.{0,2})/[^\n]*|[^\n]*/")
+_PATH = re.compile(r"(~[^/\n]*|\.{0,2})/[^\n]*|[^\n]*/")
 
 
 def read_vocabulary(source: Names, *, repeats: bool = False) -> Vocabulary:
@@ -86,16 +87,24 @@ def _checked(entries: Entries, source: str = "", repeats: bool = False) -> Vocab
 def _looks_like_file(text: str) -> bool:
     if "," in text or not text:
         return False
-    path = Path(text).expanduser()
+    path = _at_home(text)
     in_a_folder = "/" in text and is_folder(path.parent)
     return bool(_FILE.fullmatch(text) or _PATH.fullmatch(text)) or in_a_folder or is_file(path)
 
 
+def _at_home(text: str) -> Path:
+    """A path whose ~ is the home folder, where there is such a one."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 def _of_file(text: str) -> Vocabulary:
-    path, column = Path(text).expanduser(), None
+    path, column = _at_home(text), None
     if not is_file(path) and ":" in path.name:
         whole, _, heading = text.rpartition(":")
-        path, column = Path(whole).expanduser(), heading
+        path, column = _at_home(whole), heading
     if is_folder(path):
         raise InputError(f"{path} is a folder, not a file of class names")
     entries = read_entries(path, column)
@@ -103,7 +112,7 @@ def _of_file(text: str) -> Vocabulary:
         vocabulary = _checked(entries, str(path))
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    return Vocabulary(vocabulary.titles, source=str(path), stuff=vocabulary.stuff)
+    return replace(vocabulary, source=str(path))
 
 
 def _refuse_other_source(name: str, alone: bool) -> None:

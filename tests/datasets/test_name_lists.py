@@ -215,7 +215,7 @@ def test_what_looks_like_a_file_and_is_none_is_no_class_name(tmp_path, monkeypat
     for text in ("clases.json", "./clases.json", f"{tmp_path}/clases.json"):
         with pytest.raises(FileNotFoundError, match="no file of class names at .*did you mean '.*classes.json'"):
             read_names(text)
-    for text in ("data.yaml", "own.names", "names.xlsx", "/absent", f"{tmp_path}/own", "~/absent"):
+    for text in ("data.yaml", "own.names", "names.xlsx", "/absent", f"{tmp_path}/own", "~/absent", "~nobody/absent"):
         with pytest.raises(FileNotFoundError, match="no file of class names at"):
             read_names(text)
     with pytest.raises(ValueError, match="is a folder, not a file of class names"):

@@ -73,6 +73,11 @@ def serving() -> Iterator[Server]:
             if self.headers.get("If-Range") not in (None, etag):
                 start = 0
             length = server.stated.get(path, len(content))
+            if start and start >= length:
+                self.send_response(416)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{length - 1}/{length}")

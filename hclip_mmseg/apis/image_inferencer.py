@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import torch
+from mmengine.config import Config
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from hclip_mmseg.apis.images import list_images, pixels_of
 from hclip_mmseg.apis.launch import choose_device
+from hclip_mmseg.apis.model_folder import ModelFolder, fetch_folder, folder_of
 from hclip_mmseg.apis.question import RULES, Question, Rules, ask
 from hclip_mmseg.apis.saved_vocabulary import SavedVocabulary, is_saved, read_saved_vocabulary
 from hclip_mmseg.clip.templates import read_templates
@@ -42,6 +45,7 @@ class ImageInferencer(ABC):
     Args:
         model: an ``OpenVocabModel`` in evaluation mode.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
+        config: that the model was built from; None: it cannot be written by `save_pretrained`.
 
     Raises:
         ValueError: if there is no such device, or the model cannot be asked for names.
@@ -50,12 +54,60 @@ class ImageInferencer(ABC):
     without: Mapping[str, str] = {}
     """Rules that have no meaning for the results -> why."""
 
-    def __init__(self, model: nn.Module, device: str = "auto") -> None:
+    def __init__(self, model: nn.Module, device: str = "auto", config: Config | None = None) -> None:
         if not isinstance(model, OpenVocabModel):
             raise ValueError(f"a {type(model).__name__} has a closed list of classes: it cannot be asked for names")
         self.model: Any = model.to(choose_device(device))
+        self.config = config
         self._lock = RLock()
         self._question: Question | None = None
+
+    @classmethod
+    def from_pretrained(cls, place: str | Path, revision: str | None = None, **options: Any) -> Self:
+        """The inferencer of a model in a folder, or on the Hugging Face Hub, as :meth:`save_pretrained` wrote it.
+
+        Args:
+            place: the folder, or 'owner/name' on the Hub.
+            revision: branch, tag or commit on the Hub.
+            options: of the class, such as ``device``.
+
+        Raises:
+            ValueError: if there is no such model, or a newer version wrote it.
+        """
+        return cls(fetch_folder(place, revision), **options)
+
+    def save_pretrained(self, folder: str | Path, *, folded: bool = False, results: str | Path | None = None) -> None:
+        """Write the model into a folder that :meth:`from_pretrained` opens, with its class names and templates.
+
+        Args:
+            folder: to write into.
+            folded: whether adapters are to be multiplied into CLIP's weights: the same results at plain CLIP's cost.
+            results: file that ``hclip-test --benchmarks`` wrote, whose figures go into the model card.
+
+        Raises:
+            ValueError: if the adapters cannot be folded, or ``results`` holds none.
+        """
+        self._folder(folded, results).save_pretrained(folder)
+
+    def push_to_hub(
+        self, repo_id: str, *, folded: bool = False, results: str | Path | None = None, **options: Any
+    ) -> str:
+        """Write the model to the Hugging Face Hub; the commit's address.
+
+        Args:
+            repo_id: 'owner/name'.
+            folded: see :meth:`save_pretrained`.
+            results: see :meth:`save_pretrained`.
+            options: of huggingface_hub's ``push_to_hub``, such as ``private``.
+        """
+        return self._folder(folded, results).push_to_hub(repo_id, **options)
+
+    def _folder(self, folded: bool, results: str | Path | None) -> ModelFolder:
+        if self.config is None:
+            raise InputError(f"a {type(self).__name__} without a config cannot be written as a model's folder")
+        with self._lock:
+            names, kind = self.question.asked.titles, type(self).__name__
+            return folder_of(self.model, self.config, names, folded=folded, results=results, inferencer=kind)
 
     def set_vocabulary(
         self,

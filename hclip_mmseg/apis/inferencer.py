@@ -83,7 +83,10 @@ class OpenVocabInferencer(ImageInferencer):
     ) -> None:
         config, checkpoint, _ = open_model(config, checkpoint)
         self.resize_steps = published_resize_steps(config, resize)
-        super().__init__(build_model(config, checkpoint), device)
+        model = build_model(config, checkpoint)
+        if checkpoint is None:
+            config = Config(config.to_dict() | dict(model=frozen_clip_config(config.model.to_dict())))
+        super().__init__(model, device, config)
 
     def answers(
         self, sources: Sequence[str], images: Sequence[NDArray[np.uint8]], *, scores: bool = False

@@ -48,7 +48,7 @@ class MMDetInferencer(ImageInferencer):
             )
         model = build_model(config, checkpoint)
         self.check(model, config.model.type)
-        super().__init__(model, device)
+        super().__init__(model, device, config)
         tested = config.test_dataloader.dataset.pipeline
         steps = [
             dict(type="LoadImageFromNDArray", to_float32=any(step.get("to_float32") for step in tested)),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 
 from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.apis.model_folder import is_model_folder, open_folder
 from hclip_mmseg.zoo.choice import choose, is_name
 from hclip_mmseg.zoo.download import published_file
 
@@ -54,8 +55,8 @@ def open_model(
     """The config and the checkpoint that are meant.
 
     Args:
-        config: path of a config, the config, or a name that ``hclip-models`` lists; its weights are fetched and
-            converted where they are not here yet.
+        config: path of a config, the config, a folder of ``save_pretrained``, or a name that ``hclip-models`` lists;
+            its weights are fetched and converted where they are not here yet.
         checkpoint: of the model; None: of a name, what is published.
         parts: what the config must have.
         offline: whether the network must not be used.
@@ -65,6 +66,9 @@ def open_model(
     """
     if isinstance(config, Config):
         return Opened(config, checkpoint, str(config.filename))
+    if is_model_folder(config):
+        cfg, weights = open_folder(config)
+        return Opened(cfg, checkpoint or weights, str(config))
     if not is_name(config):
         return Opened(read_config(config, parts), checkpoint, str(config))
     choice = choose(str(config))

@@ -13,8 +13,9 @@ from torch import nn
 
 from hclip_mmseg.apis.checks import innermost_datasets
 from hclip_mmseg.benchmarks.choice import ReadyBenchmark, choose, ready
-from hclip_mmseg.benchmarks.results import Results, settings_of, sha256_of
+from hclip_mmseg.benchmarks.results import Results, settings_of
 from hclip_mmseg.files.checkpoints import find_checkpoint
+from hclip_mmseg.files.checksums import sha256_of
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel, is_open_vocab
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,15 +15,6 @@ from hclip_mmseg.files.writing import write_whole
 
 MOST_SHOWN = 4
 ASIDE = ("pretrained",)  # where CLIP's weights lie does not matter: the checkpoint holds them
-
-
-def sha256_of(path: str | Path) -> str:
-    """Of a file's content."""
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def settings_of(cfg: Config) -> dict[str, Any]:

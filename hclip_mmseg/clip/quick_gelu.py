@@ -38,3 +38,8 @@ def use_quick_gelu_mlps(model: nn.Module) -> None:
             layers = {part: type(layer) for part, layer in child.named_children()}
             if type(child) is nn.Sequential and layers == LAYERS:
                 setattr(parent, name, QuickGELUMLP(OrderedDict(child.named_children())))
+
+
+def has_quick_gelu(model: nn.Module) -> bool:
+    """Whether any layer of a model is a QuickGELU, alone or in a :class:`QuickGELUMLP`."""
+    return any(isinstance(module, QuickGELU | QuickGELUMLP) for module in model.modules())

@@ -10,8 +10,12 @@ from torch import nn
 from hclip_mmseg.conversion.folding import clip_state_dict, folded_state_dict
 from hclip_mmseg.conversion.published import recognise, to_ours, to_published
 from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.checksums import sha256_of
 from hclip_mmseg.files.writing import write_tensors
 from hclip_mmseg.vocabularies import load_vocabulary
+
+PUBLISHED_META = ("dataset_meta", "published", "folded", "hclip_version")
+"""What of a checkpoint's ``meta`` goes with its weights: no paths, no seeds, no history."""
 
 
 def convert_checkpoint(source: str | Path, target: str | Path, to: str = "ours") -> str:
@@ -70,6 +74,27 @@ def write_folded(model: nn.Module, target: str | Path, clip: str | Path | None =
         write_tensors(clip, clip_state_dict(state))
         written.append(f"{clip}: the folded CLIP in open_clip's names")
     return written
+
+
+def publish_checkpoint(source: str | Path, target: str | Path) -> Path:
+    """Write a checkpoint as OpenMMLab publishes them: weights alone, and the file's hash in its name.
+
+    Args:
+        source: a checkpoint of training.
+        target: file to write; ``-<first 8 digits of the SHA-256>`` comes before its suffix.
+
+    Returns:
+        The file that was written.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such file, or it holds no model.
+    """
+    source, target = checkpoints.find_checkpoint(source), Path(target)
+    content = checkpoints.load(source)
+    state = checkpoints.state_dict_of(content, source)
+    meta = {key: value for key, value in (content.get("meta") or {}).items() if key in PUBLISHED_META}
+    write_tensors(target, dict(meta=meta, state_dict={name: value.cpu().clone() for name, value in state.items()}))
+    return target.rename(target.with_name(f"{target.stem}-{sha256_of(target)[:8]}{target.suffix or '.pth'}"))
 
 
 def _dataset_meta(vocabulary: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ downloaded one.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -20,13 +19,13 @@ import torch
 from filelock import FileLock, Timeout
 
 from hclip_mmseg.files.checkpoints import find_checkpoint
+from hclip_mmseg.files.checksums import sha256_of
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.writing import write_whole
 from hclip_mmseg.zoo.metafiles import ZooModel
 
 HOME = "HCLIP_HOME"
-CHUNK = 1 << 22
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Of errors where a folder cannot be written to."""
 
@@ -35,6 +34,11 @@ def home() -> Path:
     """The folder of all models: ``HCLIP_HOME``, else ``hclip_mmseg`` in torch.hub's own folder."""
     chosen = os.environ.get(HOME)
     return Path(chosen).expanduser().absolute() if chosen else Path(torch.hub.get_dir()).absolute() / "hclip_mmseg"
+
+
+def hub_cache() -> Path | None:
+    """The folder that huggingface_hub keeps repositories in; None: its own, where ``HCLIP_HOME`` is not set."""
+    return home() / "hub" if os.environ.get(HOME) else None
 
 
 def folder_of(model: ZooModel) -> Path:
@@ -127,7 +131,7 @@ def checked(path: Path, url: str) -> Record:
             )
         return known
     find_checkpoint(path)
-    record = Record(url, path.stat().st_size, sha256(path))
+    record = Record(url, path.stat().st_size, sha256_of(path))
     try:
         write_whole(record_path(path), json.dumps(asdict(record), indent=2) + "\n")
     except OSError as error:  # of a folder that is for reading only: nothing is lost but the next look's time
@@ -139,13 +143,4 @@ def checked(path: Path, url: str) -> Record:
 def verify(path: Path) -> bool:
     """Whether a file still has the checksum in its record; a file without one has not."""
     known = read_record(path)
-    return known is not None and sha256(path) == known.sha256
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return known is not None and sha256_of(path) == known.sha256

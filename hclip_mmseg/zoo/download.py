@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hclip_mmseg.files.errors import InputError
-from hclip_mmseg.zoo.cache import checked, folder_of, locked, place_of, sha256
+from hclip_mmseg.zoo.cache import checked, folder_of, locked, place_of
 from hclip_mmseg.zoo.metafiles import Weights, ZooModel
 from hclip_mmseg.zoo.transfer import UnreachableError, fetch
 
@@ -64,9 +64,8 @@ def _check_brought(place: Path, weights: Weights) -> None:
         ) from error
     stated = HASH_IN_NAME.search(weights.url)
     if stated and not record.sha256.startswith(stated[1]):
-        found = sha256(place)
         place.unlink()
-        raise InputError(f"what {weights.url} gave has the checksum {found[:16]}..., not that in its name")
+        raise InputError(f"what {weights.url} gave has the checksum {record.sha256[:16]}..., not that in its name")
 
 
 def _by_hand(weights: Weights, place: Path) -> str:

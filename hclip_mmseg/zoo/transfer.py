@@ -14,6 +14,7 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
+from hclip_mmseg.files.checksums import sha256_of
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.writing import write_whole
 
@@ -88,8 +89,6 @@ def fetch_from_hub(url: str, target: Path) -> None:
     """
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    from hclip_mmseg.zoo.cache import sha256
-
     found = hub_file(url)
     assert found is not None
     endpoint = os.environ.get("HF_ENDPOINT")  # read now: the library reads it as it is imported
@@ -115,7 +114,7 @@ def fetch_from_hub(url: str, target: Path) -> None:
     size = brought.stat().st_size
     wrong = stated.size is not None and size != stated.size
     if not wrong and re.fullmatch("[0-9a-f]{64}", stated.etag or ""):
-        wrong = sha256(brought) != stated.etag
+        wrong = sha256_of(brought) != stated.etag
     if wrong:
         brought.unlink()
         raise UnreachableError(f"what came, {size:,} bytes, is not the file of {stated.size:,} bytes that the Hub has")
@@ -159,6 +158,9 @@ def fetch_url(url: str, target: Path) -> None:
                 tag.unlink(missing_ok=True)
                 return
         except HTTPError as error:
+            if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and before:
+                part.unlink()  # nothing comes after what is kept: from the start
+                continue
             if error.code < 500:
                 raise UnreachableError(f"the server says {error.code} {error.reason}") from error
             reason = f"the server says {error.code} {error.reason}"

@@ -72,6 +72,15 @@ def test_what_was_kept_of_another_file_is_not_gone_on_with(zoo, monkeypatch):
     assert published_file(zoo.find("tiny_of_a_server")).read_bytes() == zoo.content
 
 
+def test_a_whole_file_that_was_not_put_in_its_place_yet_does_no_harm(zoo):
+    place = zoo.home / "tiny_of_a_server/tiny.pth"
+    place.parent.mkdir(parents=True)
+    place.with_name(".tiny.pth.part").write_bytes(zoo.content)
+    place.with_name(".tiny.pth.etag").write_text(f'"{hashlib.sha256(zoo.content).hexdigest()}"')
+    assert published_file(zoo.find("tiny_of_a_server")).read_bytes() == zoo.content
+    assert not list(place.parent.glob(".*.part"))
+
+
 @EACH
 def test_a_file_shorter_than_the_server_states_is_not_taken(zoo, name, path):
     zoo.server.stated[path] = len(zoo.content) + 1000

@@ -27,16 +27,25 @@ class OpenVocabCLIPTextEncoder(CLIPTextEncoder):
     Args:
         templates: see :func:`~hclip_mmseg.clip.resolve_templates`.
         dataset_name: None: names come by :meth:`set_vocabulary`.
+        vocabulary: class names, or None until they are set.
         settings: of ``CLIPTextEncoder``.
     """
 
     vocabulary: tuple[str, ...]
     templates: list[str]
 
-    def __init__(self, templates: str | Sequence[str] = "vild", dataset_name: None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        templates: str | Sequence[str] = "vild",
+        dataset_name: None = None,
+        vocabulary: Names | None = None,
+        **settings: Any,
+    ) -> None:
         settings = dict(settings, cache_feature=True)  # each name is encoded once
         super().__init__(vocabulary=(), templates=list(resolve_templates(templates)), **settings)
         self._embeddings: Held[dict[str, Tensor]] = Held()
+        if vocabulary is not None:
+            self.set_vocabulary(vocabulary)
 
     def set_vocabulary(self, names: Names, templates: str | Sequence[str] | None = None) -> None:
         """Replaces the names, and the templates where given; see ``OpenVocabModel``."""

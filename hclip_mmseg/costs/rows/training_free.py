@@ -69,5 +69,5 @@ def spread(form: str, device: str) -> Step:
 ROWS = (
     Row("sclip-voc21", partial(segment, name="pascal_voc_21@sclip"), time_target=1 / 2, memory_target=1),
     Row("sclip-coco-stuff", partial(segment, name="coco_stuff_171@sclip"), memory_target=1),
-    Row("lposs-solve", spread),
+    Row("lposs-solve", spread, time_target=1 / 4),
 )

@@ -135,7 +135,8 @@ def _lines(
     base = (BASES.get(training.method) or SEGMENTOR)[training.size]
     steps = training.steps(images)
     interval = max(steps // 10, 1)
-    warm_up = min(max(steps // 20, 1), 1000)
+    warm_up = min(steps // 20, 1000) if steps >= 40 else 0
+    climb = f'    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end={warm_up}),'
     together = training.batch_size * training.processes
     lines = [
         f'"""Trains {training.method} on {name.translate(str.maketrans("", "", chr(34) + chr(92)))}: yours to edit."""',
@@ -160,7 +161,7 @@ def _lines(
         f"max_iters = {steps}  # {steps * together / images:.0f} passes over {images} images, {together} a step",
         f"optim_wrapper = dict(optimizer=dict(lr={training.learning_rate()}))",
         "param_scheduler = [",
-        f'    dict(type="LinearLR", start_factor=0.01, by_epoch=False, begin=0, end={warm_up}),',
+        *([climb] if warm_up else []),
         f'    dict(type="CosineAnnealingLR", eta_min=0.0, by_epoch=False, begin={warm_up}, end=max_iters,',
         f"         T_max={max(steps - warm_up, 1)}),",
         "]",

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from importlib import import_module
+from pathlib import Path
 
 import miniature_own as own
 import numpy as np
@@ -64,6 +65,8 @@ def run(command):
         arguments += [f"{part}_dataloader.persistent_workers=False" for part in ("val", "test")]
         arguments += ["default_hooks.visualization.draw=False", f"experiment_name={len(RUNS)}"]
         RUNS.append(program)
+        if "KeepHook" in Path(arguments[0]).read_text(encoding="utf-8"):
+            arguments.append("custom_hooks.0.names=cat,dog,sky")  # in the place of 1,306
     import_module(f"hclip_tools.{TOOLS[program]}").main(arguments)
 
 

@@ -34,7 +34,8 @@ def config_of(system: str) -> Path:
 
 def options(system: str, iterations: int = 1) -> list[str]:
     known = Config.fromfile(config_of(system))
-    settings = [f"experiment_name=switches{next(NUMBER)}", *TRAINED.get(system, ())]
+    name = f"switches{next(NUMBER)}"  # MMEngine keeps what runs of one name share, for the whole process
+    settings = [f"experiment_name={name}", f"visualizer.name={name}", *TRAINED.get(system, ())]
     for split, images in (("train", 2), ("val", 1), ("test", 1)):
         if known.get(f"{split}_dataloader") is not None:
             small = (f"batch_size={BATCH}", "num_workers=0", "persistent_workers=False", f"dataset.length={images}")

@@ -74,7 +74,8 @@ class ImageInferencer(ABC):
         Raises:
             ValueError: if there is no such model, or a newer version wrote it.
         """
-        return cls(fetch_folder(place, revision), **options)
+        opened: Any = cls  # whose first argument is a config, in every class that is used
+        return opened(fetch_folder(place, revision), **options)
 
     def save_pretrained(self, folder: str | Path, *, folded: bool = False, results: str | Path | None = None) -> None:
         """Write the model into a folder that :meth:`from_pretrained` opens, with its class names and templates.

@@ -81,10 +81,8 @@ class ModelFolder(ModelHubMixin, library_name="hclip_mmseg", tags=["open-vocabul
         write_whole(save_directory / CONFIG, json.dumps(self.content, indent=2) + "\n")
 
     @classmethod
-    def _from_pretrained(  # type: ignore[override]
-        cls, *, model_id: str, **options: Any
-    ) -> ModelFolder:
-        where = {key: options.get(key) for key in ("revision", "cache_dir", "token")}
+    def _from_pretrained(cls, *, model_id: str, **options: Any) -> ModelFolder:
+        where: dict[str, Any] = {key: options.get(key) for key in ("revision", "cache_dir", "token")}
         files = [
             Path(model_id) / name
             if Path(model_id).is_dir()
@@ -134,7 +132,8 @@ def folder_of(
     settings = _alone(config, model)
     if folded:
         settings["model"]["backbone"]["adapter"] = None
-    names, templates = list(names), list(model.templates)
+    own_templates: Any = model.templates
+    names, templates = list(names), list(own_templates)
     settings["model"]["text_encoder"] |= dict(vocabulary=names or None, templates=templates)
     content = dict(
         format=FORMAT,
@@ -237,8 +236,9 @@ def _alone(config: Config, model: nn.Module) -> dict[str, Any]:
     if pipeline:
         settings["test_dataloader"] = dict(dataset=dict(pipeline=pipeline))
     clip = (settings["model"].get("backbone") or {}).get("clip")
+    backbone: Any = getattr(model, "backbone", None)
     if clip:  # the weights hold CLIP; what else its file said is its activation
-        clip |= dict(pretrained=None, quick_gelu=has_quick_gelu(model.backbone))
+        clip |= dict(pretrained=None, quick_gelu=has_quick_gelu(backbone))
         if str(clip["model"]).endswith(".json"):
             clip["model"] = clip_config(clip["model"])
     generator = settings["model"].get("generator")

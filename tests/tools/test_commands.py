@@ -35,7 +35,7 @@ def run(*command, **options) -> subprocess.CompletedProcess[str]:
 
 def test_commands_are_the_scripts_functions(repository):
     text = (repository / "pyproject.toml").read_text()
-    declared = dict(re.findall(r'^(hclip-\w+) = "hclip_tools\.(\w+):main"$', text, re.MULTILINE))
+    declared = dict(re.findall(r'^(hclip-[\w-]+) = "hclip_tools\.(\w+):main"$', text, re.MULTILINE))
     assert COMMANDS.items() <= declared.items()
     for script in declared.values():
         module = import_module(f"hclip_tools.{script}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import clone  # noqa: F401  (hclip_mmseg and hclip_tools are this clone's)
 import pytest
+from miniature import REPOSITORY, write_coco_stuff
 from mmengine.registry import init_default_scope
 
 from hclip_mmseg.engine.memory import keep_freed_memory
@@ -16,7 +17,6 @@ keep_freed_memory()
 # loggers of earlier runs may still hold streams that pytest closed; that is no error of the run under test
 logging.raiseExceptions = False
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -42,8 +42,6 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def coco_stuff(tmp_path_factory) -> Path:
     """A miniature COCO-Stuff tree."""
-    from miniature import write_coco_stuff
-
     return write_coco_stuff(tmp_path_factory.mktemp("data") / "coco_stuff164k")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPOSITORY
+from miniature import REPOSITORY
 
 PACKAGE = REPOSITORY / "hclip_mmseg"
 LAYERS = (

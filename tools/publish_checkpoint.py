@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 if not __package__:
     import clone  # noqa: F401  (the clone's own code, whatever is installed)
+from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -19,6 +20,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@arguments.command
 def main(argv: Sequence[str] | None = None) -> None:
     args = parse_arguments(argv)
 

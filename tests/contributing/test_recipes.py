@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+from miniature import REPOSITORY
 
 # file -> its text, or for a file that exists: (line, what takes its place)
 NEW = {

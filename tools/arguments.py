@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import wraps
 from typing import Any, TypeVar
 
@@ -48,6 +49,11 @@ class SettingAction(argparse.Action):
             if "=" not in value:
                 parser.error(f"{option_string} takes settings KEY=VALUE, not '{value}'")
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *(values or ())])
+
+
+def chosen(args: argparse.Namespace, kind: type) -> dict[str, Any]:
+    """Those of the arguments that a dataclass takes, under the names of its fields."""
+    return {field.name: getattr(args, field.name) for field in fields(kind)}
 
 
 def add_settings(parser: argparse.ArgumentParser, help: str) -> None:

@@ -19,9 +19,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("name", metavar="NAME", help="of the data set and its folder")
-    add("--images", required=True, metavar="DIR", help="folder of images, and of folders with images")
+    add("--images", type=Path, required=True, metavar="DIR", help="folder of images, and of folders with images")
     add(
         "--masks",
+        type=Path,
         required=True,
         metavar="PATH",
         help="the annotation: a folder of label maps (grey, palette, colours), of a mask for each class, or of YOLO's "
@@ -40,10 +41,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--kind", help="label-maps, colours, class-masks, coco, coco-panoptic or yolo")
     add("--colours", help='classes of colours: a file (a line a class), or a text "crack #ff0000, rust #00ff00"')
     add("--unlabelled", metavar="NAME", help="class of pixels without annotation, or 'ignore'")
-    add("--ignore-label", type=int, nargs="+", default=[], metavar="N", help="numbers that stand for no class")
+    add("--ignore-label", dest="ignored", type=int, nargs="+", default=[], metavar="N", help="numbers of no class")
     add("--first-label", type=int, metavar="N", help="number of the first class in label maps")
     add("--mask-suffix", help="what a label map's name has beyond its image's, such as _mask")
-    add("--panoptic-masks", metavar="DIR", help="folder of COCO panoptic's label maps")
+    add("--panoptic-masks", type=Path, metavar="DIR", help="folder of COCO panoptic's label maps")
     training = parser.add_argument_group("the training")
     add = training.add_argument
     add("--method", default="h-clip", help="h-clip (the default), pop, lora, cat-seg, freeze, fisa or maft-plus")
@@ -80,35 +81,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     launch.interrupt_on_termination()
     launch.quieten_dependencies()
     with launch.clear_errors():
-        data = OwnData(
-            images=Path(args.images),
-            masks=Path(args.masks),
-            classes=args.classes,
-            held_out=args.held_out,
-            val=args.val,
-            seed=args.seed,
-            kind=args.kind,
-            colours=args.colours,
-            mask_suffix=args.mask_suffix,
-            panoptic_masks=Path(args.panoptic_masks) if args.panoptic_masks else None,
-            unlabelled=args.unlabelled,
-            ignored=args.ignore_label,
-            first_label=args.first_label,
-            repeat_below=args.repeat_below,
-            jobs=args.jobs,
-        )
-        training = Training(
-            method=args.method,
-            size=args.size,
-            batch_size=args.batch_size,
-            processes=args.processes,
-            iterations=args.iterations,
-            start=args.start,
-            keep=args.keep,
-            hold=args.hold,
-            mix=args.mix,
-            mix_share=args.mix_share,
-        )
+        data = OwnData(**arguments.chosen(args, OwnData))
+        training = Training(**arguments.chosen(args, Training))
         new_dataset(args.name, data, training, out_dir=args.out_dir, check=args.check, overwrite=args.overwrite)
 
 

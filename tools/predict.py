@@ -15,6 +15,13 @@ from hclip_tools import arguments
 TINY = "configs/hclip/hclip_tiny_scenes.py"
 
 
+PASSED_ON = (
+    "config", "checkpoint", "templates", "out_dir", "panoptic", "stuff", "recursive", "batch_size", "device", "resize",
+    "offline", "save_vocab", "background", "negatives", "other", "threshold", "merge", "drop_absent",
+)  # fmt: skip
+"""Options that `prepare_prediction` takes under the same names."""
+
+
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write images in colours and label maps, or with boxes.")
     parser.add_argument(
@@ -127,28 +134,11 @@ def main(argv: Sequence[str] | None = None) -> None:
             prediction = prepare_prediction(
                 args.images,
                 args.vocab,
-                config=args.config,
-                checkpoint=args.checkpoint,
                 settings=read_settings(args.cfg_options),
-                templates=args.templates,
-                out_dir=args.out_dir,
-                panoptic=args.panoptic,
-                stuff=args.stuff,
-                recursive=args.recursive,
-                batch_size=args.batch_size,
                 part=read_part(args.part),
                 drawing=drawing,
-                device=args.device,
-                resize=args.resize,
-                offline=args.offline,
-                save_vocab=args.save_vocab,
                 formats=args.format or ("overlay" if args.video is not None else None),
-                background=args.background,
-                negatives=args.negatives,
-                other=args.other,
-                threshold=args.threshold,
-                merge=args.merge,
-                drop_absent=args.drop_absent,
+                **{name: getattr(args, name) for name in PASSED_ON},
             )
     with launch.run_errors(args.out_dir):
         if args.video is not None:

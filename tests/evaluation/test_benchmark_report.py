@@ -17,6 +17,7 @@ from hclip_mmseg.benchmarks.results import Results
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 from hclip_mmseg.demo_assets.scenes import TRAIN_NAMES
 from hclip_mmseg.evaluation.printed_figures import Printed, printed_figures
+from hclip_mmseg.files.errors import WriteError
 from hclip_mmseg.files.writing import write_whole
 from hclip_mmseg.vocabularies import load_vocabulary
 
@@ -108,7 +109,7 @@ def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path, monkeypatch)
     path = tmp_path / "folder/results.json"
     write_whole(path, "old")
     monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError("no space left")))
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(WriteError, match="results.json cannot be written: no space left"):
         write_whole(path, "new and longer")
     assert path.read_text() == "old"
 

@@ -16,6 +16,7 @@ from tiny_features import TinyPatchFeatures
 from tiny_training_free import NAMES, textured_images, tiny_training_free
 
 from hclip_mmseg.clip.attention import PlainProjections
+from hclip_mmseg.reference import middle_blocks
 from hclip_mmseg.reference import training_free as literal
 from hclip_mmseg.training_free import PAMR, GlobalAggregation, LabelPropagation, PixelPropagation
 from hclip_mmseg.training_free.dense import DenseTokens, ImageContext, Trunk
@@ -319,7 +320,7 @@ def test_residual_attention(form, full):
     method = MODELS.build(dict(type="ResidualAttention", form=form, layers=(0, -2), tau=2.0, weight=0.4))
     found = method(trunk(), pixels, context_of(pixels))
     for own, tokens in zip(pixels, found.tokens, strict=True):
-        expected = literal.residual_attention(tower, own, form, (0, 2), 2.0, 0.4, full)
+        expected = middle_blocks.residual_attention(tower, own, form, (0, 2), 2.0, 0.4, full)
         torch.testing.assert_close(tokens, expected, atol=1e-4, rtol=1e-3)
     with pytest.raises(ValueError, match="must be blocks before the last of the image tower's 4"):
         model_of(dict(type="ResidualAttention"))
@@ -331,7 +332,7 @@ def test_residual_attention(form, full):
 def test_what_a_first_result_finds_alike(labels):
     labels = torch.tensor(labels)
     for sigma in (0.5, 5.0):
-        expected = literal.alike_by_labels(labels, sigma)
+        expected = middle_blocks.alike_by_labels(labels, sigma)
         torch.testing.assert_close(SemanticFeedback(sigma=sigma).alike(labels), expected, atol=1e-6, rtol=1e-4)
 
 
@@ -349,7 +350,7 @@ def test_semantic_feedback():
     method = MODELS.build(dict(type="ResidualAttention", layers=(1,), tau=2.0, weight=0.4, feedback=feedback))
     found = method(trunk(), pixels, context)
     for own, tokens in zip(pixels, found.tokens, strict=True):
-        first = literal.residual_attention(tower, own, "naclip", (1,), 2.0, 0.4, False)
+        first = middle_blocks.residual_attention(tower, own, "naclip", (1,), 2.0, 0.4, False)
         logits = classify(DenseTokens(first[None], (5, 3)))[0]
         smooth = PAMR().prepared(own)(literal.resize(logits, (40, 24)))
         best, label = (40 * smooth).softmax(dim=0).max(dim=0)
@@ -360,11 +361,11 @@ def test_semantic_feedback():
                 for i in range(5)
             ]
         )
-        alike = literal.alike_by_labels(labels, 5.0)
-        expected = literal.residual_attention(tower, own, "naclip", (1,), 2.0, 0.4, False, alike, (1.7, 0.6))
+        alike = middle_blocks.alike_by_labels(labels, 5.0)
+        expected = middle_blocks.residual_attention(tower, own, "naclip", (1,), 2.0, 0.4, False, alike, (1.7, 0.6))
         torch.testing.assert_close(tokens, expected, atol=1e-4, rtol=1e-3)
     assert not torch.allclose(
-        found.tokens[0], literal.residual_attention(tower, pixels[0], "naclip", (1,), 2, 0.4, False)
+        found.tokens[0], middle_blocks.residual_attention(tower, pixels[0], "naclip", (1,), 2, 0.4, False)
     )
 
 
@@ -378,7 +379,7 @@ def test_self_calibration(shape):
     for own, tokens in zip(pixels, found.tokens, strict=True):
         outliers = method.outliers(literal.before_last(tower, own)[1:]).tolist()
         assert any(outliers)
-        expected = literal.self_calibration(tower, own, outliers, **settings)
+        expected = middle_blocks.self_calibration(tower, own, outliers, **settings)
         torch.testing.assert_close(tokens, expected, atol=1e-4, rtol=1e-3)
 
 

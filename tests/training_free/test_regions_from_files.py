@@ -14,6 +14,7 @@ from pycocotools import mask as coco_mask
 from test_field import FEATURES, base, model_of, trunk
 from tiny_training_free import textured_images
 
+from hclip_mmseg.reference import middle_blocks
 from hclip_mmseg.reference import training_free as literal
 from hclip_mmseg.training_free import RegionFolder
 from hclip_mmseg.training_free.dense import ImageContext
@@ -82,7 +83,7 @@ def test_alike_regions_become_one(reach):
     regions = torch.arange(30) // 4
     found, expected = (
         merged_regions(features, regions, reach).tolist(),
-        literal.merged_regions(features, regions.tolist(), reach),
+        middle_blocks.merged_regions(features, regions.tolist(), reach),
     )
     assert [number == 0 for number in found] == [number == 0 for number in expected]
     assert len(set(zip(found, expected, strict=True))) == len(set(found)) == len(set(expected))
@@ -101,11 +102,11 @@ def test_scope_of_regions(folder, settings):
     unit = torch.nn.functional.normalize((q + k)[0], dim=-1)
     numbers = torch.from_numpy(numbers_of(40, 24)).long()
     fine = nearest(numbers, grid).tolist()
-    merged = literal.merged_regions(unit, fine, 0.05)
+    merged = middle_blocks.merged_regions(unit, fine, 0.05)
     names = dict(zip(fine, merged, strict=True))
     coarse = [names.get(number, 0) for number in nearest(numbers, (5, 3)).tolist()]
     spatial, semantic = settings.get("spatial", 1.0), settings.get("semantic", 0.5)
-    expected = literal.region_scope(tower, pixels[0], unit, merged, coarse, grid, (0, 1), 4.0, spatial, semantic)
+    expected = middle_blocks.region_scope(tower, pixels[0], unit, merged, coarse, grid, (0, 1), 4.0, spatial, semantic)
     assert found.normed and found.grid == grid
     torch.testing.assert_close(found.tokens[0], expected, atol=2e-4, rtol=2e-3)
     weights = method.weights(unit, torch.tensor(merged))
@@ -137,8 +138,8 @@ def test_stitched_scope(folder, settings):
     f = method.features.finish_last_block(x, q, k, v)
     f = torch.stack([row / row.norm() for row in f])
     numbers = nearest(torch.from_numpy(numbers_of(40, 24)).long(), image)
-    weights = method.weights(f, torch.tensor(literal.merged_regions(f, numbers.tolist(), 0.05)))
-    states, blocks = [literal.states(tower, window) for window in cut], list(tower.blocks)
+    weights = method.weights(f, torch.tensor(middle_blocks.merged_regions(f, numbers.tolist(), 0.05)))
+    states, blocks = [middle_blocks.states(tower, window) for window in cut], list(tower.blocks)
 
     def branch(values):
         maps = literal.resize(values.T.unflatten(1, of_clip), image)

@@ -169,7 +169,7 @@ def test_a_training_step_never_waits_for_the_device(name):
 
 @pytest.mark.parametrize("training", [dict(training=True), None])
 def test_labels_are_checked_before_they_leave_main_memory(training):
-    model = form("plain")
+    model = form("plain").train()
     batch = training_batch(model, wrong=7)
     arguments = (batch, True) if training is None else (batch,)
     with pytest.raises(ValueError, match="label 7 in a label map is outside the vocabulary of 3 names"):

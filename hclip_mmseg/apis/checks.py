@@ -64,6 +64,20 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
         raise FileNotFoundError(f"this run cannot start:{listed}")
 
 
+def check_trains(cfg: Config) -> None:
+    """Check that a config is of a training.
+
+    Raises:
+        ValueError: if it is not: what it lacks, and what it is for.
+    """
+    missing = [key for key in ("train_dataloader", "train_cfg", "optim_wrapper") if not cfg.get(key)]
+    if missing:
+        raise ValueError(
+            f"{cfg.filename} is of no training, it has no {missing[0]}: use tools/test.py or tools/predict.py, which "
+            "run models without training too"
+        )
+
+
 def _check_training(cfg: Config) -> None:
     optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer") or {}
     kind = optimizer.get("type")

@@ -90,6 +90,7 @@ def prepare_training(
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything that the run needs is missing or wrong.
     """
+    checks.check_trains(cfg)
     if mixed_precision:
         launch.use_mixed_precision(cfg)
     if scale_rate:

@@ -14,6 +14,7 @@ from open_clip.pretrained import get_pretrained_cfg
 
 from hclip_mmseg.apis.data_files import missing_files
 from hclip_mmseg.files.checkpoints import find_checkpoint, generator_files, no_generator
+from hclip_mmseg.files.checkpoints import read_state_dict as read_state_dict  # older scripts have it from here
 from hclip_mmseg.files.paths import PROJECT_ROOT, locate, looked_in
 from hclip_mmseg.vocabularies import read_names
 

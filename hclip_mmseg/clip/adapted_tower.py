@@ -29,7 +29,7 @@ class ClipTower(Protocol):
 AnyTower = TypeVar("AnyTower", bound=ClipTower)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # torch.compile takes the hash of a callable before its fields are set
 class AdaptedTower(Generic[AnyTower]):
     """A tower and its adapter, handed around as one, so that no part of the tower runs without the adapter.
 

@@ -34,8 +34,11 @@ class Server:
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
 
     def gets(self) -> list[str | None]:
-        """The ranges of all requests for a content; None for a whole one."""
-        return [wanted for method, _, wanted in self.asked if method == "GET"]
+        """The ranges of all requests for a content; None for a whole one.
+
+        huggingface_hub may ask for other things on its own account, which are none of these.
+        """
+        return [wanted for method, path, wanted in self.asked if method == "GET" and path in self.files]
 
     def etag(self, path: str) -> str:
         return self.etags.get(path) or hashlib.sha256(self.files[path]).hexdigest()

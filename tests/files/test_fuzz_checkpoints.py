@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator
 
 import pytest
 import torch
+from damage import damaged
 from safetensors.torch import save
 from torch import nn
 
@@ -28,24 +28,12 @@ def saved(form: str) -> bytes:
     return file.getvalue()
 
 
-def damaged(whole: bytes, chosen: random.Random) -> Iterator[bytes]:
-    for _ in range(ROUNDS):
-        yield whole[: chosen.randrange(len(whole))]
-        changed = bytearray(whole)
-        for _ in range(chosen.choice([1, 3, 30])):
-            changed[chosen.randrange(len(changed))] = chosen.randrange(256)
-        yield bytes(changed)
-        first, second = sorted(chosen.randrange(len(whole)) for _ in range(2))
-        yield whole[:first] + whole[second:]
-        yield whole[:first] + chosen.randbytes(chosen.randrange(40)) + whole[first:]
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("form", ["archive", "legacy", "safetensors", "torch_script"])
 def test_damaged_files_are_read_or_refused(form):
     whole, refused = saved(form), 0
     load(io.BytesIO(whole))
-    for number, content in enumerate(damaged(whole, random.Random(form))):
+    for number, content in enumerate(damaged(whole, random.Random(form), ROUNDS)):
         try:
             load(io.BytesIO(content))
         except ValueError as error:

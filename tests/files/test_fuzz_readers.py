@@ -6,12 +6,13 @@ import io
 import json
 import pickle
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from damage import damaged
 from PIL import Image
 from pycocotools import mask as coco_mask
 from scipy.io import savemat
@@ -106,18 +107,6 @@ READERS: dict[str, tuple[Callable[[Path], object], bytes]] = {
 }
 
 
-def damaged(whole: bytes, chosen: random.Random) -> Iterator[bytes]:
-    for _ in range(ROUNDS):
-        yield whole[: chosen.randrange(len(whole))]
-        changed = bytearray(whole)
-        for _ in range(chosen.choice([1, 3, 30])):
-            changed[chosen.randrange(len(changed))] = chosen.randrange(256)
-        yield bytes(changed)
-        first, second = sorted(chosen.randrange(len(whole)) for _ in range(2))
-        yield whole[:first] + whole[second:]
-        yield whole[:first] + chosen.randbytes(chosen.randrange(40)) + whole[first:]
-
-
 ODD = (None, True, -1, 2**70, 1e308, "", "x", [], [[]], {}, {"id": []}, float("nan"))
 
 
@@ -150,7 +139,7 @@ def test_damaged_files_are_read_or_refused(name, tmp_path):
     if name != "results.json":  # these are of another checkpoint
         check(name, whole, tmp_path)
         reader(tmp_path / name)
-    for content in damaged(whole, random.Random(name)):
+    for content in damaged(whole, random.Random(name), ROUNDS):
         check(name, content, tmp_path)
 
 

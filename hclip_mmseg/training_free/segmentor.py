@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -299,6 +299,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
             )
         labels = torch.tensor(groups.folds, device=found.labels.device)[found.labels] if groups.merges else found.labels
 
+        @cache  # they are looked at up to three times
         def maps() -> Tensor:
             return groups.merged(found.scored.probabilities(found.scale))[1]
 

@@ -12,6 +12,7 @@ from mmengine.config import Config
 import hclip_mmseg
 from hclip_mmseg.apis import record
 from hclip_mmseg.files import checkpoints
+from hclip_mmseg.files.checksums import sha256_of
 from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.paths import locate
 
@@ -29,7 +30,7 @@ def fingerprint(cfg: Config) -> str:
     parts = (
         json.dumps(cfg.to_dict(), sort_keys=True, default=str),
         json.dumps(record.versions(), sort_keys=True),
-        *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path is not None and path.is_file()),
+        *(sha256_of(path) for path in files if path is not None and path.is_file()),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from hclip_mmseg.apis.settings import near
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models.name_groups import MERGES, NameGroups
 from hclip_mmseg.results import Boxes, Result
@@ -285,8 +285,8 @@ def read_thresholds(given: float | str | Mapping[str, float], names: Sequence[st
     places = {name: place for place, title in reversed(list(enumerate(names))) for name in (title.split(",")[0], title)}
     for name, value in own.items():
         if name not in places:
-            near = get_close_matches(name, list(places), n=1)
-            hint = f"; did you mean '{near[0]}'?" if near else ""
-            raise InputError(f"there is a threshold for '{name}', which is none of the {len(names)} class names{hint}")
+            raise InputError(
+                f"there is a threshold for '{name}', which is none of the {len(names)} class names{near(name, places)}"
+            )
         found[places[name]] = value
     return tuple(found)

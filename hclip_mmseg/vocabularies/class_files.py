@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.vocabularies.list_files import read_text
 from hclip_mmseg.vocabularies.vocabulary import Vocabulary, check_names
 
 SEPARATORS = ("; ", ", ", ";", ",")
@@ -23,12 +24,7 @@ def read_class_file(path: str | Path, background: bool = False) -> Vocabulary:
         ValueError: if a line holds no name, or the file is no text.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no file of class names at {path.absolute()}")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file in UTF-8, so class names cannot be read from it") from error
+    lines = read_text(path).splitlines()
     while lines and not lines[-1].strip():
         lines.pop()
     members = []

@@ -32,14 +32,7 @@ def read_entries(path: Path, column: str | None = None) -> Entries:
         FileNotFoundError: if there is no such file; which has nearly its name.
         ValueError: if the file is of no form that is read: its first line.
     """
-    if not is_file(path):
-        near = get_close_matches(path.name, [file.name for file in _beside(path)], n=1, cutoff=0.6)
-        hint = f"; did you mean '{path.with_name(near[0])}'?" if near else ""
-        raise FileNotFoundError(f"no file of class names at {path.absolute()}{hint}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text file in UTF-8, so class names cannot be read from it") from error
+    text = read_text(path)
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
     try:
@@ -53,6 +46,23 @@ def read_entries(path: Path, column: str | None = None) -> Entries:
         asked = f"; name it by '{path}:COLUMN'" if "column" in why and path.suffix.lower() in TABLES else ""
         said = f"{path} is no list of class names of a known form: {why}{asked}; its first line is {first[:80]!r}"
         raise InputError(said) from error
+
+
+def read_text(path: Path) -> str:
+    """The text of a file of class names.
+
+    Raises:
+        FileNotFoundError: if there is no such file; which has nearly its name.
+        ValueError: if it is no text in UTF-8.
+    """
+    if not is_file(path):
+        near = get_close_matches(path.name, [file.name for file in _beside(path)], n=1, cutoff=0.6)
+        hint = f"; did you mean '{path.with_name(near[0])}'?" if near else ""
+        raise FileNotFoundError(f"no file of class names at {path.absolute()}{hint}")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text file in UTF-8, so class names cannot be read from it") from error
 
 
 def is_file(path: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import http.client
 import os
 import re
@@ -15,7 +14,7 @@ from urllib.request import Request, urlopen
 from tqdm import tqdm
 
 from hclip_mmseg.files.checksums import sha256_of
-from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.errors import InputError, lack_of_space
 from hclip_mmseg.files.writing import write_whole
 
 CHUNK = 1 << 20
@@ -23,7 +22,6 @@ PATIENCE = 30.0
 """Seconds that a server may be silent."""
 ATTEMPTS = 5
 """Connections in a row that may bring nothing."""
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class UnreachableError(Exception):
@@ -73,7 +71,7 @@ def fetch(url: str, target: Path) -> None:
     except (InputError, UnreachableError):
         raise
     except Exception as error:  # each library has errors of its own for what a network may do
-        if isinstance(error, OSError) and error.errno in FULL:
+        if lack_of_space(error):
             raise
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise UnreachableError(reason) from error
@@ -105,7 +103,7 @@ def fetch_from_hub(url: str, target: Path) -> None:
             )
             break
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in FULL:
+            if lack_of_space(error):
                 raise
             last = error
     else:

@@ -14,6 +14,7 @@ from hclip_mmseg.datasets.own.meaning import Meaning
 from hclip_mmseg.datasets.own.source import Numbers, Sample, Source
 from hclip_mmseg.datasets.preparation.files import save_whole
 from hclip_mmseg.datasets.preparation.processes import Options, each_chunk
+from hclip_mmseg.files.images import read_pixels
 from hclip_mmseg.files.writing import write_image, write_whole
 from hclip_mmseg.visualization.overlay import draw_overlay
 
@@ -78,8 +79,7 @@ def write_sheet(path: Path, source: Source, names: Sequence[str], meaning: Meani
 
 def _cell(sample: Sample, source: Source, meaning: Meaning) -> Image.Image:
     labels = Image.fromarray(meaning.label(source.read(sample)).astype(np.int32))
-    with Image.open(sample.image) as opened:
-        image = opened.convert("RGB")
+    image = Image.fromarray(read_pixels(sample.image, sample.image, upright=False))
     scale = CELL / max(image.size)
     size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
     small = np.asarray(image.resize(size, Image.Resampling.BILINEAR))

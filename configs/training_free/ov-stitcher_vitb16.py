@@ -1,24 +1,8 @@
 """OV-Stitcher with DINO ViT-B/8 and regions from a folder, without its class-biased templates; by its own protocol."""
 
-_base_ = ["../_base_/training_free_vitb16.py"]
+_base_ = ["./corrclip_vitb16.py"]
 
-benchmark_style = "proxyclip"
-regions = dict(type="RegionFolder", folder="data/regions")
-model = dict(
-    backbone=dict(
-        attention=dict(
-            type="StitchedScope",
-            features=dict(
-                type="TimmPatchFeatures",
-                model="vit_base_patch8_224.dino",
-                weights="pretrained/dino_vitb8.pth",
-            ),
-            regions=regions,
-        ),
-    ),
-    protocol=dict(type="ov-stitcher"),
-    refinement=regions,
-)
+model = dict(backbone=dict(attention=dict(type="StitchedScope")), protocol=dict(type="ov-stitcher"))
 paper = dict(
     row="OV-Stitcher, ViT-B/16, DINO B/8, masks, class-biased templates",
     mIoU={

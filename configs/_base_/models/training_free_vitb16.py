@@ -3,7 +3,6 @@
 benchmark_style = "sclip"  # whose published class lists benchmarks take
 data_preprocessor = dict(
     type="SegDataPreProcessor",
-    test_cfg=dict(size_divisor=1),  # images of several sizes in one batch of a test
     mean=[122.771, 116.746, 104.094],
     std=[68.501, 66.632, 70.323],
     bgr_to_rgb=True,

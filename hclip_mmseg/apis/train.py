@@ -14,7 +14,7 @@ from mmengine.runner import FlexibleRunner, Runner
 from hclip_mmseg.apis import checks, launch, record, resumed_positions
 from hclip_mmseg.apis.weights import PublishedCheckpointHook, Weights, weights_of
 from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
-from hclip_mmseg.engine.interruption_hook import InterruptedTraining, InterruptionHook, Request, standing
+from hclip_mmseg.engine.interruption_hook import InterruptedTraining, InterruptionHook, Request, keep_loading, standing
 from hclip_mmseg.engine.iteration_seed_hook import IterationSeedHook
 from hclip_mmseg.files import checkpoints
 from hclip_mmseg.files.paths import is_clone
@@ -101,6 +101,7 @@ def prepare_training(
     checks.check_run(cfg, ["train", "val"])
     launch.distribute(cfg)
     runner = launch.build_trainer(cfg)
+    keep_loading(runner)
     if start is not None and isinstance(runner, Runner):
         check = checkpoints.check_fits if cfg.get("resume") else checkpoints.check_start
         model = model_inside(runner.model)

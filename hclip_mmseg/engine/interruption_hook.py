@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import FlexibleRunner, Runner
+from torch.utils.data import DataLoader
 
+from hclip_mmseg.files.processes import end_by_parent_alone
 from hclip_mmseg.files.run_folders import find_latest
 
 
@@ -36,10 +39,7 @@ class Request:
     @contextmanager
     def heard(self) -> Iterator[Request]:
         """While the block runs these signals are noted; a second one, or one that nobody waits for, interrupts it."""
-        before: dict[int, Any] = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        before[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD)
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield self
         finally:
@@ -52,8 +52,28 @@ class Request:
         if self.made or not self.waits:
             raise KeyboardInterrupt
         self.made = True
-        # TERM ends data loaders' processes where it reaches them too; torch would interrupt the iteration for that
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+
+def keep_loading(runner: Runner | FlexibleRunner) -> None:
+    """Let the processes of the data loaders that a runner builds outlive a signal TERM to the whole group.
+
+    The iteration in which a training is asked to end needs them still.
+    """
+    build = runner.build_dataloader
+
+    def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader[Any]:
+        loader = build(*args, **kwargs)
+        loader.worker_init_fn = partial(begin_worker, loader.worker_init_fn)
+        return loader
+
+    runner.build_dataloader = build_dataloader
+
+
+def begin_worker(begin: Callable[[int], None] | None, worker: int) -> None:
+    """What a data loader's process does first: what it was to do, and hearing its parent alone from then on."""
+    end_by_parent_alone()
+    if begin is not None:
+        begin(worker)
 
 
 class InterruptionHook(Hook):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 
@@ -18,6 +19,24 @@ def end_with_parent() -> None:
     """
     parent = int(os.environ.pop(PARENT, os.getppid()))
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+
+
+def end_by_parent_alone() -> None:
+    """Let no process but the parent end this one by the signal TERM, where the system tells who sent it (Linux does).
+
+    A scheduler or `timeout` sends the signal to a whole group. Data loaders' processes that obeyed it would leave
+    their training without the images of the iteration that it wants to finish.
+    """
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _obey_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def bound_to_this() -> dict[str, str]:

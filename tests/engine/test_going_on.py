@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,9 +19,10 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch.utils.data import DataLoader
 
 from hclip_mmseg.apis.train import choose_start, read_start, what_a_repeated_run_lacks
-from hclip_mmseg.engine.interruption_hook import Request
+from hclip_mmseg.engine.interruption_hook import Request, keep_loading
 from hclip_mmseg.engine.iteration_seed_hook import IterationSeedHook
 from hclip_mmseg.files.run_folders import find_latest
 
@@ -107,6 +109,7 @@ SLOW_MODULE = """
 import time
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
+from torch.utils.data import DataLoader
 
 @HOOKS.register_module()
 class Slow(Hook):
@@ -159,6 +162,25 @@ def test_a_second_signal_ends_at_once():
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.1)
+
+
+def test_data_loaders_outlive_a_signal_to_the_whole_group():
+    loader = DataLoader(range(6), num_workers=1, prefetch_factor=1)
+    keep_loading(runner := SimpleNamespace(build_dataloader=lambda: loader))
+    numbers = iter(runner.build_dataloader())
+    read = [int(next(numbers))]
+    worker = multiprocessing.active_children()[0]
+    ender = subprocess.Popen(["kill", "-TERM", str(worker.pid)])  # not by the parent itself
+    assert ender.wait() == 0
+    assert [*read, *map(int, numbers)] == list(range(6))
+    del numbers
+    loader = DataLoader(range(6), num_workers=1)
+    numbers = iter(runner.build_dataloader())
+    next(numbers)
+    worker = multiprocessing.active_children()[0]
+    worker.terminate()
+    worker.join(30)
+    assert worker.exitcode == 0, "its parent ends it"
 
 
 def test_nothing_to_resume_is_said_first(coco_stuff, repository, tmp_path):

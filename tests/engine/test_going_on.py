@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -109,7 +110,6 @@ SLOW_MODULE = """
 import time
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
-from torch.utils.data import DataLoader
 
 @HOOKS.register_module()
 class Slow(Hook):
@@ -164,23 +164,28 @@ def test_a_second_signal_ends_at_once():
             time.sleep(0.1)
 
 
-def test_data_loaders_outlive_a_signal_to_the_whole_group():
+def begun_loader() -> tuple[Iterator[torch.Tensor], multiprocessing.Process]:
+    """What a loader that keeps loading still gives after 0, of the numbers below 6, and its process."""
+    others = multiprocessing.active_children()
     loader = DataLoader(range(6), num_workers=1, prefetch_factor=1)
     keep_loading(runner := SimpleNamespace(build_dataloader=lambda: loader))
     numbers = iter(runner.build_dataloader())
-    read = [int(next(numbers))]
-    worker = multiprocessing.active_children()[0]
-    ender = subprocess.Popen(["kill", "-TERM", str(worker.pid)])  # not by the parent itself
-    assert ender.wait() == 0
-    assert [*read, *map(int, numbers)] == list(range(6))
-    del numbers
-    loader = DataLoader(range(6), num_workers=1)
-    numbers = iter(runner.build_dataloader())
-    next(numbers)
-    worker = multiprocessing.active_children()[0]
+    assert int(next(numbers)) == 0
+    (worker,) = (process for process in multiprocessing.active_children() if process not in others)
+    return numbers, worker
+
+
+def test_data_loaders_outlive_a_signal_to_the_whole_group():
+    numbers, worker = begun_loader()
+    subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)  # not by the parent itself
+    assert list(map(int, numbers)) == [1, 2, 3, 4, 5]
+
+
+def test_data_loaders_end_by_their_parent():
+    _numbers, worker = begun_loader()
     worker.terminate()
     worker.join(30)
-    assert worker.exitcode == 0, "its parent ends it"
+    assert worker.exitcode == 0
 
 
 def test_nothing_to_resume_is_said_first(coco_stuff, repository, tmp_path):

@@ -4,9 +4,10 @@ import json
 
 import pytest
 import torch
-from miniature import run_script, torchrun, write_tiny_config
+from miniature import write_tiny_config
 from mmengine.config import Config
 from mmengine.runner import Runner
+from processes import run_script, torchrun
 
 from hclip_mmseg.apis.launch import build_trainer
 
@@ -125,7 +126,7 @@ def test_torchrun_trains_and_tests_as_one_process(tiny_config, coco_stuff, repos
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     ended = run_script(
         repository / "tools/train.py", half, "--work-dir", tmp_path / "two", "--launcher", "pytorch",
-        cwd=tmp_path, script=launcher,
+        cwd=tmp_path, options=launcher,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert_same_weights(weights_of(tmp_path / "two/iter_3.pth"), one)

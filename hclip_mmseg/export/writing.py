@@ -20,7 +20,7 @@ from hclip_mmseg.export.description import KEY, Description
 from hclip_mmseg.export.onnx_model import OnnxModel
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.writing import whole
-from hclip_mmseg.models import OpenVocabModel, OpenVocabSegmentor
+from hclip_mmseg.models import OpenVocabSegmentor
 from hclip_mmseg.models.cost_aggregation import CostAggregator
 from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.training_free import TrainingFreeSegmentor

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import runpy
 import signal
+import site
 import subprocess
 import sys
 import traceback
@@ -117,7 +118,8 @@ def run_script(
 def run_as_main(command: Sequence[str], modules: Path | None = None) -> None:
     """Run a script in this process, which is as good as its own from then on."""
     sys.argv = [*command]
-    sys.path[:0] = [str(Path(command[0]).parent), *([str(modules)] if modules else [])]
+    if modules is not None:
+        site.addsitedir(str(modules))
     runpy.run_path(command[0], run_name="__main__")
 
 

@@ -144,7 +144,7 @@ def definitions(name: str) -> list[str]:
         ("CLIPBackbone", "models/clip_backbone.py"),
         ("OpenVocabDecodeHead", "models/decode_heads/open_vocab_decode_head.py"),
         ("CostAggregator", "models/cost_aggregation/aggregator.py"),
-        ("state_dict_of", "files/checkpoints.py"),
+        ("read_state_dict", "files/checkpoints.py"),
         ("compare", "files/state_dicts.py"),
         ("label_outside", "vocabularies/labels.py"),
         ("check_labels", "vocabularies/labels.py"),

@@ -30,11 +30,17 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def memory_as_in_scripts() -> None:
-    """As tools/train.py, a process keeps the memory that tensors free."""
+def torch_as_tests_need_it() -> None:
+    """A process keeps the memory that tensors free, as tools/train.py does, and others can be forked from it.
+
+    They could not differentiate if the first backward pass here came after an export: autograd then has threads.
+    """
+    import torch
+
     from hclip_mmseg.engine.memory import keep_freed_memory
 
     keep_freed_memory()
+    torch.zeros(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,10 @@
-"""What tests of several folders share."""
+"""What tests of several folders share.
+
+pytest-xdist's first process reads this file and runs no test: what takes long to import is imported in fixtures.
+"""
 
 import logging
+import os
 import runpy
 import sys
 from collections.abc import Iterator
@@ -8,15 +12,35 @@ from pathlib import Path
 
 import clone  # noqa: F401  (hclip_mmseg and hclip_tools are this clone's)
 import pytest
-from miniature import REPOSITORY, write_coco_stuff
-from mmengine.registry import init_default_scope
 
-from hclip_mmseg.engine.memory import keep_freed_memory
+REPOSITORY = Path(__file__).resolve().parents[1]
 
-keep_freed_memory()
+# miniature models gain nothing by more threads, and several processes that test at once wait for each other's
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # loggers of earlier runs may still hold streams that pytest closed; that is no error of the run under test
 logging.raiseExceptions = False
 
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Give each process files that follow each other, whose fixtures are then made once, and even the load out."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getvalue("dist") == "load" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def torch_as_tests_need_it() -> None:
+    """A process keeps the memory that tensors free, as tools/train.py does, and others can be forked from it.
+
+    They could not differentiate if the first backward pass here came after an export: autograd then has threads.
+    """
+    import torch
+
+    from hclip_mmseg.engine.memory import keep_freed_memory
+
+    keep_freed_memory()
+    torch.zeros(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,6 +54,8 @@ def configs_as_they_come() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def the_scope_of_mmseg() -> None:
     """Where types of configs are looked for first: a test that needs MMDetection's must not decide it for the next."""
+    from mmengine.registry import init_default_scope
+
     init_default_scope("mmseg")
 
 
@@ -42,6 +68,8 @@ def repository() -> Path:
 @pytest.fixture(scope="session")
 def coco_stuff(tmp_path_factory) -> Path:
     """A miniature COCO-Stuff tree."""
+    from miniature import write_coco_stuff
+
     return write_coco_stuff(tmp_path_factory.mktemp("data") / "coco_stuff164k")
 
 

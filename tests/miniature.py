@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CLASSES = ("person", "bicycle", "car", "dog", "tree", "grass")  # of COCO-Stuff, labels below
@@ -99,42 +94,3 @@ def write_tiny_config(path: Path, data_root: Path, batch: int = 4) -> Path:
         text = text.replace(name, value)
     path.write_text(text)
     return path
-
-
-def run_script(
-    *arguments: object, cwd: Path, script: tuple[str, ...] = (), modules: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run a script of the repository as a person would, from any folder.
-
-    `script` goes before its path; Python finds the modules of the folder `modules`.
-    """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    if modules is not None:
-        environment["PYTHONPATH"] = str(modules)
-    command = [sys.executable, *script, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=600)
-
-
-def torchrun(processes: int, script: Path, *arguments: object, cwd: Path) -> None:
-    """Run a script of the repository as torchrun does, in processes that are forked from this one to spare the imports.
-
-    Raises:
-        ChildFailedError: if one of them fails.
-    """
-    if torch.cuda.is_available():  # which does not survive a fork
-        launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}")
-        ended = run_script(script, *arguments, "--launcher", "pytorch", cwd=cwd, script=launcher)
-        assert ended.returncode == 0, ended.stderr[-3000:]
-        return
-    settings = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=processes, run_id=cwd.name, rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0", start_method="fork", max_restarts=0,
-    )  # fmt: skip
-    elastic_launch(settings, _run_forked)(str(script), [*map(str, arguments), "--launcher", "pytorch"], str(cwd))
-
-
-def _run_forked(script: str, arguments: list[str], cwd: str) -> None:
-    torch.set_num_threads(1)  # a forked process has not the threads of the one before
-    os.chdir(cwd)
-    sys.argv = [script, *arguments]
-    runpy.run_path(script, run_name="__main__")

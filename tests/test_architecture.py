@@ -138,6 +138,19 @@ def definitions(name: str) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "place"),
     [
+        ("Held", "adapters/held.py"),
+        ("AdaptedTower", "clip/adapted_tower.py"),
+        ("OpenVocabModel", "models/open_vocab_model.py"),
+        ("CLIPBackbone", "models/clip_backbone.py"),
+        ("OpenVocabDecodeHead", "models/decode_heads/open_vocab_decode_head.py"),
+        ("CostAggregator", "models/cost_aggregation/aggregator.py"),
+        ("read_state_dict", "files/checkpoints.py"),
+        ("compare", "files/state_dicts.py"),
+        ("label_outside", "vocabularies/labels.py"),
+        ("check_labels", "vocabularies/labels.py"),
+        ("read_vocabulary", "vocabularies/names.py"),
+        ("as_vocabulary", "vocabularies/vocabulary.py"),
+        ("canonical_name", "vocabularies/aliases.py"),
         ("resized", "models/score_maps.py"),
         ("best_class", "models/score_maps.py"),
         ("renamed", "conversion/kind.py"),
@@ -148,6 +161,32 @@ def definitions(name: str) -> list[str]:
 )
 def test_one_place(name, place):
     assert definitions(name) == [f"hclip_mmseg/{place}"]
+
+
+def holding(pattern: str, *folders: str) -> list[str]:
+    """The modules below these folders of the repository whose code matches a pattern."""
+    paths = (path for folder in folders for path in sorted((REPOSITORY / folder).rglob("*.py")))
+    return [name_of(path) for path in paths if re.search(pattern, path.read_text(encoding="utf-8"))]
+
+
+def test_what_is_computed_from_weights_is_remembered_by_held_alone():
+    assert holding(r"\._version\b", "hclip_mmseg") == ["hclip_mmseg/adapters/held.py"]
+
+
+def test_capabilities_are_declared():
+    """A benchmark, or what freezes parts, asks a model for what `OpenVocabModel` and `CLIPBackbone` declare."""
+    asks = holding(r"\b(getattr|hasattr)\([\w.]*(model|backbone)\b", "hclip_mmseg")
+    assert not [name for name in asks if name.startswith(("hclip_mmseg/benchmarks/", "hclip_mmseg/models/frozen"))]
+
+
+def test_an_older_heads_arguments_are_the_aggregators():
+    """Neither the head nor a config repeats them: each stands in the signature of `CostAggregator` alone."""
+    head = (PACKAGE / "models/decode_heads/cost_aggregation_head.py").read_text(encoding="utf-8")
+    assert "appearance_dim" not in head and "decoder_channels" not in head
+
+
+def test_where_modules_are_found_is_nobodys_business():
+    assert not holding(r"\bsys\.path\b", "tools", "tests")
 
 
 def test_kinds_of_checkpoints_are_told_apart_by_their_table_alone():

@@ -21,35 +21,30 @@ FACTORS = (0.1, 0.3, 1.0, 3.0)
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train every row of an ablation with several seeds; table and plots.")
-    parser.add_argument("--table", default="configs/ablation/tiny_scenes.py", help="the rows (%(default)s)")
-    parser.add_argument("--rows", nargs="+", metavar="ROW", help="only these")
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 (%(default)s)")
-    parser.add_argument("--out", default="work_dirs/ablation", help="folder of runs and report (%(default)s)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--table", default="configs/ablation/tiny_scenes.py", help="the rows (%(default)s)")
+    add("--rows", nargs="+", metavar="ROW", help="only these")
+    add("--seeds", type=int, default=3, help="how many, from 0 (%(default)s)")
+    add("--out", default="work_dirs/ablation", help="folder of runs and report (%(default)s)")
+    add(
         "--search",
         action="store_true",
         help="first choose each row's learning rate for its adapters, by the same search for all: one run for each "
         "factor, the best result on training names, on scenes of their own",
     )
-    parser.add_argument(
-        "--factors", nargs="+", type=float, default=FACTORS, help="of the search (%(default)s times the base's rate)"
-    )
-    parser.add_argument("--search-iters", type=int, help="length of a run of the search (that of all runs)")
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each on its share of the cores (1)")
-    parser.add_argument("--threads", type=int, help="threads of a run (its share of the cores)")
-    parser.add_argument("--max-iters", type=int, help="length of a run (the base config's)")
-    parser.add_argument("--scenes", type=int, help="validation scenes (the base config's)")
-    parser.add_argument(
-        "--validations", type=int, default=3, help="evaluations of a run, its end included (%(default)s)"
-    )
+    add("--factors", nargs="+", type=float, default=FACTORS, help="of the search (%(default)s times the base's rate)")
+    add("--search-iters", type=int, help="length of a run of the search (that of all runs)")
+    add("--jobs", type=int, default=1, help="runs at a time, each on its share of the cores (1)")
+    add("--threads", type=int, help="threads of a run (its share of the cores)")
+    add("--max-iters", type=int, help="length of a run (the base config's)")
+    add("--scenes", type=int, help="validation scenes (the base config's)")
+    add("--validations", type=int, default=3, help="evaluations of a run, its end included (%(default)s)")
     arguments.add_settings(parser, "replace settings of every run's config")
     return parser.parse_args(argv)
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_arguments(argv)
-
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.ablation.jobs import Settings
     from hclip_mmseg.ablation.run import prepare_ablation, run_ablation
     from hclip_mmseg.apis import launch

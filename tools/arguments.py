@@ -6,8 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
-from functools import wraps
+from inspect import signature
 from typing import Any, TypeVar
 
 Ending = TypeVar("Ending")
@@ -15,23 +14,30 @@ INTERRUPTED, NO_READER = 130, 141
 """Exit codes of a command that Ctrl-C ended, and of one whose output nobody reads any more; as shells give them."""
 
 
-def command(main: Callable[..., Ending]) -> Callable[..., Ending]:
-    """Let a command's ``main`` end in one line on Ctrl-C, and silently where the reader of its output is gone."""
+def command(
+    parse: Callable[[Sequence[str] | None], argparse.Namespace],
+) -> Callable[[Callable[[argparse.Namespace], Ending]], Callable[[Sequence[str] | None], Ending]]:
+    """Make a command's ``main(argv)`` of a function of its parsed arguments.
 
-    @wraps(main)
-    def ended(argv: Sequence[str] | None = None) -> Ending:
-        try:
-            result = main(argv)
-            sys.stdout.flush()
-            return result
-        except KeyboardInterrupt:
-            print("stopped; what was finished before is kept", file=sys.stderr)
-            raise SystemExit(INTERRUPTED) from None
-        except BrokenPipeError:  # such as `| head`; Python would complain again when it closes its output
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(NO_READER) from None
+    It ends in one line on Ctrl-C, and silently where the reader of its output is gone.
+    """
 
-    return ended
+    def of_arguments(main: Callable[[argparse.Namespace], Ending]) -> Callable[[Sequence[str] | None], Ending]:
+        def ended(argv: Sequence[str] | None = None) -> Ending:
+            try:
+                result = main(parse(argv))
+                sys.stdout.flush()
+                return result
+            except KeyboardInterrupt:
+                print("stopped; what was finished before is kept", file=sys.stderr)
+                raise SystemExit(INTERRUPTED) from None
+            except BrokenPipeError:  # such as `| head`; Python would complain again when it closes its output
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise SystemExit(NO_READER) from None
+
+        return ended
+
+    return of_arguments
 
 
 class SettingAction(argparse.Action):
@@ -51,9 +57,9 @@ class SettingAction(argparse.Action):
         setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *(values or ())])
 
 
-def chosen(args: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """Those of the arguments that a dataclass takes, under the names of its fields."""
-    return {field.name: getattr(args, field.name) for field in fields(kind)}
+def chosen(args: argparse.Namespace, taker: Callable[..., Any]) -> dict[str, Any]:
+    """Those of the arguments that a function or a dataclass takes, under the names that it has for them."""
+    return {name: value for name, value in vars(args).items() if name in signature(taker).parameters}
 
 
 def add_settings(parser: argparse.ArgumentParser, help: str) -> None:
@@ -63,11 +69,12 @@ def add_settings(parser: argparse.ArgumentParser, help: str) -> None:
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that MMSegmentation's own train and test scripts have."""
-    parser.add_argument("config", help="config file")
-    parser.add_argument("--work-dir", help="the run's folder (work_dirs/<method>/<config>; H-CLIP: work_dirs/<config>)")
+    add = parser.add_argument
+    add("config", help="config file")
+    add("--work-dir", help="the run's folder (work_dirs/<method>/<config>; H-CLIP: work_dirs/<config>)")
     add_settings(parser, "replace settings of the config; lists as key=a,b or key='[a,b]', nested key='[(a,b),(c,d)]'")
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    parser.add_argument("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
+    add("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    add("--local_rank", "--local-rank", type=int, default=0, help=argparse.SUPPRESS)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -96,21 +103,22 @@ def add_resize(parser: argparse.ArgumentParser) -> None:
 
 def add_rules(parser: argparse.ArgumentParser) -> None:
     """Add what competes with the class names, and when a pixel has none of them."""
-    parser.add_argument("--background", metavar="NAMES", help="names that compete and are called background together")
-    parser.add_argument("--negatives", metavar="NAMES", help="names that compete and are not reported")
-    parser.add_argument("--other", action="store_true", help="label pixels that no class name reaches 'other'")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--background", metavar="NAMES", help="names that compete and are called background together")
+    add("--negatives", metavar="NAMES", help="names that compete and are not reported")
+    add("--other", action="store_true", help="label pixels that no class name reaches 'other'")
+    add(
         "--threshold",
         metavar="SCORE",
         help="least score of a pixel's class name, or of a box: a number from 0 to 1, or '0.3, cat=0.5' for some names",
     )
-    parser.add_argument(
+    add(
         "--merge",
         choices=["max", "mean"],
         help="compare all synonyms of a class (sofa, couch) and give it the best one's score, or their mean; without "
         "it segmentors compare the first, and mask classifiers take the best",
     )
-    parser.add_argument(
+    add(
         "--drop-absent",
         type=float,
         metavar="SCORE",
@@ -120,14 +128,13 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
 
 def add_pretraining(parser: argparse.ArgumentParser, work_dir: str) -> None:
     """Add the arguments of a pretraining run, with its folder where none is given."""
-    parser.add_argument("--work-dir", default=work_dir, help="where checkpoints and the log go (%(default)s)")
-    parser.add_argument(
-        "--phases", nargs="+", metavar="SIZE:BATCH:OBJECTS:STEPS[:DROP]", help="the curriculum (the tiny model's own)"
-    )
-    parser.add_argument("--lr", type=float, default=1e-3, help="peak learning rate (%(default)s)")
-    parser.add_argument("--warmup", type=int, default=150, help="steps of linear warm-up (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of scenes and weights (%(default)s)")
-    parser.add_argument("--log-every", type=int, default=25, help="steps between lines of the log (%(default)s)")
-    parser.add_argument("--save-every", type=int, default=200, help="steps between checkpoints (%(default)s)")
-    parser.add_argument("--eval-every", type=int, default=500, help="steps between evaluations (%(default)s)")
-    parser.add_argument("--eval-scenes", type=int, default=48, help="scenes of an evaluation (%(default)s)")
+    add = parser.add_argument
+    add("--work-dir", default=work_dir, help="where checkpoints and the log go (%(default)s)")
+    add("--phases", nargs="+", metavar="SIZE:BATCH:OBJECTS:STEPS[:DROP]", help="the curriculum (the tiny model's own)")
+    add("--lr", type=float, default=1e-3, help="peak learning rate (%(default)s)")
+    add("--warmup", type=int, default=150, help="steps of linear warm-up (%(default)s)")
+    add("--seed", type=int, default=0, help="of scenes and weights (%(default)s)")
+    add("--log-every", type=int, default=25, help="steps between lines of the log (%(default)s)")
+    add("--save-every", type=int, default=200, help="steps between checkpoints (%(default)s)")
+    add("--eval-every", type=int, default=500, help="steps between evaluations (%(default)s)")
+    add("--eval-scenes", type=int, default=48, help="scenes of an evaluation (%(default)s)")

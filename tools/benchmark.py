@@ -18,22 +18,21 @@ from hclip_tools import arguments
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure time and peak memory, ours against another form.")
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="such as whole-150 (all rows of docs/results/speed.md)")
-    parser.add_argument("--repeat", type=int, default=5, help="timed steps of a form, after one that is not (5)")
-    parser.add_argument(
+    add = parser.add_argument
+    add("rows", nargs="*", metavar="ROW", help="such as whole-150 (all rows of docs/results/speed.md)")
+    add("--repeat", type=int, default=5, help="timed steps of a form, after one that is not (5)")
+    add(
         "--seconds", type=float, default=20, help="end the steps of a form that is compared with a direct one then (20)"
     )
-    parser.add_argument("--device", choices=["cpu", "cuda"], help="(cuda where there is one)")
-    parser.add_argument("--json", metavar="FILE", help="write all numbers there, after every row")
-    parser.add_argument("--markdown", metavar="FILE", help="write the table there")
-    parser.add_argument("--plot", metavar="FILE", help="write a plot of time and memory there")
+    add("--device", choices=["cpu", "cuda"], help="(cuda where there is one)")
+    add("--json", metavar="FILE", help="write all numbers there, after every row")
+    add("--markdown", metavar="FILE", help="write the table there")
+    add("--plot", metavar="FILE", help="write a plot of time and memory there")
     return parser.parse_args(argv)
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse_arguments(argv)
-
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> int:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.costs import benchmark
 

@@ -15,45 +15,35 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         description="Write a segmentor for some class names as one file: adapters folded, the names' embeddings as "
         "constants, without the text tower. tools/predict.py --onnx FILE runs it."
     )
-    parser.add_argument("config", help="config of a segmentor")
-    parser.add_argument("checkpoint", nargs="?", help="its trained weights; none: CLIP as it is, without a head")
-    parser.add_argument(
+    add = parser.add_argument
+    add("config", help="config of a segmentor")
+    add("checkpoint", nargs="?", help="its trained weights; none: CLIP as it is, without a head")
+    add(
         "--vocab",
+        dest="vocabulary",
         required=True,
         help="words with commas between, a text file with one a line, or a benchmark's name (coco_stuff_171)",
     )
-    parser.add_argument("--templates", help="prompts: scene, vild, vild-63, imagenet, or a text with {}")
-    parser.add_argument("--out", metavar="FILE", help="the file (the config's name: CONFIG.onnx, .pt or .pt2)")
-    parser.add_argument("--format", choices=["onnx", "torchscript", "pt2"], default="onnx", help="(%(default)s)")
-    parser.add_argument("--dynamic", action="store_true", help="any number of images at once, for more memory a view")
-    parser.add_argument("--half", action="store_true", help="weights and activations in 16 bits")
+    add("--templates", help="prompts: scene, vild, vild-63, imagenet, or a text with {}")
+    add("--out", dest="target", metavar="FILE", help="the file (the config's name: CONFIG.onnx, .pt or .pt2)")
+    add("--format", dest="form", choices=["onnx", "torchscript", "pt2"], default="onnx", help="(%(default)s)")
+    add("--dynamic", action="store_true", help="any number of images at once, for more memory a view")
+    add("--half", action="store_true", help="weights and activations in 16 bits")
     arguments.add_resize(parser)
     arguments.add_settings(parser, "settings of the config to replace, such as model.test_cfg.mode=whole")
     return parser.parse_args(argv)
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_arguments(argv)
-
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.apis.export import export
     from hclip_mmseg.apis.settings import read_settings
 
     launch.quieten_dependencies()
     with launch.clear_errors():
-        lines = export(
-            args.config,
-            args.checkpoint,
-            args.vocab,
-            args.out,
-            form=args.format,
-            templates=args.templates,
-            dynamic=args.dynamic,
-            half=args.half,
-            resize=args.resize,
-            settings=read_settings(args.cfg_options),
-        )
+        args.settings = read_settings(args.cfg_options)
+        lines = export(**arguments.chosen(args, export))
         print("\n".join(lines))
 
 

@@ -15,7 +15,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Look at annotated images, and write what hclip-train takes: label maps, lists for training and "
         "validation, a sheet of overlays, the data set's config and a training config, in work_dirs/NAME. What is "
-        "assumed is said, with the option that says otherwise.",
+        "assumed is said, with the option that says otherwise."
     )
     add = parser.add_argument
     add("name", metavar="NAME", help="of the data set and its folder")
@@ -70,10 +70,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_arguments(argv)
-
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.apis.new_dataset import OwnData, new_dataset
     from hclip_mmseg.apis.own_training import Training

@@ -15,26 +15,18 @@ from hclip_tools import arguments
 TINY = "configs/hclip/hclip_tiny_scenes.py"
 
 
-PASSED_ON = (
-    "config", "checkpoint", "templates", "out_dir", "panoptic", "stuff", "recursive", "batch_size", "device", "resize",
-    "offline", "save_vocab", "background", "negatives", "other", "threshold", "merge", "drop_absent",
-)  # fmt: skip
-"""Options that `prepare_prediction` takes under the same names."""
-
-
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write images in colours and label maps, or with boxes.")
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "images",
         nargs="*",
         metavar="IMAGE",
         help="images, folders of images, patterns, http addresses, or - for the standard input",
     )
-    parser.add_argument("--recursive", action="store_true", help="look into the folders of folders, too")
-    parser.add_argument(
-        "--batch-size", type=int, default=1, help="images of one size that the model is given at once (1)"
-    )
-    parser.add_argument(
+    add("--recursive", action="store_true", help="look into the folders of folders, too")
+    add("--batch-size", type=int, default=1, help="images of one size that the model is given at once (1)")
+    add(
         "--part",
         default="1/1",
         metavar="K/N",
@@ -49,41 +41,27 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     asked.add_argument(
         "--onnx", metavar="FILE", help="instead of a config: a model that tools/export.py wrote for its own class names"
     )
-    parser.add_argument(
-        "--templates", help="prompts: scene, vild, vild-63, imagenet, a text with {}, or a .txt file with one a line"
-    )
-    parser.add_argument(
-        "--save-vocab", metavar="FILE", help="write names and embeddings (.safetensors), for --vocab FILE later on"
-    )
+    add("--templates", help="prompts: scene, vild, vild-63, imagenet, a text with {}, or a .txt file with one a line")
+    add("--save-vocab", metavar="FILE", help="write names and embeddings (.safetensors), for --vocab FILE later on")
     arguments.add_rules(parser)
-    parser.add_argument(
-        "--config", "--model", default=TINY, help=f"config of the model, or a name that hclip-models lists ({TINY})"
-    )
-    parser.add_argument(
-        "--checkpoint", help="trained weights (of a name, what is published; else the latest in work_dirs/<config>)"
-    )
-    parser.add_argument("--out-dir", default="predictions", help="folder for the results (predictions)")
-    parser.add_argument(
+    add("--config", "--model", default=TINY, help=f"config of the model, or a name that hclip-models lists ({TINY})")
+    add("--checkpoint", help="trained weights (of a name, what is published; else the latest in work_dirs/<config>)")
+    add("--out-dir", default="predictions", help="folder for the results (predictions)")
+    add(
         "--format",
         metavar="FORMAT,...",
         help="labels, overlay, json, coco, polygons, panoptic, csv (labels,overlay; panoptic,overlay with --panoptic; "
         "overlay,json of a detector)",
     )
-    parser.add_argument("--panoptic", action="store_true", help="draw things one by one, and stuff (mask classifiers)")
-    parser.add_argument(
-        "--stuff", help="those of the words that --panoptic does not count one by one (those of coco_panoptic_133 ...)"
-    )
-    parser.add_argument("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
-    parser.add_argument("--alpha", type=float, default=0.55, help="weight of the colours in overlays, 0 to 1 (0.55)")
-    parser.add_argument(
-        "--names-on-regions", "--words-on-regions", action="store_true", help="write class names on their regions"
-    )
-    parser.add_argument("--side-by-side", action="store_true", help="put the image itself beside its overlay")
-    parser.add_argument("--video", metavar="FILE", help="a video, or a camera by its number, instead of images")
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="look at every N-th frame of the video (1)")
-    parser.add_argument(
-        "--smooth", type=float, default=0.0, metavar="WEIGHT", help="weight of earlier frames' scores, below 1 (0)"
-    )
+    add("--panoptic", action="store_true", help="draw things one by one, and stuff (mask classifiers)")
+    add("--stuff", help="those of the words that --panoptic does not count one by one (those of coco_panoptic_133 ...)")
+    add("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
+    add("--alpha", type=float, default=0.55, help="weight of the colours in overlays, 0 to 1 (0.55)")
+    add("--names-on-regions", "--words-on-regions", action="store_true", help="write class names on their regions")
+    add("--side-by-side", action="store_true", help="put the image itself beside its overlay")
+    add("--video", metavar="FILE", help="a video, or a camera by its number, instead of images")
+    add("--every", type=int, default=1, metavar="N", help="look at every N-th frame of the video (1)")
+    add("--smooth", type=float, default=0.0, metavar="WEIGHT", help="weight of earlier frames' scores, below 1 (0)")
     arguments.add_resize(parser)
     arguments.add_device(parser)
     arguments.add_offline(parser)
@@ -100,13 +78,12 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_arguments(argv)
-
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.apis.image_inferencer import ImageInferencer
-    from hclip_mmseg.apis.predict import prepare_exported, prepare_prediction, read_part
+    from hclip_mmseg.apis.predict import ModelChoice, Output, prepare_exported, prepare_prediction, read_part
+    from hclip_mmseg.apis.question import Rules
     from hclip_mmseg.apis.settings import read_settings
     from hclip_mmseg.apis.video import VideoPrediction, check_video
 
@@ -120,26 +97,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     with launch.clear_errors():
         if args.video is not None:
             check_video(args.video, args.every, args.smooth)
+        formats = args.format or ("overlay" if args.video is not None else None)
+        output = Output(args.out_dir, formats, read_part(args.part), drawing)
         if args.onnx:
-            prediction = prepare_exported(
-                args.images,
-                args.onnx,
-                out_dir=args.out_dir,
-                recursive=args.recursive,
-                part=read_part(args.part),
-                drawing=drawing,
-                formats=args.format,
-            )
+            prediction = prepare_exported(args.images, args.onnx, output, recursive=args.recursive)
         else:
-            prediction = prepare_prediction(
-                args.images,
-                args.vocab,
-                settings=read_settings(args.cfg_options),
-                part=read_part(args.part),
-                drawing=drawing,
-                formats=args.format or ("overlay" if args.video is not None else None),
-                **{name: getattr(args, name) for name in PASSED_ON},
-            )
+            args.settings = read_settings(args.cfg_options)
+            model = ModelChoice(**arguments.chosen(args, ModelChoice))
+            asked = {**arguments.chosen(args, prepare_prediction), **arguments.chosen(args, Rules)}
+            prediction = prepare_prediction(args.images, args.vocab, model, output, **asked)
     with launch.run_errors(args.out_dir):
         if args.video is not None:
             assert isinstance(prediction.inferencer, ImageInferencer)

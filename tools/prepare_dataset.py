@@ -13,7 +13,7 @@ from hclip_tools import arguments
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Make what the configs read from what a data set's owners distribute. Label maps that are there "
-        "already stay; so an interrupted preparation goes on where it stopped.",
+        "already stay; so an interrupted preparation goes on where it stopped."
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="of a data set (see --list), or a benchmark (A-847)")
     parser.add_argument("--root", metavar="DIR", help="the data set's folder")
@@ -27,10 +27,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_arguments(argv)
-
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.apis.prepare import list_preparations, prepare_dataset
 

@@ -18,10 +18,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> None:
-    settings = vars(parse_arguments(argv))
-
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.demo_assets.pretraining.batches import Phase
     from hclip_mmseg.demo_assets.pretraining.run import Settings
@@ -29,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     launch.prepare_process()
     with launch.clear_errors():
-        phases = [Phase.parse(text) for text in settings.pop("phases") or DEFAULT_PHASES]
-        pretrain(Settings(phases=phases, **settings))
+        args.phases = [Phase.parse(text) for text in args.phases or DEFAULT_PHASES]
+        pretrain(Settings(**vars(args)))
 
 
 if __name__ == "__main__":

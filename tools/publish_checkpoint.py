@@ -20,10 +20,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_arguments(argv)
-
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.conversion.files import publish_checkpoint
 

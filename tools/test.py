@@ -12,14 +12,15 @@ from hclip_tools import arguments
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Test a model.")
+    add = parser.add_argument
     arguments.add_run_arguments(parser)
-    parser.add_argument(
+    add(
         "checkpoint",
         nargs="?",
         help="checkpoint file; models that need no training have none, and in the place of "
         "config and checkpoint a name that hclip-models lists will do",
     )
-    parser.add_argument(
+    add(
         "--benchmarks",
         nargs="+",
         metavar="NAME",
@@ -27,20 +28,18 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "PAS-20 PAS-20b ...; 'all'; or 'found': those whose data is there); an interrupted evaluation goes on with "
         "those that remain",
     )
-    parser.add_argument(
+    add(
         "--dry-run",
         action="store_true",
         help="with --benchmarks: print for each which files were found, images, names, prompts, sizes and metrics, and "
         "evaluate nothing; neither weights nor data need be there",
     )
-    parser.add_argument("--data-root", metavar="DIR", help="folder of the benchmarks' data (data)")
-    parser.add_argument("--out", metavar="DIR", help="write label maps (16-bit above 255 classes) or boxes there")
-    parser.add_argument("--show-dir", metavar="DIR", help="write images with the words there")
-    parser.add_argument("--show", action="store_true", help="show the images in a window")
-    parser.add_argument("--wait-time", type=float, default=2, help="seconds that a window stays (2)")
-    parser.add_argument(
-        "--tta", action="store_true", help="look at every image in three sizes and flipped, and average the scores"
-    )
+    add("--data-root", metavar="DIR", help="folder of the benchmarks' data (data)")
+    add("--out", metavar="DIR", help="write label maps (16-bit above 255 classes) or boxes there")
+    add("--show-dir", metavar="DIR", help="write images with the words there")
+    add("--show", action="store_true", help="show the images in a window")
+    add("--wait-time", type=float, default=2, help="seconds that a window stays (2)")
+    add("--tta", action="store_true", help="look at every image in three sizes and flipped, and average the scores")
     arguments.add_resize(parser)
     arguments.add_offline(parser)
     args = parser.parse_intermixed_args(argv)
@@ -49,10 +48,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_arguments(argv)
-
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.apis.opening import open_model
     from hclip_mmseg.apis.settings import read_settings

@@ -13,24 +13,22 @@ from hclip_tools import arguments
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train a model.")
+    add = parser.add_argument
     arguments.add_run_arguments(parser)
-    parser.add_argument(
+    add(
         "--resume",
         nargs="?",
         const="latest",
         metavar="CHECKPOINT",
         help="go on from the latest checkpoint in the work directory, or from the one given",
     )
-    parser.add_argument("--amp", action="store_true", help="mixed precision: bf16, on GPUs without it fp16")
-    parser.add_argument(
-        "--auto-scale-lr", action="store_true", help="scale the rate by batch / auto_scale_lr.base_batch_size"
-    )
+    add("--amp", action="store_true", help="mixed precision: bf16, on GPUs without it fp16")
+    add("--auto-scale-lr", action="store_true", help="scale the rate by batch / auto_scale_lr.base_batch_size")
     return parser.parse_args(argv)
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_arguments(argv)
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> None:
     try:
         from hclip_mmseg.apis import launch
         from hclip_mmseg.apis.train import train

@@ -18,10 +18,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_arguments(argv)
-
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> None:
     from mmengine.logging import MMLogger
 
     from hclip_mmseg.ablation.training_free import compare_forms

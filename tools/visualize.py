@@ -27,18 +27,15 @@ def point_of(text: str) -> tuple[int, int]:
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Write figures of correlations and one page that gathers them.")
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="images, or folders of images")
-    parser.add_argument("--vocab", help="class names with commas between, a file, or a benchmark's name")
-    parser.add_argument(
-        "--config", "--model", default=TINY, help=f"config of CLIPtrase, or its name in hclip-models ({TINY})"
-    )
-    parser.add_argument(
-        "--points", nargs="+", type=point_of, metavar="X,Y", help="pixels to explain (the largest regions' middles)"
-    )
-    parser.add_argument("--similarity", metavar="CONFIG", help="compare the classes of this config's test data")
-    parser.add_argument("--checkpoint", help="fine-tuned weights for --similarity, beside the frozen CLIP")
-    parser.add_argument("--samples", type=int, default=50, help="images that --similarity looks at (50)")
-    parser.add_argument("--out-dir", default="visualizations", help="folder for the figures (visualizations)")
+    add = parser.add_argument
+    add("images", nargs="*", metavar="IMAGE", help="images, or folders of images")
+    add("--vocab", help="class names with commas between, a file, or a benchmark's name")
+    add("--config", "--model", default=TINY, help=f"config of CLIPtrase, or its name in hclip-models ({TINY})")
+    add("--points", nargs="+", type=point_of, metavar="X,Y", help="pixels to explain (the largest regions' middles)")
+    add("--similarity", metavar="CONFIG", help="compare the classes of this config's test data")
+    add("--checkpoint", help="fine-tuned weights for --similarity, beside the frozen CLIP")
+    add("--samples", type=int, default=50, help="images that --similarity looks at (50)")
+    add("--out-dir", default="visualizations", help="folder for the figures (visualizations)")
     arguments.add_device(parser)
     arguments.add_offline(parser)
     args = parser.parse_args(argv)
@@ -49,27 +46,14 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return args
 
 
-@arguments.command
-def main(argv: Sequence[str] | None = None) -> None:
-    args = parse_arguments(argv)
-
+@arguments.command(parse_arguments)
+def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.apis.visualize import prepare_figures
 
     launch.prepare_process()
     with launch.clear_errors():
-        figures = prepare_figures(
-            args.images,
-            args.vocab,
-            config=args.config,
-            points=args.points,
-            similarity=args.similarity,
-            checkpoint=args.checkpoint,
-            samples=args.samples,
-            out_dir=args.out_dir,
-            device=args.device,
-            offline=args.offline,
-        )
+        figures = prepare_figures(args.images, args.vocab, **arguments.chosen(args, prepare_figures))
     with launch.run_errors(args.out_dir):
         done = figures.draw()
     if not done:

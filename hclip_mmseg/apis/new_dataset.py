@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from hclip_mmseg.apis.prepare import progress_bar
 from hclip_mmseg.datasets.folder import find_titles
 from hclip_mmseg.datasets.own.kinds import open_source
 from hclip_mmseg.datasets.own.look import class_pixels, look, table_of_classes, warnings_of
-from hclip_mmseg.datasets.own.meaning import find_meaning
-from hclip_mmseg.datasets.own.source import shown_some
+from hclip_mmseg.datasets.own.meaning import Meaning, find_meaning
+from hclip_mmseg.datasets.own.source import Source, shown_some
 from hclip_mmseg.datasets.own.split import split, trained
 from hclip_mmseg.datasets.own.writing import write_dataset_config, write_label_maps, write_lists, write_sheet
 from hclip_mmseg.datasets.preparation.processes import Options
@@ -57,6 +57,94 @@ class OwnData:
     jobs: int | None = None
 
 
+@dataclass(frozen=True)
+class FoundData:
+    """What annotated images were found to hold, before anything is written.
+
+    Attributes:
+        source: the annotation.
+        meaning: of its labels.
+        held_out: titles that are evaluated and not trained.
+        labelled: image -> label -> number of pixels.
+        parts: "train" and "val" -> their images.
+        assumed: what was not said and taken as likely, a line each.
+    """
+
+    source: Source
+    meaning: Meaning
+    held_out: Sequence[str]
+    labelled: Mapping[str, Mapping[int, int]]
+    parts: Mapping[str, list[str]]
+    assumed: Sequence[str]
+
+    @property
+    def used(self) -> list[str]:
+        """The images of training and validation."""
+        return [*self.parts["train"], *self.parts["val"]]
+
+    @property
+    def best(self) -> str:
+        """The figure by which the best checkpoint is chosen: of the classes held out, where validation shows any."""
+        places = [self.meaning.titles.index(title) for title in self.held_out]
+        shown = any(self.labelled[image].get(place) for image in self.parts["val"] for place in places)
+        return "mIoU_unseen" if shown else "mIoU"
+
+    def report(self, name: str, images: int) -> str:
+        """Lines about the data set of this name, out of so many images: its classes, what was assumed, warnings."""
+        classes = (self.labelled, self.meaning, self.held_out, self.parts)
+        return "\n".join(
+            [
+                f"{name}: {self.source.kind}, {len(self.source.samples)} of {images} images annotated",
+                table_of_classes(*classes),
+                *(f"assumed: {line}" for line in self.assumed),
+                *(f"warning: {line}" for line in warnings_of(*classes)),
+            ]
+        )
+
+
+def find_data(data: OwnData, images: Mapping[str, Path], options: Options) -> FoundData:
+    """Look at all annotated images, and split them.
+
+    Args:
+        data: what is said about them.
+        images: name -> file of all images, annotated or not.
+        options: how they are read.
+
+    Raises:
+        FileNotFoundError, ValueError: if files are missing or wrong: which, and what to do.
+    """
+    titles = None if data.classes is None else read_vocabulary(data.classes).titles
+    source = open_source(
+        images,
+        data.masks,
+        titles,
+        kind=data.kind,
+        colours=data.colours,
+        suffix=data.mask_suffix,
+        panoptic_masks=data.panoptic_masks,
+    )
+    seen = look(source, options)
+    meaning = find_meaning(
+        source,
+        seen.total,
+        titles,
+        unlabelled=data.unlabelled,
+        ignored=data.ignored,
+        first_label=data.first_label,
+    )
+    held_out = find_titles(data.held_out, meaning.titles)
+    labelled = class_pixels(seen.pixels, meaning)
+    parts, assumed_parts = split(sorted(labelled), data.val, data.seed)
+    labels = {label for label, title in enumerate(meaning.titles) if title not in held_out}
+    parts["train"], empty = trained(labelled, parts["train"], labels)
+    assumed = [*source.notes, *meaning.assumed, *assumed_parts]
+    if empty:
+        assumed.append(f"{len(empty)} images show no trained class and are left out of training: {shown_some(empty)}")
+    if not parts["train"]:
+        raise InputError("no image for training shows a class that is trained: hold out fewer classes")
+    return FoundData(source, meaning, held_out, labelled, parts, assumed)
+
+
 def new_dataset(
     name: str,
     data: OwnData,
@@ -89,56 +177,20 @@ def new_dataset(
     options = Options(jobs=data.jobs or len(usable_cores()), progress=progress_bar)
 
     images = images_by_name(data.images)
-    titles = None if data.classes is None else read_vocabulary(data.classes).titles
-    source = open_source(
-        images,
-        data.masks,
-        titles,
-        kind=data.kind,
-        colours=data.colours,
-        suffix=data.mask_suffix,
-        panoptic_masks=data.panoptic_masks,
-    )
-    seen = look(source, options)
-    meaning = find_meaning(
-        source,
-        seen.total,
-        titles,
-        unlabelled=data.unlabelled,
-        ignored=data.ignored,
-        first_label=data.first_label,
-    )
-    held_out = find_titles(data.held_out, meaning.titles)
-    labelled = class_pixels(seen.pixels, meaning)
-    parts, assumed = split(sorted(labelled), data.val, data.seed)
-    labels = {label for label, title in enumerate(meaning.titles) if title not in held_out}
-    parts["train"], empty = trained(labelled, parts["train"], labels)
-    notes = [*source.notes, *meaning.assumed, *assumed]
-    if empty:
-        notes.append(f"{len(empty)} images show no trained class and are left out of training: {shown_some(empty)}")
-    if not parts["train"]:
-        raise InputError("no image for training shows a class that is trained: hold out fewer classes")
-    report = [
-        f"{name}: {source.kind}, {len(source.samples)} of {len(images)} images annotated",
-        table_of_classes(labelled, meaning, held_out, parts),
-        *(f"assumed: {note}" for note in notes),
-        *(f"warning: {line}" for line in warnings_of(labelled, meaning, held_out, parts)),
-    ]
-    print("\n".join(report))
+    found = find_data(data, images, options)
+    report = found.report(name, len(images))
+    print(report)
     if check:
         print("nothing was written (--check)")
         return
-    used = [*parts["train"], *parts["val"]]
-    write_label_maps(source, used, meaning, folder / "labels", options)
-    write_lists(parts, folder)
-    write_sheet(folder / "overlays.jpg", source, used, meaning, data.seed)
-    write_whole(folder / "report.txt", "\n".join(report) + "\n")
-    write_dataset_config(folder / "dataset.py", name, data.images, meaning, held_out, data.repeat_below)
-    told_apart = any(labelled[image][meaning.titles.index(title)] for image in parts["val"] for title in held_out)
-    best = "mIoU_unseen" if told_apart else "mIoU"
-    write_training_config(config, name, training, len(parts["train"]), meaning.titles, held_out, best)
+    write_label_maps(found.source, found.used, found.meaning, folder / "labels", options)
+    write_lists(found.parts, folder)
+    write_sheet(folder / "overlays.jpg", found.source, found.used, found.meaning, data.seed)
+    write_whole(folder / "report.txt", f"{report}\n")
+    titles, held_out = found.meaning.titles, found.held_out
+    write_dataset_config(folder / "dataset.py", name, data.images, found.meaning, held_out, data.repeat_below)
+    write_training_config(config, name, training, len(found.parts["train"]), titles, held_out, found.best)
     print(
         f"wrote {folder}: look at overlays.jpg first; dataset.py and config.py are yours to edit\n"
         f"next: hclip-train {config}"
     )
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -82,50 +82,100 @@ class Prediction:
         return not failed
 
 
-def prepare_prediction(
-    sources: Sequence[str | Path],
-    vocabulary: str,
-    *,
-    config: str,
-    checkpoint: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    templates: str | None = None,
-    out_dir: str | Path = "predictions",
-    panoptic: bool = False,
-    stuff: str | None = None,
-    recursive: bool = False,
-    batch_size: int = 1,
-    part: tuple[int, int] = (1, 1),
-    drawing: Mapping[str, Any] | None = None,
-    device: str = "auto",
-    resize: str = "published",
-    offline: bool = False,
-    formats: str | Sequence[str] | None = None,
-    save_vocab: str | None = None,
-    **rules: Any,
-) -> Prediction:
-    """Build the model that a config describes and check all that it is asked.
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model answers, and how it is opened.
 
-    Args:
-        sources: images, folders of images, patterns, http addresses, or "-" for the standard input.
-        vocabulary: class names with commas between, a file of them, or a benchmark's name.
+    Attributes:
         config: path of the model's config, or a name that ``hclip-models`` lists.
         checkpoint: its trained weights; None: what is published under the name, else the latest of the config's own
             runs, if any.
         settings: of the config to replace, such as ``{"model.backbone.adapter": None}``.
-        templates: prompts; see `OpenVocabInferencer`.
-        out_dir: folder for the results.
-        panoptic: whether to write segments, with things one by one; mask classifiers only.
-        stuff: the class names that are not counted one by one.
-        recursive: whether the folders inside a folder are looked into.
-        batch_size: images that the model is given at once, if they follow each other and have one size.
-        part: (which, of how many) processes that share the images this one is, from 1.
-        drawing: arguments of :meth:`~hclip_mmseg.results.Result.overlay`.
         device: 'cpu', 'cuda', 'cuda:1' ...; 'auto' is a GPU where there is one.
         resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
+        panoptic: whether to give segments, with things one by one; mask classifiers only.
         offline: whether the network must not be used for a name's weights.
-        formats: of the results, see :data:`~hclip_mmseg.results.FORMATS`; None: label maps and overlays, panoptic
-            files, or boxes, as the model gives them.
+    """
+
+    config: str
+    checkpoint: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    resize: str = "published"
+    panoptic: bool = False
+    offline: bool = False
+
+    def read(self, things: bool) -> tuple[Config, str | Path | None]:
+        """The config, and the weights to read, if any; says where these come from if they were not named.
+
+        Args:
+            things: whether the model is asked for things one by one.
+        """
+        launch.choose_device(self.device)
+        cfg, trained, config = open_model(self.config, self.checkpoint, offline=self.offline)
+        merge_settings(cfg, self.settings)
+        if things and not classifies_masks(cfg):
+            raise ValueError(f"{config} gives no panoptic results: --panoptic takes a config that classifies masks")
+        check_resize(self.resize, cfg)
+        trained = trained or latest_checkpoint(config)
+        if trained is None and "decode_head" in cfg.model:
+            print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
+        return cfg, trained
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where results are written, and in which forms.
+
+    Attributes:
+        folder: made where it is missing.
+        formats: see :data:`~hclip_mmseg.results.FORMATS`; None: label maps and overlays, panoptic files, or boxes, as
+            the model gives them.
+        part: (which, of how many) processes that share the images this one is, from 1.
+        drawing: arguments of :meth:`~hclip_mmseg.results.Result.overlay`.
+    """
+
+    folder: str | Path = "predictions"
+    formats: str | Sequence[str] | None = None
+    part: tuple[int, int] = (1, 1)
+    drawing: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise an error if a score of the drawing is wrong or the folder cannot be written."""
+        for name in ("alpha", "min_score"):
+            check_score(self.drawing.get(name, 0), name)
+        launch.check_writable(self.folder, "--out-dir")
+
+    def writer(self, usual: Sequence[str]) -> ResultWriter:
+        """Writes results, in the usual formats where none are chosen."""
+        wanted = usual if self.formats is None else check_formats(self.formats)
+        which = "" if self.part[1] == 1 else f"_{self.part[0]}-of-{self.part[1]}"
+        return ResultWriter(self.folder, wanted, which, **self.drawing)
+
+
+def prepare_prediction(
+    sources: Sequence[str | Path],
+    vocabulary: str,
+    model: ModelChoice,
+    output: Output,
+    *,
+    templates: str | None = None,
+    stuff: str | None = None,
+    recursive: bool = False,
+    batch_size: int = 1,
+    save_vocab: str | None = None,
+    **rules: Any,
+) -> Prediction:
+    """Build the model and check all that it is asked.
+
+    Args:
+        sources: images, folders of images, patterns, http addresses, or "-" for the standard input.
+        vocabulary: class names with commas between, a file of them, or a benchmark's name.
+        model, output: see there.
+        templates: prompts; see `OpenVocabInferencer`.
+        stuff: the class names that are not counted one by one; mask classifiers only.
+        recursive: whether the folders inside a folder are looked into.
+        batch_size: images that the model is given at once, if they follow each other and have one size.
         save_vocab: file for the class names with their embeddings, which ``vocabulary`` may then be.
         rules: what competes with the class names, and when a pixel has none of them; see
             :class:`~hclip_mmseg.apis.question.Rules`.
@@ -141,60 +191,37 @@ def prepare_prediction(
         raise InputError(f"--batch-size is a number of images, at least 1, not {batch_size}")
     paths = images.list_images(sources, recursive)
     check_rules(Rules(**rules))
-    for name in ("alpha", "min_score"):
-        check_score((drawing or {}).get(name, 0), name)
-    launch.check_writable(out_dir, "--out-dir")
-    launch.choose_device(device)
-    cfg, trained, config = open_model(config, checkpoint, offline=offline)
-    merge_settings(cfg, settings or {})
-    if (panoptic or stuff) and not classifies_masks(cfg):
-        raise ValueError(f"{config} gives no panoptic results: --panoptic takes a config that classifies masks")
-    check_resize(resize, cfg)
-    wanted = default_formats(cfg, panoptic) if formats is None else check_formats(formats)
+    output.check()
+    cfg, trained = model.read(things=model.panoptic or bool(stuff))
+    writer = output.writer(default_formats(cfg, model.panoptic))
     if "roi_head" in cfg.model:
-        check_box_formats(wanted)
-    trained = trained or latest_checkpoint(config)
-    if trained is None and "decode_head" in cfg.model:
-        print(f"no trained checkpoint of {config} found: using its CLIP as it is, without a trained head")
+        check_box_formats(writer.formats)
     beside = any(rules.get(name) is not None for name in ("background", "negatives", "threshold"))
     for line in warnings_about(cfg, classes.titles, trained, beside):
         print(line)
-    inferencer = open_inferencer(cfg, trained, device, panoptic, resize)
+    inferencer = open_inferencer(cfg, trained, model.device, model.panoptic, model.resize)
     inferencer.set_vocabulary(vocabulary if saved else classes, templates, stuff, **rules)
     if save_vocab is not None:
         inferencer.save_vocabulary(save_vocab)
         print(f"embeddings of {len(inferencer.question.compared)} names saved in {save_vocab}")
-    which = "" if part[1] == 1 else f"_{part[0]}-of-{part[1]}"
-    writer = ResultWriter(out_dir, wanted, which, **(drawing or {}))
-    return Prediction(inferencer, writer, paths, batch_size, part)
+    return Prediction(inferencer, writer, paths, batch_size, output.part)
 
 
 def prepare_exported(
-    sources: Sequence[str | Path],
-    file: str | Path,
-    *,
-    out_dir: str | Path = "predictions",
-    recursive: bool = False,
-    part: tuple[int, int] = (1, 1),
-    drawing: Mapping[str, Any] | None = None,
-    formats: str | Sequence[str] | None = None,
+    sources: Sequence[str | Path], file: str | Path, output: Output, *, recursive: bool = False
 ) -> Prediction:
     """Open a model that hclip-export wrote in ONNX, with the class names that it was written for.
 
     Args:
-        sources, out_dir, recursive, part, drawing, formats: see :func:`prepare_prediction`.
+        sources, output, recursive: see :func:`prepare_prediction`.
         file: the model.
 
     Raises:
         FileNotFoundError, ValueError: if anything of these is missing or wrong.
     """
     paths = images.list_images(sources, recursive)
-    wanted = ("labels", "overlay") if formats is None else check_formats(formats)
-    for name in ("alpha", "min_score"):
-        check_score((drawing or {}).get(name, 0), name)
-    launch.check_writable(out_dir, "--out-dir")
-    which = "" if part[1] == 1 else f"_{part[0]}-of-{part[1]}"
-    return Prediction(OnnxInferencer(file), ResultWriter(out_dir, wanted, which, **(drawing or {})), paths, part=part)
+    output.check()
+    return Prediction(OnnxInferencer(file), output.writer(("labels", "overlay")), paths, part=output.part)
 
 
 def read_part(text: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from hclip_mmseg.clip.adapted_tower import AdaptedTower
 from hclip_mmseg.clip.attention import AdaptedProjections, PlainProjections, Projections
 from hclip_mmseg.clip.eva_tower import EvaTower
 from hclip_mmseg.clip.image_tower import ImageTower
-from hclip_mmseg.clip.loading import build_clip, clip_config, read_state_dict
+from hclip_mmseg.clip.loading import build_clip, clip_config, read_clip_weights
 from hclip_mmseg.clip.replaced import with_parameters
 from hclip_mmseg.clip.templates import resolve_templates
 from hclip_mmseg.clip.text_tower import TextTower
@@ -22,7 +22,7 @@ __all__ = [
     "clip_config",
     "cut_behind_longest",
     "prompt_name",
-    "read_state_dict",
+    "read_clip_weights",
     "resolve_templates",
     "tokenize",
     "with_parameters",

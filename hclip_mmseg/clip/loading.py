@@ -62,7 +62,7 @@ def clip_config(model: str | Mapping[str, Any]) -> dict[str, Any]:
     return config
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+def read_clip_weights(path: str | Path) -> dict[str, Tensor]:
     """Reads CLIP weights: OpenAI's TorchScript archives, state dicts (.pt, .pth, .bin) or .safetensors.
 
     Args:
@@ -150,7 +150,7 @@ def build_clip(
 
     Args:
         model: see :func:`clip_config`.
-        pretrained: the path of weights (see :func:`read_state_dict`), a tag of open_clip such as
+        pretrained: the path of weights (see :func:`read_clip_weights`), a tag of open_clip such as
             'openai' or 'laion2b_s34b_b88k' (downloaded), or None for random weights.
         quick_gelu: whether the MLPs use QuickGELU, as OpenAI's weights need. None: as the model name and
             the tag say, and for weights given as a file, True where they are an OpenAI archive.
@@ -167,7 +167,7 @@ def build_clip(
     config = dict(clip_config(model))
     state: dict[str, Tensor] = {}
     if pretrained is not None:
-        state = read_state_dict(_find_weights(model, pretrained))
+        state = read_clip_weights(_find_weights(model, pretrained))
         if quick_gelu is None and (pretrained == "openai" or is_openai(state)):
             quick_gelu = True
     if quick_gelu is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from hclip_mmseg.export.description import KEY, Description
 from hclip_mmseg.export.onnx_model import OnnxModel
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.writing import whole
-from hclip_mmseg.models import OpenVocabModel, OpenVocabSegmentor
+from hclip_mmseg.models import OpenVocabSegmentor
 from hclip_mmseg.models.cost_aggregation import CostAggregator
 from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.training_free import TrainingFreeSegmentor
@@ -76,7 +76,7 @@ def check_form(form: str) -> None:
 
 
 def describe(
-    model: OpenVocabModel,
+    model: OpenVocabSegmentor | TrainingFreeSegmentor,
     resize: Iterable[PublishedResize] = (),
     *,
     dynamic: bool = False,
@@ -100,42 +100,51 @@ def describe(
         ValueError: if there is no vocabulary, the groups do not merge by the best name, or the model has no pass that
             can be written.
     """
-    if not isinstance(model, (OpenVocabSegmentor, TrainingFreeSegmentor)):
-        raise InputError(
-            f"a {type(model).__name__} cannot be exported: segmentors with a decode head and training-free ones can"
-        )
+    form = _form_of(model, dynamic_size)
     if not model.vocabulary:
         raise InputError("no class names to export the model for: give a vocabulary, such as 'cat, grass'")
-    size: tuple[int, int] | None
-    settings: dict[str, Any]
-    if isinstance(model, OpenVocabSegmentor):
-        if model.clip_resolution is None:
-            raise InputError("a model with test_cfg.clip_resolution=None has views of any size: set a number of pixels")
-        names = ("mode", "canvas", "window", "overlap", "clip_resolution", "class_maps", "score_threshold")
-        kind, settings = "views", {name: getattr(model, name) for name in names}
-        size = (model.clip_resolution, model.clip_resolution)
-    else:
-        kind, settings = "patches", dict(resolution=model.resolution)
-        size = None if dynamic_size else (model.resolution, model.resolution)
     groups = groups or one_each(model.vocabulary)
     if groups.merge != "max":
         raise InputError("an exported class of several names has its best name's score: merge must be 'max'")
     steps = list(resize)
     preprocessor: Any = model.data_preprocessor
     return Description(
-        kind=kind,
+        kind=form.kind,
         vocabulary=groups.names,
         folds=groups.folds,
         colours=tuple(tuple(colour) for colour in name_colours(groups.names).tolist()),
         mean=tuple(preprocessor.mean.flatten().tolist()),
         std=tuple(preprocessor.std.flatten().tolist()),
-        size=size,
+        size=form.size,
         patch=model.backbone.image_tower.patch_size,
         batch=None if dynamic else 1,
         resize=dict(short_side=steps[0].short_side, max_size=steps[0].max_size) if steps else None,
-        settings=settings,
+        settings=form.settings,
         half=half,
         versions=versions or {},
+    )
+
+
+class _Form(NamedTuple):
+    """What a model's one pass takes: its kind, the size of its images where it is fixed, and what it is set to."""
+
+    kind: str
+    size: tuple[int, int] | None
+    settings: dict[str, Any]
+
+
+def _form_of(model: OpenVocabSegmentor | TrainingFreeSegmentor, dynamic_size: bool) -> _Form:
+    if isinstance(model, OpenVocabSegmentor):
+        if model.clip_resolution is None:
+            raise InputError("a model with test_cfg.clip_resolution=None has views of any size: set a number of pixels")
+        names = ("mode", "canvas", "window", "overlap", "clip_resolution", "class_maps", "score_threshold")
+        size = (model.clip_resolution, model.clip_resolution)
+        return _Form("views", size, {name: getattr(model, name) for name in names})
+    if isinstance(model, TrainingFreeSegmentor):
+        size = (model.resolution, model.resolution)
+        return _Form("patches", None if dynamic_size else size, dict(resolution=model.resolution))
+    raise InputError(
+        f"a {type(model).__name__} cannot be exported: segmentors with a decode head and training-free ones can"
     )
 
 

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import signal
-import subprocess
 import sys
 import time
 
@@ -14,6 +13,7 @@ import pytest
 from hclip_tools.ablate import main
 from miniature import REPOSITORY
 from mmengine.config import Config
+from processes import Forked
 
 from hclip_mmseg.ablation import report, results, runs
 from hclip_mmseg.ablation.jobs import Job, Settings, job_config
@@ -274,18 +274,14 @@ def test_a_terminated_ablation_ends_what_it_runs(folder):
     (folder / "trainer.py").write_text(
         "import os, pathlib, time\npathlib.Path('child').write_text(str(os.getpid()))\ntime.sleep(300)\n"
     )
-    code = "import sys; from hclip_tools import ablate; from hclip_mmseg.ablation import runs\n"
-    code += "runs.train_command = lambda: [sys.executable, 'trainer.py']; ablate.main()"
     arguments = ["--table", "table.py", "--out", "out", "--max-iters", "2", "--seeds", "1", "--rows", "lora"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tools")}
-    command = [sys.executable, "-c", "import clone; " + code, *arguments]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    child = folder / "child"
+    log, child = folder / "log", folder / "child"
+    process = Forked(lambda: main(arguments), log)
     while process.poll() is None and not (child.is_file() and child.read_text()):
         time.sleep(0.1)
-    process.terminate()
-    _, told = process.communicate(timeout=60)
-    assert "interrupted" in told
+    os.kill(process.pid, signal.SIGTERM)
+    process.wait()
+    assert "interrupted" in log.read_text()
     with pytest.raises(ProcessLookupError):
         os.kill(int(child.read_text()), 0)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from miniature import REPOSITORY, run_script
+from miniature import REPOSITORY
+from processes import run_script
 
 from hclip_mmseg.ablation.training_free import ROWS, compare_forms
 

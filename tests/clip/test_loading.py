@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from hclip_mmseg.clip import build_clip, clip_config, read_state_dict
+from hclip_mmseg.clip import build_clip, clip_config, read_clip_weights
 
 TINY = dict(
     embed_dim=32,
@@ -96,15 +96,15 @@ def test_missing_truncated_and_foreign_weights(weights, tmp_path):
     whole = (tmp_path / "clip.pt").read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cut\.pt .* is no file of tensors, or a damaged one"):
-        read_state_dict(tmp_path / "cut.pt")
+        read_clip_weights(tmp_path / "cut.pt")
     save_file(weights, tmp_path / "clip.safetensors")
     whole = (tmp_path / "clip.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="a damaged one"):
-        read_state_dict(tmp_path / "cut.safetensors")
+        read_clip_weights(tmp_path / "cut.safetensors")
     torch.save({"epoch": 1}, tmp_path / "empty.pt")
     with pytest.raises(ValueError, match="holds no tensors"):
-        read_state_dict(tmp_path / "empty.pt")
+        read_clip_weights(tmp_path / "empty.pt")
 
 
 def test_weights_of_another_width_are_refused(weights, tmp_path):

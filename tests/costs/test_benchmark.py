@@ -11,7 +11,8 @@ import sys
 import pytest
 import torch
 from hclip_tools.benchmark import main
-from miniature import REPOSITORY, run_script
+from miniature import REPOSITORY
+from processes import run_script
 
 from hclip_mmseg.costs import benchmark, measure
 from hclip_mmseg.costs.report import lines_of, markdown_of, plot
@@ -134,7 +135,7 @@ def test_the_processes_run_the_clones_code(tmp_path, monkeypatch):
     (tmp_path / "installed/hclip_mmseg/__init__.py").write_text("raise ImportError('the installed version')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "installed"))
     options = ("--repeat", 1, "--seconds", 0, "--device", "cpu", "--json", "b.json")
-    ended = run_script(REPOSITORY / "tools/benchmark.py", "fisa-labels-150", *options, cwd=tmp_path)
+    ended = run_script(REPOSITORY / "tools/benchmark.py", "fisa-labels-150", *options, cwd=tmp_path, fresh=True)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert list(json.loads((tmp_path / "b.json").read_text())["results"]) == ["fisa-labels-150"]
 

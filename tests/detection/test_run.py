@@ -12,10 +12,10 @@ import torch
 
 pytest.importorskip("mmdet", reason="MMDetection is not installed")
 
-from miniature import torchrun
 from miniature_coco import write_coco
 from mmengine.config import Config
 from mmengine.runner import Runner
+from processes import torchrun
 from tiny_detectors import detector_config
 
 from hclip_mmseg.datasets.preparation.ov_coco import prepare_ov_coco

@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 import subprocess
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -15,11 +14,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from miniature import run_script, write_tiny_config
+from miniature import write_tiny_config
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from processes import Forked, run_as_main, run_script
 from torch.utils.data import DataLoader
 
 from hclip_mmseg.apis.train import choose_start, read_start, what_a_repeated_run_lacks
@@ -123,18 +123,15 @@ def test_a_signal_saves_and_says_how_to_go_on(coco_stuff, repository, tmp_path, 
     write_tiny_config(tmp_path / "tiny.py", coco_stuff)
     (tmp_path / "slow_config.py").write_text(SLOW)
     (tmp_path / "slow.py").write_text(SLOW_MODULE)
-    command = [sys.executable, repository / "tools/train.py", tmp_path / "slow_config.py", "--work-dir", "work"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+    command = [str(repository / "tools/train.py"), str(tmp_path / "slow_config.py"), "--work-dir", "work"]
     log = tmp_path / "printed.txt"
-    with log.open("w") as printed:
-        run = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=printed, stderr=printed, start_new_session=True
-        )
-        while "Iter(train) [  3/400]" not in log.read_text():
-            assert run.poll() is None, log.read_text()[-3000:]
-            time.sleep(0.05)
-        os.killpg(run.pid, number)  # a terminal's Ctrl-C reaches the data loaders too
-        assert run.wait(60) == 130
+    log.touch()
+    run = Forked(lambda: run_as_main(command, tmp_path), log, cwd=tmp_path)
+    while "Iter(train) [  3/400]" not in log.read_text():
+        assert run.poll() is None, log.read_text()[-3000:]
+        time.sleep(0.05)
+    os.killpg(run.pid, number)  # a terminal's Ctrl-C reaches the data loaders too
+    assert run.wait() == 130
     text = log.read_text()
     assert "Traceback" not in text
     checkpoint = find_latest(tmp_path / "work")
@@ -144,7 +141,7 @@ def test_a_signal_saves_and_says_how_to_go_on(coco_stuff, repository, tmp_path, 
     assert text.splitlines()[-1] == said
     if number == signal.SIGINT:
         options = ("--cfg-options", f"train_cfg.max_iters={iterations + 1}")
-        ended = run_script(*command[1:], "--resume", *options, cwd=tmp_path, modules=tmp_path)
+        ended = run_script(*command, "--resume", *options, cwd=tmp_path, modules=tmp_path)
         assert ended.returncode == 0, ended.stderr[-2000:]
         assert json.loads((tmp_path / "work/run.json").read_text())["command"][-1] == options[-1]
         assert (tmp_path / f"work/iter_{iterations + 1}.pth").is_file()

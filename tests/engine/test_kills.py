@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
-import traceback
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
+from processes import Forked
 from test_resume import assert_equal
 
 from hclip_mmseg.apis.train import train
@@ -88,34 +87,17 @@ def config(tmp_path_factory, coco_stuff):
 
 
 def run(config: Path, work_dir: Path, moment: str = "", number: int = 0, resume: str | None = None) -> tuple[int, str]:
-    """Train in a process of its own, which is forked to spare the imports; its exit code, and what it printed."""
-    log = work_dir.with_name(f"{work_dir.name} {time.monotonic_ns()}.txt")
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            os.setsid()
-            torch.set_num_threads(1)  # a forked process has not the threads of the one before
-            printed = os.open(log, os.O_CREAT | os.O_WRONLY)
-            os.dup2(printed, 1), os.dup2(printed, 2)
-            sys.stdout = sys.stderr = os.fdopen(printed, "w", buffering=1)
-            cfg = Config.fromfile(config)
-            cfg.work_dir, cfg.launcher, cfg.experiment_name = str(work_dir), "none", log.stem
-            cfg.custom_hooks = [*cfg.custom_hooks, dict(type="Signal", moment=moment, number=number)]
-            train(cfg, resume)
-            code = 0
-        except SystemExit as ended:
-            code = ended.code
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    end = time.monotonic() + 120
-    while not (ended := os.waitpid(child, os.WNOHANG))[0]:
-        if time.monotonic() > end:
-            os.killpg(child, signal.SIGKILL)
-        time.sleep(0.02)
-    return os.waitstatus_to_exitcode(ended[1]), log.read_text()
+    """Train in a process of its own; its exit code, and what it printed."""
+    name = f"{work_dir.name} {time.monotonic_ns()}"
+
+    def work() -> None:
+        cfg = Config.fromfile(config)
+        cfg.work_dir, cfg.launcher, cfg.experiment_name = str(work_dir), "none", name
+        cfg.custom_hooks = [*cfg.custom_hooks, dict(type="Signal", moment=moment, number=number)]
+        train(cfg, resume)
+
+    log = work_dir.with_name(f"{name}.txt")
+    return Forked(work, log).wait(), log.read_text()
 
 
 def end_of(work_dir: Path) -> dict:

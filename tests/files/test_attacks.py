@@ -19,7 +19,7 @@ from torch import nn
 
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.apis.train import read_start
-from hclip_mmseg.clip import read_state_dict as read_clip
+from hclip_mmseg.clip import read_clip_weights as read_clip
 from hclip_mmseg.datasets.preparation.ade20k_index import read_index
 from hclip_mmseg.datasets.preparation.tables import read_matlab
 from hclip_mmseg.files import checkpoints

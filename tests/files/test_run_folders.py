@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
+import signal
+import time
 
 import pytest
+from processes import Forked
 
 from hclip_mmseg.files.run_folders import alone_in, find_latest
 
@@ -55,26 +56,25 @@ def test_what_an_older_run_left_is_not_the_latest(tmp_path):
     assert find_latest(run) == run / "iter_100.pth"
 
 
-HOLD = """
-import sys, time
-from hclip_mmseg.files.run_folders import alone_in
-with alone_in(sys.argv[1]):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+def hold(folder):
+    with alone_in(folder):
+        print("held")
+        time.sleep(60)
 
 
-def test_a_second_run_is_told_who_holds_the_folder(tmp_path, repository):
-    environment = {**os.environ, "PYTHONPATH": str(repository)}
-    command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as other:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(ValueError, match=f"run is in use by process {other.pid} on "), alone_in(tmp_path / "run"):
-            pass
-        other.kill()
-        other.wait()
-        with alone_in(tmp_path / "run"), pytest.raises(ValueError, match="is in use by"), alone_in(tmp_path / "run"):
-            pass
+def test_a_second_run_is_told_who_holds_the_folder(tmp_path):
+    log = tmp_path / "log"
+    log.touch()
+    other = Forked(lambda: hold(tmp_path / "run"), log)
+    while log.read_text() != "held\n":
+        assert other.poll() is None, log.read_text()
+        time.sleep(0.02)
+    with pytest.raises(ValueError, match=f"run is in use by process {other.pid} on "), alone_in(tmp_path / "run"):
+        pass
+    os.kill(other.pid, signal.SIGKILL)
+    other.wait()
+    with alone_in(tmp_path / "run"), pytest.raises(ValueError, match="is in use by"), alone_in(tmp_path / "run"):
+        pass
     with alone_in(tmp_path / "run"):
         pass
 

@@ -8,11 +8,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from miniature import torchrun
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
+from processes import torchrun
 
 from hclip_mmseg.benchmarks.choice import choose, pipeline_for, ready
 from hclip_mmseg.datasets.benchmark import Benchmark

@@ -49,7 +49,7 @@ def test_commands_are_the_scripts_functions(repository):
 def test_a_command_ends_without_a_traceback(error, code, said, repository):
     program = (
         "from hclip_tools import arguments\n"
-        f"@arguments.command\ndef main(argv=None):\n    raise {error.__name__}\n"
+        f"@arguments.command(lambda argv: argv)\ndef main(args):\n    raise {error.__name__}\n"
         "main()"
     )
     environment = {**os.environ, "PYTHONPATH": str(repository / "tools")}
@@ -60,7 +60,7 @@ def test_a_command_ends_without_a_traceback(error, code, said, repository):
 def test_every_script_ends_so(repository):
     for path in (repository / "tools").glob("*.py"):
         text = path.read_text()
-        assert "def main(" not in text or "\n@arguments.command\ndef main(" in text, path
+        assert "def main(" not in text or "\n@arguments.command(parse_arguments)\ndef main(" in text, path
 
 
 @pytest.mark.parametrize("script", COMMANDS.values())

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from miniature import run_script
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from PIL import Image
+from processes import run_script
 from pycocotools.coco import COCO
 
 from hclip_mmseg.apis.predict import image_ids, names_of, warnings_about

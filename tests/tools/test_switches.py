@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from miniature import REPOSITORY, torchrun
+from miniature import REPOSITORY
 from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS, DefaultScope
+from processes import torchrun
 
 from hclip_mmseg.apis.launch import use_mixed_precision
 

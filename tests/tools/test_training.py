@@ -4,9 +4,10 @@ import json
 
 import pytest
 import torch
-from miniature import run_script, torchrun, write_tiny_config
+from miniature import write_tiny_config
 from mmengine.config import Config
 from mmengine.runner import Runner
+from processes import run_script, torchrun
 
 from hclip_mmseg.apis.launch import build_trainer
 
@@ -21,6 +22,20 @@ def train(config, work_dir, iterations, **changes):
 
 def weights_of(path):
     return torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def alone(tiny_config, tmp_path_factory):
+    """The folder of a run of three iterations by one process."""
+    folder = tmp_path_factory.mktemp("alone") / "one"
+    train(tiny_config, folder, 3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(tiny_config, tmp_path_factory):
+    """The weights that every run starts from."""
+    return train(tiny_config, tmp_path_factory.mktemp("start") / "start", 1, **{"optim_wrapper.optimizer.lr": 0.0})
 
 
 def test_resuming_is_no_interruption(tiny_config, tmp_path):
@@ -80,9 +95,8 @@ def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(coco_stu
 
 
 @pytest.mark.parametrize("wrapper, tolerance", [("OptimWrapper", 1e-4), ("BF16OptimWrapper", 0.02)])
-def test_accumulated_gradients_equal_a_larger_batch(tiny_config, coco_stuff, tmp_path, wrapper, tolerance):
+def test_accumulated_gradients_equal_a_larger_batch(tiny_config, coco_stuff, start, tmp_path, wrapper, tolerance):
     changes = {"optim_wrapper.type": wrapper}
-    start = train(tiny_config, tmp_path / "start", 1, **{"optim_wrapper.optimizer.lr": 0.0})
     whole = train(tiny_config, tmp_path / "whole", 3, **changes)
     half = write_tiny_config(tmp_path / "half.py", coco_stuff, batch=2)
     parts = train(half, tmp_path / "parts", 6, **changes, **{"optim_wrapper.accumulative_counts": 2})
@@ -95,10 +109,9 @@ def distance(one, other):
     return sum((one[name] - other[name]).double().square().sum() for name in one).sqrt()
 
 
-def test_bf16_trains_on_the_cpu(tiny_config, tmp_path):
+def test_bf16_trains_on_the_cpu(tiny_config, start, tmp_path):
     exact = train(tiny_config, tmp_path / "fp32", 2)
     mixed = train(tiny_config, tmp_path / "bf16", 2, **{"optim_wrapper.type": "BF16OptimWrapper"})
-    start = train(tiny_config, tmp_path / "frozen", 1, **{"optim_wrapper.optimizer.lr": 0.0})
     moved = {name for name in start if not torch.equal(start[name], exact[name])}
     assert moved
     for name in moved:
@@ -119,16 +132,15 @@ def scalars(work_dir, name):
     return [entry[name] for entry in map(json.loads, lines) if name in entry]
 
 
-def test_torchrun_trains_and_tests_as_one_process(tiny_config, coco_stuff, repository, tmp_path):
-    one = train(tiny_config, tmp_path / "one", 3)
+def test_torchrun_trains_and_tests_as_one_process(alone, coco_stuff, repository, tmp_path):
     half = write_tiny_config(tmp_path / "half.py", coco_stuff, batch=2)
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     ended = run_script(
         repository / "tools/train.py", half, "--work-dir", tmp_path / "two", "--launcher", "pytorch",
-        cwd=tmp_path, script=launcher,
+        cwd=tmp_path, options=launcher,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
-    assert_same_weights(weights_of(tmp_path / "two/iter_3.pth"), one)
+    assert_same_weights(weights_of(tmp_path / "two/iter_3.pth"), weights_of(alone / "iter_3.pth"))
     torchrun(
         2, repository / "tools/test.py", half, tmp_path / "two/iter_3.pth", "--work-dir", tmp_path / "tested",
         cwd=tmp_path,
@@ -138,9 +150,9 @@ def test_torchrun_trains_and_tests_as_one_process(tiny_config, coco_stuff, repos
 
 
 @pytest.mark.parametrize("processes, accumulated", [(2, 1), (4, 1), (2, 2)])
-def test_several_processes_have_the_curve_of_one(tiny_config, coco_stuff, repository, tmp_path, processes, accumulated):
-    one = train(tiny_config, tmp_path / "one", 3)
-    start = train(tiny_config, tmp_path / "start", 1, **{"optim_wrapper.optimizer.lr": 0.0})
+def test_several_processes_have_the_curve_of_one(
+    alone, start, coco_stuff, repository, tmp_path, processes, accumulated
+):
     part = write_tiny_config(tmp_path / "part.py", coco_stuff, batch=4 // processes // accumulated)
     torchrun(
         processes, repository / "tools/train.py", part, "--work-dir", tmp_path / "several", "--cfg-options",
@@ -148,15 +160,16 @@ def test_several_processes_have_the_curve_of_one(tiny_config, coco_stuff, reposi
     )  # fmt: skip
     for iteration in range(1, 4):
         several = weights_of(tmp_path / f"several/iter_{iteration * accumulated}.pth")
-        assert_same_weights(several, weights_of(tmp_path / f"one/iter_{iteration}.pth"))
+        assert_same_weights(several, weights_of(alone / f"iter_{iteration}.pth"))
     # logged losses are means over the iterations so far
     curve, expected = (
         scalars(tmp_path / "several", "loss")[accumulated - 1 :: accumulated],
-        scalars(tmp_path / "one", "loss"),
+        scalars(alone, "loss"),
     )
     assert curve == pytest.approx(expected, rel=1e-4)
     assert expected[2] < 0.95 * expected[0]
-    assert not torch.equal(one["backbone.adapter.tensor"], start["backbone.adapter.tensor"])
+    trained = weights_of(alone / "iter_3.pth")
+    assert not torch.equal(trained["backbone.adapter.tensor"], start["backbone.adapter.tensor"])
 
 
 SHARDED = """

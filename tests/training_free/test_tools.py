@@ -7,9 +7,10 @@ import runpy
 import numpy as np
 import pytest
 from golden_numbers import read_json
-from miniature import REPOSITORY, run_script
+from miniature import REPOSITORY
 from mmengine.config import Config
 from PIL import Image
+from processes import run_script
 
 from hclip_mmseg.datasets.benchmarks import benchmark_of, find_benchmark
 from hclip_mmseg.evaluation.printed_figures import printed_figures

@@ -6,17 +6,18 @@ import errno
 import hashlib
 import json
 import os
-import subprocess
 import sys
+import time
 import types
 
 import pytest
-from miniature import REPOSITORY
+from processes import Forked
 
-from hclip_mmseg.zoo import cache, transfer
+from hclip_mmseg.zoo import cache, find_model, read_zoo, transfer
 from hclip_mmseg.zoo.converted import checkpoint_of
 from hclip_mmseg.zoo.download import published_file
 
+SLEEP = time.sleep
 HUB_PATH, PATH = "/spaces/owner/weights/resolve/main/tiny.pth", "/files/tiny.pth"
 EACH = pytest.mark.parametrize(
     ("name", "path"), [("tiny_of_the_hub", HUB_PATH), ("tiny_of_a_server", PATH)], ids=["hub", "url"]
@@ -184,26 +185,19 @@ def test_drive_takes_gdown_and_says_so_without_it(zoo, monkeypatch):
     assert published_file(model) == place and place.read_bytes() == zoo.content and asked == [("abc-123_x", True)]
 
 
-CODE = """
-import sys
-from pathlib import Path
-from hclip_mmseg.zoo import find_model, read_zoo
-from hclip_mmseg.zoo.converted import checkpoint_of
-print(checkpoint_of(find_model(sys.argv[2], read_zoo(Path(sys.argv[1])))))
-"""
-
-
 @EACH
-def test_two_processes_fetch_and_convert_once(zoo, name, path):
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", CODE, str(zoo.index), name]
-    started = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    ended = [process.communicate(timeout=300) for process in started]
-    assert [process.returncode for process in started] == [0, 0], ended
-    assert len({out.splitlines()[-1] for out, _ in ended}) == 1 and zoo.server.gets() == [None]
+def test_two_processes_fetch_and_convert_once(zoo, name, path, tmp_path, monkeypatch):
+    monkeypatch.setattr("time.sleep", SLEEP)
+
+    def print_checkpoint():
+        print(checkpoint_of(find_model(name, read_zoo(zoo.index))))
+
+    logs = [tmp_path / "first.txt", tmp_path / "second.txt"]
+    started = [Forked(print_checkpoint, log) for log in logs]
+    codes = [process.wait() for process in started]
+    told = [log.read_text() for log in logs]
+    assert codes == [0, 0], told
+    assert len({text.splitlines()[-1] for text in told}) == 1 and zoo.server.gets() == [None]
     assert len(list((zoo.home / name).glob("converted*.pth"))) == 1
 
 

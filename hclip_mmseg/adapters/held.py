@@ -172,11 +172,13 @@ def own_saved_tensors() -> AbstractContextManager[None]:
     return torch.autograd.graph.saved_tensors_hooks(_pack, _unpack)
 
 
+@torch.compiler.disable  # hooks run while a compiled step goes backward
 def _pack(tensor: Tensor) -> tuple[Tensor, int | None]:
     # detach(): a hook that returns its own argument makes a reference cycle.
     return tensor.detach(), _version(tensor)
 
 
+@torch.compiler.disable
 def _unpack(saved: tuple[Tensor, int | None]) -> Tensor:
     tensor, version = saved
     if version != _version(tensor):

@@ -37,6 +37,8 @@ BACKEND_PACKAGES = {
 """MMEngine's backends of a visualizer -> the packages of which each needs one."""
 EXTRAS = ("tensorboard", "mlflow", "wandb")
 """Those that the package names as extras."""
+GROUPS = ("env_cfg", "randomness", "default_hooks", "log_processor", "auto_scale_lr")
+"""Keys at the top of a config that hold settings by name."""
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
@@ -54,16 +56,24 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
     Raises:
         FileNotFoundError: listing every thing that is missing, where it was looked for, and how to get it.
         ValueError: if training asks for an unknown optimizer, its rate or seed are no numbers, it has no length, a
-            data set's class names are no list of names, or a setting of the whole run is of another type.
+            data set's class names are no list of names, its pipeline is empty, the model has no preprocessor, or
+            `check_compile` refuses.
     """
     if "train" in splits:
         _check_training(cfg)
+    for key in GROUPS:
+        if cfg.get(key) is not None and not isinstance(cfg[key], Mapping):
+            raise InputError(f"{key} holds settings by name, such as {key}.KEY=VALUE, and is {cfg[key]!r}")
     check_compile(cfg.get("compile"))
+    if "data_preprocessor" in cfg.model and not cfg.model.data_preprocessor:
+        raise InputError("model.data_preprocessor is empty, and images have to be normalised as CLIP's were")
     missing = [*_missing_weights(cfg.model)]
     if "train" in splits:
         missing += _missing_generator(cfg.model)
     for split in splits:
         for dataset in innermost_datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
+            if dataset.get("pipeline") is not None and not dataset["pipeline"]:
+                raise InputError(f"{split}_dataloader: the pipeline of {dataset.get('type')} has no steps to read an image")
             _read_classes(dataset)
             found = [*_missing_data(dataset), *missing_files(dataset, trains=split == "train")]
             missing += [problem for problem in found if problem not in missing]

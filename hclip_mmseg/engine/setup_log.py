@@ -109,9 +109,12 @@ class ShortLogRunner(Runner):
         MMEngine keeps visualizers by name for the whole process, and would give a second run the first one's folder.
         """
         if isinstance(visualizer, dict):
-            kind, name = VISUALIZERS.get(visualizer.get("type")), visualizer.get("name", self.experiment_name)
-            names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
-            if kind is not None:
+            kind, name = visualizer.get("type"), visualizer.get("name", self.experiment_name)
+            if isinstance(kind, str):
+                with VISUALIZERS.switch_scope_and_registry(None) as registry:
+                    kind = registry.get(kind)
+            if kind is not None:  # else the registry says what there is
+                names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
                 name = next(own for own in names if not kind.check_instance_created(own))
             visualizer = {**visualizer, "name": name}
         return super().build_visualizer(visualizer)

@@ -73,7 +73,7 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
     for split in splits:
         for dataset in innermost_datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
             if dataset.get("pipeline") is not None and not dataset["pipeline"]:
-                raise InputError(f"{split}_dataloader: the pipeline of {dataset.get('type')} has no steps to read an image")
+                raise InputError(f"{split}_dataloader: the pipeline of {dataset.get('type')} has no steps")
             _read_classes(dataset)
             found = [*_missing_data(dataset), *missing_files(dataset, trains=split == "train")]
             missing += [problem for problem in found if problem not in missing]

@@ -61,4 +61,4 @@ test_dataloader = dict(
 test_evaluator = []
 default_hooks = dict(checkpoint=dict(interval=100))
 # MMDetection's own model, drawn by its own visualizer
-visualizer = dict(_delete_=True, type="DetLocalVisualizer")
+visualizer = dict(_delete_=True, type="DetLocalVisualizer", vis_backends=[dict(type="LocalVisBackend")])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -140,6 +140,7 @@ def _version(parameter: Tensor) -> int | None:
     return None if parameter.is_inference() else parameter._version
 
 
+@torch.compiler.disable  # versions are counted outside of graphs
 def _count_fused_step(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
     for group in optimizer.param_groups:
         if group.get("fused"):
@@ -163,16 +164,21 @@ def own_saved_tensors() -> AbstractContextManager[None]:
     What is held outlives the forward pass that happened to compute it. If that pass ran inside
     activation checkpointing, the checkpoint would count the tensors saved here as its own and miss
     them when it runs again and finds the result held. Hooks nearest to an operation win, and these
-    hand the tensors through, with autograd's check for writes in place.
+    hand the tensors through, with autograd's check for writes in place. A graph that torch.compile records holds
+    nothing (see :class:`Held`) and takes no hooks: there none are set.
     """
+    if torch.compiler.is_compiling():
+        return nullcontext()
     return torch.autograd.graph.saved_tensors_hooks(_pack, _unpack)
 
 
+@torch.compiler.disable  # hooks run while a compiled step goes backward
 def _pack(tensor: Tensor) -> tuple[Tensor, int | None]:
     # detach(): a hook that returns its own argument makes a reference cycle.
     return tensor.detach(), _version(tensor)
 
 
+@torch.compiler.disable
 def _unpack(saved: tuple[Tensor, int | None]) -> Tensor:
     tensor, version = saved
     if version != _version(tensor):

@@ -149,6 +149,8 @@ class _Turn(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, blocks: Tensor) -> Tensor:
         ctx.save_for_backward(x, blocks)
+        if torch.compiler.is_compiling():  # which places results itself, and takes no such `out`
+            return torch.bmm(x.transpose(0, 1), blocks.mT).transpose(0, 1).contiguous()
         turned = torch.empty_like(x, memory_format=torch.contiguous_format)
         torch.bmm(x.transpose(0, 1), blocks.mT, out=turned.transpose(0, 1))
         return turned

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS, OPTIMIZERS
 from open_clip.pretrained import get_pretrained_cfg
+from torch.compiler import list_backends
 
 from hclip_mmseg.apis.data_files import missing_files
+from hclip_mmseg.apis.settings import near
 from hclip_mmseg.files.checkpoints import find_checkpoint, generator_files, no_generator
 from hclip_mmseg.files.checkpoints import read_state_dict as read_state_dict  # older scripts have it from here
+from hclip_mmseg.files.errors import InputError, one_line
 from hclip_mmseg.files.paths import PROJECT_ROOT, locate, looked_in
 from hclip_mmseg.vocabularies import read_names
 
@@ -30,6 +37,8 @@ BACKEND_PACKAGES = {
 """MMEngine's backends of a visualizer -> the packages of which each needs one."""
 EXTRAS = ("tensorboard", "mlflow", "wandb")
 """Those that the package names as extras."""
+GROUPS = ("env_cfg", "randomness", "default_hooks", "log_processor", "auto_scale_lr")
+"""Keys at the top of a config that hold settings by name."""
 WEIGHT_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
@@ -46,16 +55,25 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
 
     Raises:
         FileNotFoundError: listing every thing that is missing, where it was looked for, and how to get it.
-        ValueError: if training asks for an unknown optimizer, its rate or seed are no numbers, it has no length, or a
-            data set's class names are no list of names.
+        ValueError: if training asks for an unknown optimizer, its rate or seed are no numbers, it has no length, a
+            data set's class names are no list of names, its pipeline is empty, the model has no preprocessor, or
+            `check_compile` refuses.
     """
     if "train" in splits:
         _check_training(cfg)
+    for key in GROUPS:
+        if cfg.get(key) is not None and not isinstance(cfg[key], Mapping):
+            raise InputError(f"{key} holds settings by name, such as {key}.KEY=VALUE, and is {cfg[key]!r}")
+    check_compile(cfg.get("compile"))
+    if "data_preprocessor" in cfg.model and not cfg.model.data_preprocessor:
+        raise InputError("model.data_preprocessor is empty, and images have to be normalised as CLIP's were")
     missing = [*_missing_weights(cfg.model)]
     if "train" in splits:
         missing += _missing_generator(cfg.model)
     for split in splits:
         for dataset in innermost_datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
+            if dataset.get("pipeline") is not None and not dataset["pipeline"]:
+                raise InputError(f"{split}_dataloader: the pipeline of {dataset.get('type')} has no steps")
             _read_classes(dataset)
             found = [*_missing_data(dataset), *missing_files(dataset, trains=split == "train")]
             missing += [problem for problem in found if problem not in missing]
@@ -96,6 +114,49 @@ def _check_training(cfg: Config) -> None:
     seed = (cfg.get("randomness") or {}).get("seed")
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
         raise ValueError(f"randomness.seed must be a whole number, or None for another one each time, not {seed!r}")
+
+
+def check_compile(settings: Any) -> None:
+    """Check the config's ``compile``, by which MMEngine gives the training step to torch.compile.
+
+    Args:
+        settings: None or False for no compilation, True, or arguments of torch.compile.
+
+    Raises:
+        ValueError: if it is none of these, or the compiler that it asks for is not here.
+    """
+    if settings is None or settings is False:
+        return
+    known = [name for name in inspect.signature(torch.compile).parameters if name != "model"]
+    if settings is not True and not isinstance(settings, Mapping):
+        raise InputError(f"compile must be True, False or settings such as compile.backend, not {settings!r}")
+    options: Mapping[str, Any] = {} if settings is True else settings
+    for name, value in options.items():
+        if name not in known:
+            raise InputError(f"compile.{name}: torch.compile has no such setting{near(name, known)}")
+        if name in ("fullgraph", "disable") and not isinstance(value, bool):
+            raise InputError(f"compile.{name} must be True or False, not {value!r}")
+    backend = options.get("backend") or "inductor"
+    if backend not in (backends := list_backends(exclude_tags=())):
+        raise InputError(
+            f"compile.backend is {backend!r}, which torch does not have{near(str(backend), backends)} "
+            f"(it has {', '.join(list_backends())})"
+        )
+    if options.get("fullgraph"):
+        raise InputError("compile.fullgraph: a training step takes several graphs; leave it out")
+    if backend == "inductor" and not any(map(which, (os.environ.get("CXX") or "c++", "g++", "clang++", "cl"))):
+        raise InputError(
+            "compile needs a C++ compiler, and there is none: install g++, or set compile.backend=aot_eager or "
+            "compile=False"
+        )
+    try:
+        torch.compile(_unchanged, **options)
+    except Exception as error:
+        raise InputError(f"compile: {one_line(error)[:200]}") from error
+
+
+def _unchanged(value: Any) -> Any:
+    return value
 
 
 def take_clip_from_checkpoint(cfg: Config) -> None:

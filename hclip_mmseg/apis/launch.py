@@ -14,8 +14,10 @@ from pathlib import Path
 import torch
 import torch.distributed
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
+from torch.optim import Optimizer
 
 from hclip_mmseg.apis.settings import explained, meant, merge_settings, read_settings
 from hclip_mmseg.engine.memory import keep_freed_memory
@@ -342,9 +344,17 @@ def build_optimizer(runner: Runner | FlexibleRunner) -> None:
     if not isinstance(runner, Runner):
         return
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    for optimizer in optimizers_of(runner.optim_wrapper):  # MMEngine makes ConfigDicts, which torch.compile cannot take
+        optimizer.param_groups[:] = [dict(group) for group in optimizer.param_groups]
     scales_rate = (runner.auto_scale_lr or {}).get("enable")  # which has to come before the schedules
     if runner.param_schedulers and not scales_rate:
         runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+
+
+def optimizers_of(wrapper: OptimWrapper | OptimWrapperDict) -> list[Optimizer]:
+    """The optimizers inside MMEngine's wrapper: one, or several by name."""
+    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    return [each.optimizer for each in wrappers]
 
 
 def use_mixed_precision(cfg: Config) -> None:

@@ -116,6 +116,12 @@ def draw_results(cfg: Config, folder: str | None, show: bool, wait_time: float) 
 
 
 def write_results(cfg: Config, folder: str) -> None:
-    """Write a test's label maps, or a detector's boxes, into a folder."""
+    """Write a test's label maps, or a detector's boxes, into a folder.
+
+    Raises:
+        ValueError: if the model gives neither: MMDetection's segmentors of masks give segments alone.
+    """
+    if "panoptic_head" in cfg.model:
+        raise ValueError(f"--out writes label maps, or boxes of a detector, and {cfg.model.type} gives segments alone")
     hook = "BoxFileHook" if "roi_head" in cfg.model else "mmseg.LabelMapHook"
     cfg.custom_hooks = [*cfg.get("custom_hooks", []), dict(type=hook, folder=folder)]

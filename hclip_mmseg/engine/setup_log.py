@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
+from mmengine.registry import VISUALIZERS
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 
 LONGEST = 10
 """Lines that a message before the first iteration may have in the log."""
@@ -86,7 +89,7 @@ def config_name(runner: Runner) -> str:
 
 
 class ShortLogRunner(Runner):
-    """MMEngine's runner whose log begins with the work; see `SetupLog`."""
+    """MMEngine's runner whose log begins with the work, see `SetupLog`, and whose visualizer is its own."""
 
     def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """MMEngine's logger without the messages about the set-up."""
@@ -99,3 +102,19 @@ class ShortLogRunner(Runner):
         """Register the run's hooks, and the one that ends the set-up."""
         super().register_hooks(*args, **kwargs)
         self.register_hook(SetupLogHook(self.setup_log))
+
+    def build_visualizer(self, visualizer: Visualizer | dict[str, Any] | None = None) -> Visualizer:
+        """The visualizer of this run.
+
+        MMEngine keeps visualizers by name for the whole process, and would give a second run the first one's folder.
+        """
+        if isinstance(visualizer, dict):
+            kind, name = visualizer.get("type"), visualizer.get("name", self.experiment_name)
+            if isinstance(kind, str):
+                with VISUALIZERS.switch_scope_and_registry(None) as registry:
+                    kind = registry.get(kind)
+            if kind is not None:  # else the registry says what there is
+                names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+                name = next(own for own in names if not kind.check_instance_created(own))
+            visualizer = {**visualizer, "name": name}
+        return super().build_visualizer(visualizer)

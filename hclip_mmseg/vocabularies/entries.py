@@ -29,10 +29,12 @@ class Entries(NamedTuple):
     Attributes:
         titles: a text a class: its name, and synonyms behind commas.
         stuff: titles of the classes that are not counted one by one; None: nobody says.
+        members: the names of every class, where a comma may be part of one; None: those between a title's commas.
     """
 
     titles: tuple[str, ...]
     stuff: tuple[str, ...] | None = None
+    members: tuple[tuple[str, ...], ...] | None = None
 
 
 def entries_of(content: Any) -> Entries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from hclip_mmseg.files.errors import InputError
@@ -17,6 +18,7 @@ def label_of_no_class(classes: int) -> int:
     return 255 if classes <= 255 else NO_CLASS_16_BIT
 
 
+@torch.compiler.disable  # decides by values, which a graph cannot
 def label_outside(labels: Tensor, classes: int, ignore_index: int | None = None) -> int | None:
     """The first label that is neither one of ``classes`` (from 0) nor ``ignore_index``; None if there is none.
 

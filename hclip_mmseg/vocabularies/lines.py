@@ -17,20 +17,21 @@ SYNONYM_HEADINGS = ("synonyms", "synonym", "aliases")
 _NUMBERED = re.compile(r"\s*(\d+)\s*([:=,\t)]|\.(?=\s)|\s)\s*(\S.*)")
 
 
-def titles_of_lines(lines: Sequence[str]) -> list[str]:
-    """Titles from lines, a class each.
+def names_of_lines(lines: Sequence[str]) -> list[tuple[str, ...]]:
+    """The names of classes from lines, a class each.
 
     Numbers before all names ("0: wall", "1 sky") give the order. Names behind ",", ";" or "=", or behind the ":" of
-    "wall: brick wall", are synonyms of the first.
+    "wall: brick wall", are others of the same class; in a line with ";" a comma is part of a name.
 
     Args:
         lines: without empty ones and comments.
     """
-    return [_title(line) for line in _in_order(lines)]
+    return [_names(line) for line in _in_order(lines)]
 
 
-def _title(line: str) -> str:
-    return title_of([part for text in re.split(r"[,;=]|:(?=\s|$)", line) if (part := text.strip())] or [line])
+def _names(line: str) -> tuple[str, ...]:
+    marks = r"[;=]|:(?=\s|$)" if ";" in line else r"[,=]|:(?=\s|$)"
+    return tuple(name for text in re.split(marks, line) if (name := " ".join(text.split()))) or (line,)
 
 
 def _in_order(lines: Sequence[str]) -> list[str]:

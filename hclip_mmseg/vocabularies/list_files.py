@@ -13,8 +13,8 @@ import yaml
 
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.vocabularies.doubts import looks_like_syntax
-from hclip_mmseg.vocabularies.entries import HOLDERS, Entries, entries_of
-from hclip_mmseg.vocabularies.lines import is_table, titles_of_lines, titles_of_table
+from hclip_mmseg.vocabularies.entries import HOLDERS, Entries, entries_of, title_of
+from hclip_mmseg.vocabularies.lines import is_table, names_of_lines, titles_of_table
 
 TABLES = (".csv", ".tsv")
 SUFFIXES = (".txt", ".lst", ".list", ".names", ".json", ".yaml", ".yml", ".py", *TABLES)
@@ -113,10 +113,11 @@ def _parsed(path: Path, text: str, lines: list[str], column: str | None) -> Entr
             "one line with commas: in a file every class has a line of its own, and what follows a comma is another "
             "name of that class; break the line, or give its text instead of the file"
         )
-    titles = tuple(titles_of_lines(lines))
+    members = tuple(names_of_lines(lines))
+    titles = tuple(map(title_of, members))
     if looks_like_syntax(titles[0]):
         raise InputError("its first line is no name")
-    return Entries(titles)
+    return Entries(titles, members=members)
 
 
 class _Texts(yaml.SafeLoader):

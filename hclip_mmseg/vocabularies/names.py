@@ -19,7 +19,10 @@ from hclip_mmseg.vocabularies.vocabulary import Vocabulary, as_vocabulary
 
 Names = str | Path | Vocabulary | Mapping[Any, Any] | Sequence[Any]
 """Whatever :func:`read_vocabulary` takes."""
-_FILE = re.compile(rf"[^,\n]*\w({'|'.join(map(re.escape, SUFFIXES))}|\.[a-z]\w{{2,4}})(:[^,\n/]+)?", re.IGNORECASE)
+EACH = "@each"
+"""Behind the path of a file: a model is asked for every name of a class by itself."""
+_ENDING = rf"({'|'.join(map(re.escape, SUFFIXES))}|\.[a-z]\w{{2,4}})"
+_FILE = re.compile(rf"[^,\n]*\w{_ENDING}(:[^,\n/]+?)?({EACH})?", re.IGNORECASE)
 _PATH = re.compile(r"(~[^/\n]*|\.{0,2})/[^\n]*|[^\n]*/")
 
 
@@ -28,7 +31,8 @@ def read_vocabulary(source: Names, *, repeats: bool = False) -> Vocabulary:
 
     - a text: "cat, grass, traffic light", commas or line ends between the classes;
     - the path of a file: see :func:`~hclip_mmseg.vocabularies.list_files.read_entries`; "FILE:COLUMN" names the column
-      of a table. Synonyms become part of a class's title, behind commas; the first name is the one that is asked for;
+      of a table. Synonyms become part of a class's title, behind commas; the first name is the one that is asked for.
+      With "FILE@each" all are, each by itself, as training-free methods' code reads its ``cls_<data set>.txt``;
     - the name of a benchmark's vocabulary in any spelling, for instance "coco_stuff_171" or "A-847";
     - a list, tuple or dict: see :func:`~hclip_mmseg.vocabularies.entries.entries_of`;
     - a vocabulary, which stays as it is.
@@ -101,7 +105,10 @@ def _at_home(text: str) -> Path:
 
 
 def _of_file(text: str) -> Vocabulary:
-    path, column = _at_home(text), None
+    path, column, each = _at_home(text), None, False
+    if not is_file(path) and text.endswith(EACH):
+        text, each = text.removesuffix(EACH), True
+        path = _at_home(text)
     if not is_file(path) and ":" in path.name:
         whole, _, heading = text.rpartition(":")
         path, column = _at_home(whole), heading
@@ -109,9 +116,11 @@ def _of_file(text: str) -> Vocabulary:
         raise InputError(f"{path} is a folder, not a file of class names")
     entries = read_entries(path, column)
     try:
-        vocabulary = _checked(entries, str(path))
+        vocabulary = _checked(entries, str(path), repeats=each)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
+    if each:
+        vocabulary = replace(vocabulary, members=entries.members or vocabulary.synonyms)
     return replace(vocabulary, source=str(path))
 
 

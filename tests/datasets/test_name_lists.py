@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hclip_mmseg.datasets.coco_stuff import COCOStuff171Dataset
 from hclip_mmseg.vocabularies import load_vocabulary, read_names, read_vocabulary
 from hclip_mmseg.vocabularies.doubts import doubts_about
 
@@ -222,3 +223,26 @@ def test_what_looks_like_a_file_and_is_none_is_no_class_name(tmp_path, monkeypat
         read_names(f"{tmp_path}/")
     for text in ("tv/monitor", "St. Bernard", "b-52", "t-shirt", "F-16", "car"):
         assert read_names(text) == (text,)
+
+
+def test_every_name_of_a_class_can_be_asked_for_by_itself(tmp_path):
+    path = written(tmp_path, "cls.txt", "wall; a lamp, lit\nsky, air\nman: person\nwoman: person\n")
+    vocabulary = read_vocabulary(f"{path}@each")
+    assert vocabulary.members == (("wall", "a lamp, lit"), ("sky", "air"), ("man", "person"), ("woman", "person"))
+    assert vocabulary.titles == read_names(path) and vocabulary.folds == (0, 0, 1, 1, 2, 2, 3, 3)
+    table = written(tmp_path, "own.csv", "id,mot,Wort\n0,mur,Wand\n1,ciel,Himmel\n")
+    assert read_vocabulary(f"{table}:Wort@each").members == (("Wand",), ("Himmel",))
+    with pytest.raises(FileNotFoundError, match=r"did you mean '.*cls\.txt'"):
+        read_vocabulary(f"{tmp_path / 'clss.txt'}@each")
+
+
+def test_a_data_set_is_asked_for_by_a_class_file(tmp_path):
+    classes = COCOStuff171Dataset.METAINFO["classes"]
+    path = written(tmp_path, "cls_coco_stuff.txt", "\n".join(f"{name}; small {name}" for name in classes))
+    dataset = COCOStuff171Dataset(vocabulary=f"{path}@each", data_root=str(tmp_path), lazy_init=True)
+    assert dataset.metainfo["classes"] == classes
+    assert dataset.metainfo["vocabulary"][:2] == ("person", "small person")
+    assert dataset.metainfo["folds"] == tuple(index for index in range(171) for _ in range(2))
+    path.write_text("wall\nsky\n")
+    with pytest.raises(ValueError, match=r"COCOStuff171Dataset has 171 classes, the vocabulary '.*@each' 2"):
+        COCOStuff171Dataset(vocabulary=f"{path}@each", data_root=str(tmp_path), lazy_init=True)

@@ -99,3 +99,24 @@ def test_any_checkpoint_leads_to_the_same_end(whole, coco_stuff, tmp_path, itera
     resumed = run(tmp_path / "run", coco_stuff, resume=True, load_from=start)
     assert losses(resumed) == losses(whole)[iteration:]
     assert_equal(state_at_the_end(resumed), state_at_the_end(whole))
+
+
+def run_by_epochs(work_dir, data_root, **changes) -> Runner:
+    """Two epochs of four images, in batches of two."""
+    epochs = {
+        "train_cfg": dict(_delete_=True, type="EpochBasedTrainLoop", max_epochs=2),
+        "train_dataloader.dataset.indices": 4,
+        "default_hooks.checkpoint.by_epoch": True,
+        "param_scheduler": None,
+    }
+    return run(work_dir, data_root, **epochs, **changes)
+
+
+def test_epochs_end_and_a_run_goes_on_from_each(coco_stuff, tmp_path):
+    through = run_by_epochs(tmp_path / "through", coco_stuff)
+    assert (through.epoch, through.iter, len(losses(through))) == (2, 4, 4)
+    start = f"{tmp_path}/through/epoch_1.pth"
+    resumed = run_by_epochs(tmp_path / "resumed", coco_stuff, resume=True, load_from=start)
+    assert losses(resumed) == losses(through)[2:]
+    last, other = (torch.load(tmp_path / name / "epoch_2.pth", weights_only=False) for name in ("through", "resumed"))
+    assert_equal(*({part: saved[part] for part in ("state_dict", "optimizer")} for saved in (last, other)))

@@ -119,6 +119,24 @@ def test_a_segmentors_pass_is_one_compiled_graph():
     torch.testing.assert_close(compiled(images), path(images), rtol=0, atol=0)
 
 
+@torch.no_grad()
+def test_a_compiled_pass_is_not_compiled_for_every_number_of_names():
+    model, images, graphs = form("plain"), random_images(), []
+    model.decode_head.aggregator.inference_chunk = None
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    path = NamedPass(model)
+    compiled = torch.compile(path, fullgraph=True, backend=count)
+    text = torch.nn.functional.normalize(torch.randn(15, 1, 32), dim=-1)
+    for names in (4, 6, 9, 13, 15):
+        torch.testing.assert_close(compiled(images, text[:names]), path(images, text[:names]), rtol=0, atol=0)
+    assert len(graphs) == 2, "one of the first number, one of every number"
+
+
 # ---- passes that compare nothing
 
 

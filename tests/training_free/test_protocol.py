@@ -322,8 +322,10 @@ def test_class_files(tmp_path):
     assert read_class_file(path).members == (("sky", "a lamp, lit"), ("cat",), ("dog",))
     with pytest.raises(ValueError, match="prob_thd"):
         Protocol("sclip", prob_thd=0.1).settings(read_class_file(path))
-    path.write_text("cat\n\ndog")
-    with pytest.raises(ValueError, match="line 2: no class name"):
+    path.write_text("cat; person\n\ndog; person")
+    assert read_class_file(path).asked == ("cat", "person", "dog", "person"), "two classes may share a name"
+    path.write_text("\n")
+    with pytest.raises(ValueError, match="no class names given"):
         read_class_file(path)
     with pytest.raises(FileNotFoundError, match="no file of class names"):
         read_class_file(tmp_path / "none.txt")

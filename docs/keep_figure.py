@@ -36,7 +36,7 @@ DRIFTS = {"text_drift": "text drift", "image_drift": "image drift"}
 OWN = ("red striped star", "blue dotted circle", "yellow plain cross", "green striped triangle", "grass")
 HELD_OUT = "green striped triangle"
 HAZE = 0.2
-SIDE = 128  # pixels
+SIDE = 64  # pixels
 SEED_OF_NAMES = 0
 
 
@@ -66,7 +66,7 @@ def write_scenes(folder: Path, names: Sequence[str], series: int, counts: Mappin
             (folder / kind / part).mkdir(parents=True, exist_ok=True)
         for _ in range(count):
             index = next(indices)
-            scene = render_scene(series, index, SIDE, names=names, num_objects=(1, 2), radius=(28.0, 42.0))
+            scene = render_scene(series, index, SIDE, names=names, num_objects=(1, 2), radius=(16.0, 24.0))
             image = Haze(haze).transform({"img": scene.image})["img"]
             Image.fromarray(image).save(folder / f"images/{part}/{index:02d}.png")
             Image.fromarray(place[scene.labels]).save(folder / f"masks/{part}/{index:02d}.png")
@@ -86,7 +86,9 @@ def prepare(out: Path, seed: int, scenes: int) -> dict[str, Path]:
     return folders
 
 
-def run(out: Path, seed: int, method: str, remedy: str, folders: Mapping[str, Path], options: argparse.Namespace) -> Path:
+def run(
+    out: Path, seed: int, method: str, remedy: str, folders: Mapping[str, Path], options: argparse.Namespace
+) -> Path:
     """Train once, unless that is done: the file of figures that ``--keep`` writes."""
     name = f"{method}_{remedy}"
     figures = out / f"seed_{seed}" / name / "run/keep.json"
@@ -113,7 +115,11 @@ def run(out: Path, seed: int, method: str, remedy: str, folders: Mapping[str, Pa
         f"model.data_preprocessor.size=({SIDE},{SIDE})",
         f"model.test_cfg.window={SIDE}",
         f"model.test_cfg.clip_resolution={SIDE}",
-        *(f"{part}_dataloader.{key}" for part in ("train", "val", "test") for key in ("num_workers=0", "persistent_workers=False")),
+        *(
+            f"{part}_dataloader.{key}"
+            for part in ("train", "val", "test")
+            for key in ("num_workers=0", "persistent_workers=False")
+        ),
         f"randomness.seed={seed}",
         f"train_cfg.val_interval={options.iterations}",
         f"default_hooks.checkpoint.interval={options.iterations}",
@@ -133,8 +139,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("work_dirs/keep_figure"), help="of the runs (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 (%(default)s)")
-    parser.add_argument("--scenes", type=int, default=30, help="for training, half as many for validation (%(default)s)")
-    parser.add_argument("--iterations", type=int, default=40, help="of a run, two images each (%(default)s)")
+    parser.add_argument(
+        "--scenes", type=int, default=30, help="for training, half as many for validation (%(default)s)"
+    )
+    parser.add_argument("--iterations", type=int, default=80, help="of a run, two images each (%(default)s)")
     parser.add_argument("--figure", default="docs/images/keep.png", help="the file to write (%(default)s)")
     parser.add_argument("--cfg-options", nargs="+", default=[], help="settings of all runs")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))

@@ -7,6 +7,7 @@ import json
 import miniature_own as own
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 from PIL import Image
@@ -288,6 +289,34 @@ def test_configs_of_all_methods(tmp_path, images, maps, method, size):
         DATASETS.build({**loader.dataset, "pipeline": []})
     assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == 500 and len(cfg.param_scheduler) == 2
     assert cfg.work_dir == str(folder / "run")
+
+
+def test_training_starts_from_a_model_of_the_zoo_or_a_file(tmp_path, images, maps):
+    masks = own.write_grey(tmp_path / "masks", maps)
+    training = Training("cat-seg", start="cat-seg_vitb16")
+    folder = make(tmp_path, images, masks, training, classes=CLASSES)
+    assert Config.fromfile(folder / "config.py").load_from == "cat-seg_vitb16"
+    file = tmp_path / "mine.pth"
+    torch.save(dict(state_dict={}), file)
+    folder = make(tmp_path, images, masks, Training(start=str(file)), classes=CLASSES, overwrite=True)
+    assert Config.fromfile(folder / "config.py").load_from == str(file)
+
+
+@pytest.mark.parametrize(
+    ("method", "start", "said"),
+    [
+        ("cat-seg", "cat-seg_vitl14", "take --method h-clip --size large or .* or --method cat-seg --size large"),
+        ("h-clip", "maft-plus_convnext-b", "take --method maft-plus --size base$"),
+        ("h-clip", "san_vitb16", "no method here goes on from it"),
+        ("h-clip", "hclip_vitb16_coco-stuff", "nobody publishes such weights"),
+        ("fisa", "mask2former_swin-b", "nobody publishes such weights"),
+        ("h-clip", "cat-seg", "did you mean"),
+        ("h-clip", "absent.pth", "no checkpoint absent.pth: looked for at"),
+    ],
+)
+def test_starts_that_do_not_fit_are_said(method, start, said):
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        Training(method, start=start)
 
 
 def test_schedules_fit_the_data():

@@ -1,20 +1,19 @@
-"""Draw docs/images/keep.png: what fine-tuning on 30 rendered scenes gains and loses, with and without the remedies.
+"""Draw docs/images/keep.png, and write its table into docs/tutorials/keep.md.
 
     python docs/keep_figure.py
 
-Scenes are written as files, and go through the two commands that anyone's images do: hclip-new-dataset, hclip-train. A
-run that is finished is not repeated, so the command goes on where it was interrupted.
+What fine-tuning on 30 rendered scenes gains and loses, with and without the remedies. Scenes are written as files, and
+go through what anyone's images do, hclip-new-dataset and hclip-train. A run that is finished is not repeated, so the
+command goes on where it was interrupted; figure and table are of the seeds that are finished.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import re
 import statistics
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -26,25 +25,36 @@ from hclip_mmseg.apis.own_training import Training
 from hclip_mmseg.apis.train import train
 from hclip_mmseg.datasets.haze import Haze
 from hclip_mmseg.demo_assets.scenes import BACKGROUNDS, SCENE_CLASSES, render_scene
-from hclip_mmseg.files.writing import write_figure
+from hclip_mmseg.files.json_files import read_json
+from hclip_mmseg.files.writing import write_figure, write_whole
 
+PAGE = Path(__file__).with_name("tutorials") / "keep.md"
+START, END = "<!-- table: python docs/keep_figure.py -->\n", "<!-- end of the table -->"
 METHODS = {"h-clip": "H-CLIP", "lora": "LoRA", "cat-seg": "q and v whole"}
-REMEDIES = {"none": "no remedy", "hold": "--hold 1", "mix": "--mix, a half", "strength": "strength 0.5"}
-FIGURES = {"mIoU_seen": "trained names", "mIoU_unseen": "held-out name", "foreign": "foreign vocabulary"}
-DRIFTS = {"text_drift": "text drift", "image_drift": "image drift"}
+TRAINED = ("none", "hold", "mix")
+REMEDIES = {"none": "no remedy", "strength": "strength 0.5", "hold": "`--hold 1`", "mix": "`--mix`, a half"}
+FIGURES = {
+    "mIoU_seen": "trained names",
+    "mIoU_unseen": "held-out name",
+    "foreign": "foreign names",
+    "text_drift": "text drift",
+    "image_drift": "image drift",
+}
+PANELS = ("mIoU_seen", "mIoU_unseen", "foreign")
 OWN = ("red striped star", "blue dotted circle", "yellow plain cross", "green striped triangle", "grass")
 HELD_OUT = "green striped triangle"
 HAZE = 0.2
 SIDE = 64  # pixels
-SEED_OF_NAMES = 0
+
+Rows = Mapping[tuple[str, str], Sequence[Mapping[str, float]]]
+"""(method, remedy) -> what ``--keep`` measured at the end of a run, a seed each; ("frozen", "none") for frozen CLIP."""
 
 
 def other_names() -> dict[str, list[str]]:
     """Names of the two other sets, ten objects and two backgrounds each; no name is in two sets."""
     free = [name for name in SCENE_CLASSES if name not in OWN and name not in BACKGROUNDS]
-    order = np.random.default_rng(SEED_OF_NAMES).permutation(len(free))
-    objects = [free[index] for index in order[:20]]
-    return {"mixed": [*objects[:10], "water", "sand"], "foreign": [*objects[10:], "snow", "brick wall"]}
+    objects = [free[index] for index in np.random.default_rng(0).permutation(len(free))]
+    return {"mixed": [*objects[:10], "water", "sand"], "foreign": [*objects[10:20], "snow", "brick wall"]}
 
 
 def write_scenes(folder: Path, names: Sequence[str], series: int, counts: Mapping[str, int], haze: float = 0.0) -> None:
@@ -85,16 +95,34 @@ def prepare(out: Path, seed: int, scenes: int) -> dict[str, Path]:
     return folders
 
 
-def run(
-    out: Path, seed: int, method: str, remedy: str, folders: Mapping[str, Path], options: argparse.Namespace
-) -> Path:
-    """Train once, unless that is done: the file of figures that ``--keep`` writes."""
-    name = f"{method}_{remedy}"
-    figures = out / f"seed_{seed}" / name / "run/keep.json"
-    done = out / f"seed_{seed}" / name / "done"
-    if done.exists():
-        return figures
-    own = folders["own"]
+def run_settings(remedy: str, seed: int, name: str, iterations: int) -> list[str]:
+    """What the runs have otherwise than the config that ``hclip-new-dataset`` writes: small images, one evaluation."""
+    datasets = ["datasets.0.", "datasets.1."] if remedy == "mix" else [""]
+    loaders = [f"{part}_dataloader" for part in ("train", "val", "test")]
+    return [
+        *(f"train_dataloader.dataset.{dataset}pipeline.3.short_side={SIDE}" for dataset in datasets),
+        *(f"train_dataloader.dataset.{dataset}pipeline.4.crop_size=({SIDE},{SIDE})" for dataset in datasets),
+        f"model.data_preprocessor.size=({SIDE},{SIDE})",
+        f"model.test_cfg.window={SIDE}",
+        f"model.test_cfg.clip_resolution={SIDE}",
+        *(f"{loader}.num_workers=0" for loader in loaders),
+        *(f"{loader}.persistent_workers=False" for loader in loaders),
+        f"randomness.seed={seed}",
+        f"train_cfg.val_interval={iterations}",
+        f"default_hooks.checkpoint.interval={iterations}",
+        "default_hooks.visualization.draw=False",
+        f"experiment_name={seed}_{name}",
+        f"custom_hooks.0.strengths={'[0.5]' if remedy == 'none' else '[]'}",
+        "custom_hooks.0.names=pascal_context_459,",
+    ]
+
+
+def run(folders: Mapping[str, Path], seed: int, method: str, remedy: str, options: argparse.Namespace) -> None:
+    """Train once, unless that is done."""
+    own, name = folders["own"], f"{method}_{remedy}"
+    folder = own.parent / name
+    if (folder / "done").exists():
+        return
     data = OwnData(own / "images", own / "masks", list(OWN), held_out=[HELD_OUT], val="val", first_label=0, jobs=1)
     training = Training(
         method,
@@ -106,58 +134,101 @@ def run(
         mix=str(folders["mixed"] / "mixed/dataset.py") if remedy == "mix" else None,
         mix_share=0.5,
     )
-    new_dataset(name, data, training, out_dir=out / f"seed_{seed}", overwrite=True)
-    loaded = ["datasets.0.", "datasets.1."] if remedy == "mix" else [""]
-    settings = [
-        *(f"train_dataloader.dataset.{part}pipeline.3.short_side={SIDE}" for part in loaded),
-        *(f"train_dataloader.dataset.{part}pipeline.4.crop_size=({SIDE},{SIDE})" for part in loaded),
-        f"model.data_preprocessor.size=({SIDE},{SIDE})",
-        f"model.test_cfg.window={SIDE}",
-        f"model.test_cfg.clip_resolution={SIDE}",
-        *(
-            f"{part}_dataloader.{key}"
-            for part in ("train", "val", "test")
-            for key in ("num_workers=0", "persistent_workers=False")
-        ),
-        f"randomness.seed={seed}",
-        f"train_cfg.val_interval={options.iterations}",
-        f"default_hooks.checkpoint.interval={options.iterations}",
-        "default_hooks.visualization.draw=False",
-        f"experiment_name={seed}_{name}",
-        f"custom_hooks.0.strengths={'[0.5]' if remedy == 'none' else '[]'}",
-        "custom_hooks.0.names=pascal_context_459,",
-        *options.cfg_options,
-    ]
-    cfg = launch.load_config(out / f"seed_{seed}" / name / "config.py", settings)
-    train(cfg)
-    done.touch()
-    return figures
+    new_dataset(name, data, training, out_dir=folder.parent, overwrite=True)
+    settings = [*run_settings(remedy, seed, name, options.iterations), *options.cfg_options]
+    train(launch.load_config(folder / "config.py", settings))
+    (folder / "done").touch()
+
+
+def read_rows(out: Path, seeds: int) -> Rows:
+    """What the finished runs measured; seeds of which a run is not finished are left out."""
+    rows: dict[tuple[str, str], list[Mapping[str, float]]] = {}
+    for seed in range(seeds):
+        folder = out / f"seed_{seed}"
+        if not all((folder / f"{method}_{remedy}/done").exists() for method in METHODS for remedy in TRAINED):
+            continue
+        for method in METHODS:
+            for remedy in TRAINED:
+                frozen, trained, *parts = read_json(folder / f"{method}_{remedy}/run/keep.json")
+                rows.setdefault((method, remedy), []).append(trained)
+                if parts:
+                    rows.setdefault((method, "strength"), []).append(parts[0])
+        rows.setdefault(("frozen", "none"), []).append(frozen)
+    return rows
+
+
+def told(values: Sequence[float], digits: int) -> str:
+    """Mean and, of several, standard deviation."""
+    spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.{digits}f}{spread}"
+
+
+def table(rows: Rows) -> str:
+    """The rows as Markdown, frozen CLIP first."""
+    lines = [f"| method | remedy | {' | '.join(FIGURES.values())} |", "|---" * (2 + len(FIGURES)) + "|"]
+    for method, title in {"frozen": "frozen CLIP", **METHODS}.items():
+        for remedy, named in REMEDIES.items():
+            found = rows.get((method, remedy))
+            if found:
+                cells = [told([row[key] for row in found], 3 if "drift" in key else 1) for key in FIGURES]
+                shown = named if method in METHODS else ""
+                lines.append(f"| {title} | {shown} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def figure_of(rows: Rows) -> Figure:
+    """Draw a panel for each kind of names, a group of bars for each method, and frozen CLIP as a line."""
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    width = 0.8 / len(REMEDIES)
+    panels = figure.subplots(1, len(PANELS), sharey=True)
+    for axes, key in zip(panels, PANELS, strict=True):
+        frozen = statistics.fmean(row[key] for row in rows["frozen", "none"])
+        axes.axhline(frozen, color="black", ls="--", lw=1, label="frozen CLIP")
+        for place, (remedy, named) in enumerate(REMEDIES.items()):
+            values = [[row[key] for row in rows[method, remedy]] for method in METHODS]
+            across = [group + (place - 1.5) * width for group in range(len(METHODS))]
+            axes.bar(across, [statistics.fmean(value) for value in values], width, label=named.replace("`", ""))
+            points = [(x, y) for x, value in zip(across, values, strict=True) for y in value]
+            axes.plot(*zip(*points, strict=True), ".", color="black", markersize=3)
+        axes.set(title=FIGURES[key], xticks=range(len(METHODS)), xticklabels=METHODS.values())
+        axes.grid(axis="y", alpha=0.3)
+    panels[0].set_ylabel("mIoU (%)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=1 + len(REMEDIES))
+    return figure
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("work_dirs/keep_figure"), help="of the runs (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=3, help="how many, from 0 (%(default)s)")
-    parser.add_argument(
-        "--scenes", type=int, default=30, help="for training, half as many for validation (%(default)s)"
-    )
-    parser.add_argument("--iterations", type=int, default=40, help="of a run, four images each (%(default)s)")
-    parser.add_argument("--figure", default="docs/images/keep.png", help="the file to write (%(default)s)")
-    parser.add_argument("--cfg-options", nargs="+", default=[], help="settings of all runs")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    parser.add_argument("--remedies", nargs="+", default=["none", "hold", "mix"])
+    add = parser.add_argument
+    add("--out", type=Path, default=Path("work_dirs/keep_figure"), help="folder of the runs (%(default)s)")
+    add("--seeds", type=int, default=3, help="how many, from 0 (%(default)s)")
+    add("--scenes", type=int, default=30, help="for training, half as many for validation (%(default)s)")
+    add("--iterations", type=int, default=40, help="of a run, four images each (%(default)s)")
+    add("--figure", type=Path, default=PAGE.parents[1] / "images/keep.png", help="the file to draw")
+    add("--page", type=Path, default=PAGE, help="the page that gets the table")
+    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every run")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
+    """Train what is not trained yet, and draw."""
     options = parse_arguments(argv)
     launch.prepare_process()
     for seed in range(options.seeds):
         folders = prepare(options.out, seed, options.scenes)
-        for method in options.methods:
-            for remedy in options.remedies:
-                run(options.out, seed, method, remedy, folders, options)
+        for method in METHODS:
+            for remedy in TRAINED:
+                run(folders, seed, method, remedy, options)
+    draw(read_rows(options.out, options.seeds), options.figure, options.page)
+
+
+def draw(rows: Rows, figure: Path, page: Path) -> None:
+    """Write the figure, and the table into a page."""
+    write_figure(figure, figure_of(rows), 110)
+    text = page.read_text(encoding="utf-8")
+    pattern = re.compile(f"({re.escape(START)}).*({re.escape(END)})", re.DOTALL)
+    write_whole(page, pattern.sub(lambda match: f"{match[1]}\n{table(rows)}\n{match[2]}", text))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from mmengine.config import Config
 from PIL import Image
 
 from hclip_mmseg.apis import launch
@@ -110,6 +111,7 @@ def run_settings(remedy: str, seed: int, name: str, iterations: int) -> list[str
         f"randomness.seed={seed}",
         f"train_cfg.val_interval={iterations}",
         f"default_hooks.checkpoint.interval={iterations}",
+        "default_hooks.checkpoint.save_best=None",
         "default_hooks.visualization.draw=False",
         f"experiment_name={seed}_{name}",
         f"custom_hooks.0.strengths={'[0.5]' if remedy == 'none' else '[]'}",
@@ -127,7 +129,7 @@ def run(folders: Mapping[str, Path], seed: int, method: str, remedy: str, option
     training = Training(
         method,
         "tiny",
-        batch_size=4,
+        batch_size=2,
         iterations=options.iterations,
         keep=str(folders["foreign"] / "foreign/dataset.py"),
         hold=1.0 if remedy == "hold" else None,
@@ -136,7 +138,8 @@ def run(folders: Mapping[str, Path], seed: int, method: str, remedy: str, option
     )
     new_dataset(name, data, training, out_dir=folder.parent, overwrite=True)
     settings = [*run_settings(remedy, seed, name, options.iterations), *options.cfg_options]
-    train(launch.load_config(folder / "config.py", settings))
+    config = Config.fromfile(folder / "config.py", format_python_code=False)  # which takes seconds a run
+    train(launch.load_config(config, settings))
     (folder / "done").touch()
 
 
@@ -204,7 +207,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, default=Path("work_dirs/keep_figure"), help="folder of the runs (%(default)s)")
     add("--seeds", type=int, default=3, help="how many, from 0 (%(default)s)")
     add("--scenes", type=int, default=30, help="for training, half as many for validation (%(default)s)")
-    add("--iterations", type=int, default=40, help="of a run, four images each (%(default)s)")
+    add("--iterations", type=int, default=60, help="of a run, two images each (%(default)s)")
     add("--figure", type=Path, default=PAGE.parents[1] / "images/keep.png", help="the file to draw")
     add("--page", type=Path, default=PAGE, help="the page that gets the table")
     add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every run")

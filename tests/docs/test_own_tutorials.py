@@ -101,6 +101,26 @@ def test_own_masks_for_mask_classifiers(bridges, method):
     check_figures(folder)
 
 
+SMALL = [f"model.{key}=64" for key in ("test_cfg.window", "test_cfg.clip_resolution")] + [
+    "model.data_preprocessor.size=(64,64)",
+    "train_dataloader.dataset.pipeline.3.short_side=64",
+    "train_dataloader.dataset.pipeline.4.crop_size=(64,64)",
+]
+
+
+@pytest.mark.parametrize("form", own.FORMS)
+def test_every_form_goes_through_both_commands(bridges, form):
+    write, classes = own.FORMS[form]
+    masks = write(bridges / "data", own.blocks(seed=5))
+    said = ["--classes", classes] if classes else []
+    make = ["hclip-new-dataset", "bridges", "--images", "data/bridges/images", "--masks", str(masks)]
+    run([*make, *said, "--held-out", "rust", "--unlabelled", "background", "--iterations", "1"])
+    _, _, train, test = commands("own_masks")
+    run(train, *SMALL)
+    run(test, *SMALL)
+    check_figures(bridges / "work_dirs/bridges")
+
+
 def check_figures(folder):
     """The metric's mIoU, on all and on held-out names, is that of the label maps that were written."""
     names = (folder / "val.txt").read_text().split()

@@ -108,8 +108,8 @@ SMALL = [f"model.{key}=64" for key in ("test_cfg.window", "test_cfg.clip_resolut
 ]
 
 
-@pytest.mark.parametrize("form", own.FORMS)
-def test_every_form_goes_through_both_commands(bridges, form):
+@pytest.mark.parametrize("form", ["CVAT's colours", "class folders", "Label Studio's masks", "panoptic", "YOLO"])
+def test_forms_that_no_page_trains_on_go_through_both_commands(bridges, form):
     write, classes = own.FORMS[form]
     masks = write(bridges / "data", own.blocks(seed=5))
     said = ["--classes", classes] if classes else []

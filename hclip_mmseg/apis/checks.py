@@ -42,7 +42,8 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
 
     Args:
         cfg: a config of MMSeg.
-        splits: whose dataloaders will be used, of 'train', 'val', 'test'.
+        splits: whose dataloaders will be used, of 'train', 'val', 'test'; with 'train' the data sets too that a
+            training watches (``KeepHook``).
 
     Raises:
         FileNotFoundError: listing every thing that is missing, where it was looked for, and how to get it.
@@ -54,8 +55,11 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
     missing = [*_missing_weights(cfg.model)]
     if "train" in splits:
         missing += _missing_generator(cfg.model)
-    for split in splits:
-        for dataset in innermost_datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
+    read = [(split, (cfg.get(f"{split}_dataloader") or {}).get("dataset")) for split in splits]
+    if "train" in splits:
+        read += [("watched", hook["foreign"]) for hook in cfg.get("custom_hooks") or () if hook.get("foreign")]
+    for split, outer in read:
+        for dataset in innermost_datasets(outer):
             _read_classes(dataset)
             found = [*_missing_data(dataset), *missing_files(dataset, trains=split == "train")]
             missing += [problem for problem in found if problem not in missing]

@@ -329,6 +329,23 @@ def test_starts_that_do_not_fit_are_said(method, start, said):
         Training(method, start=start)
 
 
+def test_benchmarks_are_watched_and_mixed_in(tmp_path, images, maps):
+    masks = own.write_grey(tmp_path / "masks", maps)
+    training = Training(size="tiny", keep="A-150", mix="COCO-Stuff", mix_share=0.25)
+    folder = make(tmp_path, images, masks, training, classes=CLASSES)
+    cfg = Config.fromfile(folder / "config.py")
+    (hook,) = cfg.custom_hooks
+    assert hook.type == "mmseg.KeepHook" and hook.foreign.type == "mmseg.ADE20K150Dataset"
+    assert hook.foreign.data_prefix.img_path == "images/validation" and hook.foreign.pipeline == cfg.test_pipeline
+    mixed = cfg.train_dataloader.dataset
+    assert mixed.type == "mmseg.MixedDataset" and mixed.ratio == (0.75, 0.25)
+    assert [each.type for each in mixed.datasets] == ["mmseg.FolderDataset", "mmseg.COCOStuff171Dataset"]
+    assert mixed.datasets[1].data_prefix.img_path == "images/train2017"
+    for wrong, said in ((dict(mix="A-150"), "A-150 has no config for training"), (dict(keep="A-151"), "no benchmark")):
+        with pytest.raises(ValueError, match=said):
+            make(tmp_path, images, masks, Training(size="tiny", **wrong), classes=CLASSES, overwrite=True)
+
+
 def test_schedules_fit_the_data():
     assert Training(batch_size=4).steps(8) == 500
     assert Training(batch_size=4).steps(1000) == 10_000

@@ -121,10 +121,15 @@ def run_settings(remedy: str, seed: int, name: str, iterations: int) -> list[str
 
 def run(folders: Mapping[str, Path], seed: int, method: str, remedy: str, options: argparse.Namespace) -> None:
     """Train once, unless that is done."""
+    done = folders["own"].parent / f"{method}_{remedy}/done"
+    if not done.exists():
+        train(run_config(folders, seed, method, remedy, options))
+        done.touch()
+
+
+def run_config(folders: Mapping[str, Path], seed: int, method: str, remedy: str, options: argparse.Namespace) -> Config:
+    """The config of a run, as ``hclip-new-dataset`` writes it for the scenes, with what is otherwise here."""
     own, name = folders["own"], f"{method}_{remedy}"
-    folder = own.parent / name
-    if (folder / "done").exists():
-        return
     data = OwnData(own / "images", own / "masks", list(OWN), held_out=[HELD_OUT], val="val", first_label=0, jobs=1)
     training = Training(
         method,
@@ -136,11 +141,9 @@ def run(folders: Mapping[str, Path], seed: int, method: str, remedy: str, option
         mix=str(folders["mixed"] / "mixed/dataset.py") if remedy == "mix" else None,
         mix_share=0.5,
     )
-    new_dataset(name, data, training, out_dir=folder.parent, overwrite=True)
-    settings = [*run_settings(remedy, seed, name, options.iterations), *options.cfg_options]
-    config = Config.fromfile(folder / "config.py", format_python_code=False)  # which takes seconds a run
-    train(launch.load_config(config, settings))
-    (folder / "done").touch()
+    new_dataset(name, data, training, out_dir=own.parent, overwrite=True)
+    config = Config.fromfile(own.parent / name / "config.py", format_python_code=False)  # which takes seconds a run
+    return launch.load_config(config, run_settings(remedy, seed, name, options.iterations))
 
 
 def read_rows(out: Path, seeds: int) -> Rows:
@@ -210,7 +213,6 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--iterations", type=int, default=60, help="of a run, two images each (%(default)s)")
     add("--figure", type=Path, default=PAGE.parents[1] / "images/keep.png", help="the file to draw")
     add("--page", type=Path, default=PAGE, help="the page that gets the table")
-    add("--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every run")
     return parser.parse_args(argv)
 
 

@@ -69,10 +69,10 @@ def test_table_and_figure_are_of_the_finished_seeds(tmp_path):
                     (folder / "done").touch()
     rows = figure.read_rows(tmp_path, 3)
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{figure.START}old{figure.END}\nafter\n")
+    page.write_text(f"before\n{figure.START}outdated{figure.END}\nafter\n")
     figure.draw(rows, tmp_path / "keep.png", page)
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "outdated" not in text
     assert "| frozen CLIP |  | 10.0 ± 0.0 |" in text
     assert text.count("| 20.5 ± 0.7 | 20.5 ± 0.7 | 20.5 ± 0.7 | 20.500 ± 0.707 | 20.500 ± 0.707 |") == 9
     assert text.count("| strength 0.5 | 15.0 ± 0.0 |") == 3

@@ -4,7 +4,7 @@
 
 What fine-tuning on 30 rendered scenes gains and loses, with and without the remedies. Scenes are written as files, and
 go through what anyone's images do, hclip-new-dataset and hclip-train. A run that is finished is not repeated, so the
-command goes on where it was interrupted; figure and table are of the seeds that are finished.
+command goes on where it was interrupted; figure and table are of the runs that are finished.
 """
 
 from __future__ import annotations
@@ -147,19 +147,21 @@ def run_config(folders: Mapping[str, Path], seed: int, method: str, remedy: str,
 
 
 def read_rows(out: Path, seeds: int) -> Rows:
-    """What the finished runs measured; seeds of which a run is not finished are left out."""
+    """What the finished runs measured."""
     rows: dict[tuple[str, str], list[Mapping[str, float]]] = {}
     for seed in range(seeds):
-        folder = out / f"seed_{seed}"
-        if not all((folder / f"{method}_{remedy}/done").exists() for method in METHODS for remedy in TRAINED):
-            continue
+        frozen = None
         for method in METHODS:
             for remedy in TRAINED:
-                frozen, trained, *parts = read_json(folder / f"{method}_{remedy}/run/keep.json")
+                folder = out / f"seed_{seed}/{method}_{remedy}"
+                if not (folder / "done").exists():
+                    continue
+                frozen, trained, *parts = read_json(folder / "run/keep.json")
                 rows.setdefault((method, remedy), []).append(trained)
                 if parts:
                     rows.setdefault((method, "strength"), []).append(parts[0])
-        rows.setdefault(("frozen", "none"), []).append(frozen)
+        if frozen is not None:
+            rows.setdefault(("frozen", "none"), []).append(frozen)
     return rows
 
 
@@ -171,14 +173,14 @@ def told(values: Sequence[float], digits: int) -> str:
 
 def table(rows: Rows) -> str:
     """The rows as Markdown, frozen CLIP first."""
-    lines = [f"| method | remedy | {' | '.join(FIGURES.values())} |", "|---" * (2 + len(FIGURES)) + "|"]
+    lines = [f"| method | remedy | seeds | {' | '.join(FIGURES.values())} |", "|---" * (3 + len(FIGURES)) + "|"]
     for method, title in {"frozen": "frozen CLIP", **METHODS}.items():
         for remedy, named in REMEDIES.items():
             found = rows.get((method, remedy))
             if found:
                 cells = [told([row[key] for row in found], 3 if "drift" in key else 1) for key in FIGURES]
                 shown = named if method in METHODS else ""
-                lines.append(f"| {title} | {shown} | {' | '.join(cells)} |")
+                lines.append(f"| {title} | {shown} | {len(found)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -56,7 +56,7 @@ def measured(value, name):
     return dict(name=name, step=0, **dict.fromkeys(figure.FIGURES, value))
 
 
-def test_table_and_figure_are_of_the_finished_seeds(tmp_path):
+def test_table_and_figure_are_of_the_finished_runs(tmp_path):
     for seed in range(3):
         for method in figure.METHODS:
             for remedy in figure.TRAINED:
@@ -73,7 +73,8 @@ def test_table_and_figure_are_of_the_finished_seeds(tmp_path):
     figure.draw(rows, tmp_path / "keep.png", page)
     text = page.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "outdated" not in text
-    assert "| frozen CLIP |  | 10.0 ± 0.0 |" in text
-    assert text.count("| 20.5 ± 0.7 | 20.5 ± 0.7 | 20.5 ± 0.7 | 20.500 ± 0.707 | 20.500 ± 0.707 |") == 9
-    assert text.count("| strength 0.5 | 15.0 ± 0.0 |") == 3
+    assert "| frozen CLIP |  | 3 | 10.0 ± 0.0 |" in text
+    assert text.count("| 2 | 20.5 ± 0.7 | 20.5 ± 0.7 | 20.5 ± 0.7 | 20.500 ± 0.707 | 20.500 ± 0.707 |") == 3
+    assert text.count("| 3 | 21.0 ± 1.0 | 21.0 ± 1.0 | 21.0 ± 1.0 | 21.000 ± 1.000 | 21.000 ± 1.000 |") == 6
+    assert text.count("| strength 0.5 | 3 | 15.0 ± 0.0 |") == 3
     assert Image.open(tmp_path / "keep.png").size[0] > 800

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +169,20 @@ def write_yolo(folder: Path, maps: list[NDArray[np.uint8]]) -> Path:
         (labels_folder / f"img_{index}.txt").write_text("\n".join(lines) + "\n")
     (folder / "data.yaml").write_text("names:\n" + "".join(f"  {i}: {name}\n" for i, name in enumerate(NAMES)))
     return labels_folder
+
+
+CLASSES = ", ".join(NAMES)
+FORMS: dict[str, tuple[Callable[[Path, list[NDArray[np.uint8]]], Path], str | None]] = {
+    "grey": (lambda root, maps: write_grey(root / "masks", maps), CLASSES),
+    "palette": (lambda root, maps: write_grey(root / "masks", maps, palette=True), CLASSES),
+    "from 1": (lambda root, maps: write_grey(root / "masks", maps, first=1), CLASSES),
+    "CVAT's colours": (lambda root, maps: write_colours(root / "masks", maps), None),
+    "class folders": (lambda root, maps: write_class_masks(root / "masks", maps), CLASSES),
+    "class endings": (lambda root, maps: write_class_masks(root / "masks", maps, flat=True), CLASSES),
+    "Label Studio's masks": (lambda root, maps: write_label_studio(root / "masks", maps), CLASSES),
+    "COCO": (lambda root, maps: write_coco(root / "instances.json", maps), None),
+    "Label Studio's COCO": (lambda root, maps: write_coco(root / "export/result.json", maps, True).parent, None),
+    "panoptic": (lambda root, maps: write_panoptic(root / "panoptic.json", maps), None),
+    "YOLO": (lambda root, maps: write_yolo(root / "yolo", maps), None),
+}
+"""Form -> what writes it, given a folder and label maps, and the classes that have to be said of it."""

@@ -52,7 +52,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--batch-size", type=int, default=4, help="images a step of each process (4)")
     add("--processes", type=int, default=1, help="that train together (1)")
     add("--iterations", type=int, help="steps (40 passes over the images, 500 to 80,000)")
-    add("--start", metavar="CHECKPOINT", help="trained weights to start from instead of CLIP")
+    add("--start", metavar="CHECKPOINT", help="to start from instead of CLIP: a file, or a name of hclip-models")
     add("--repeat-below", type=float, metavar="SHARE", help="repeat images of classes in fewer of them than this share")
     keeping = parser.add_argument_group("keeping what CLIP knew (segmentors; docs/tutorials/keep.md)")
     add = keeping.add_argument

@@ -5,6 +5,7 @@ Boxes of the training names only for training, all names for validation, those w
 
 _base_ = [
     "../_base_/models/ov-faster-rcnn_vitb16.py",
+    "../_base_/models/tiny_clip.py",
     "../_base_/datasets/scene-boxes_192x192.py",
     "../_base_/detection_runtime.py",
 ]
@@ -15,7 +16,7 @@ norm = dict(type="GN", num_groups=16)
 model = dict(
     data_preprocessor=dict(pad_size_divisor=16),
     backbone=dict(
-        clip=dict(model="hclip_mmseg/demo_assets/tiny_clip.json", pretrained="hclip_mmseg/demo_assets/tiny_clip.pt"),
+        clip=_base_.tiny_clip,
         adapter=dict(type="POP", block_size=32, orthogonal=("text",), relation=dict(type="linear")),
         train_positions=True,
         out_layers=(1, 2, 3, 5),

@@ -6,6 +6,7 @@ tells things, stuff and nothing apart and knows no names.
 
 _base_ = [
     "../_base_/models/fisa_vitl14-336.py",
+    "../_base_/models/tiny_clip.py",
     "../_base_/datasets/scene-masks_192x192.py",
     "../_base_/schedules/fisa_25k.py",
     "../_base_/mask_runtime.py",
@@ -56,7 +57,7 @@ model = dict(
     data_preprocessor=dict(batch_augments=None),
     generator=generator,
     backbone=dict(
-        clip=dict(model="hclip_mmseg/demo_assets/tiny_clip.json", pretrained="hclip_mmseg/demo_assets/tiny_clip.pt"),
+        clip=_base_.tiny_clip,
         resolution=192,
         seve=dict(inner_width=48),
     ),

@@ -5,6 +5,7 @@ Fine-tunes on masks of the training names only and evaluates on all names, those
 
 _base_ = [
     "../_base_/models/hclip_vitb16.py",
+    "../_base_/models/tiny_clip.py",
     "../_base_/datasets/scenes_192x192.py",
     "../_base_/schedules/schedule_80k.py",
     "../_base_/default_runtime.py",
@@ -13,10 +14,7 @@ _base_ = [
 model = dict(
     data_preprocessor=dict(size=(192, 192)),
     backbone=dict(
-        clip=dict(
-            model="hclip_mmseg/demo_assets/tiny_clip.json",
-            pretrained="hclip_mmseg/demo_assets/tiny_clip.pt",
-        ),
+        clip=_base_.tiny_clip,
         adapter=dict(block_size=32),
         guidance_layers=(0, 3),  # the first block still holds the patches' pixels, from which outlines are drawn
         guidance_channels=(64, 32),

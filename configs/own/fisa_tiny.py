@@ -1,15 +1,6 @@
 """FISA on the embedded tiny CLIP, for data of your own; its proposals are those of `fisa/proposals_tiny_scenes.py`."""
 
-_base_ = ["../fisa/fisa_tiny_scenes.py"]
+_base_ = ["../fisa/fisa_tiny_scenes.py", "../_base_/datasets/own-masks_192x192.py"]
 
-load_image = dict(type="LoadImageFromFile", imdecode_backend="pillow", color_type="color_ignore_orientation")
-train_pipeline = [
-    dict(type="mmseg.SeedAugmentation"),  # a resumed run repeats the flips of an uninterrupted one
-    load_image,
-    dict(type="mmseg.LoadLabelMap"),
-    dict(type="mmseg.PublishedResize", short_side=192, max_size=384),
-    dict(type="mmseg.MasksFromLabels"),
-    dict(type="RandomFlip", prob=0.5),
-    dict(type="PackDetInputs"),
-]
-test_pipeline = [load_image, dict(type="mmseg.LoadLabelMap"), dict(type="mmseg.PackSegInputs")]
+train_pipeline = _base_.own_train_pipeline
+test_pipeline = _base_.own_test_pipeline

@@ -2,16 +2,14 @@
 
 _base_ = [
     "../_base_/models/training_free_vitb16.py",
+    "../_base_/models/tiny_clip.py",
     "../_base_/datasets/scenes_192x192.py",
     "../_base_/training_free_runtime.py",
 ]
 
 model = dict(
     backbone=dict(
-        clip=dict(
-            model="hclip_mmseg/demo_assets/tiny_clip.json",
-            pretrained="hclip_mmseg/demo_assets/tiny_clip.pt",
-        ),
+        clip=_base_.tiny_clip,
         attention=dict(type="naclip"),
     ),
     text_encoder=dict(templates="scene"),

@@ -111,15 +111,46 @@ class Adapter(nn.Module):
     more writes :meth:`mlp`, :meth:`normed`, :meth:`prompts` or :meth:`side`, and either :meth:`folded_block` or,
     where it is no change of weights, ``foldable = False``. One whose parameters act in one operation alone says so
     in :meth:`parameters_at`, so that those of operations that a model never runs are not counted as if they did.
+    One that can be used in part says ``has_strength = True`` and computes with :meth:`part`.
     Subclasses that hold something between calls write :meth:`refresh`, :meth:`settle` and :meth:`forget`. By default
     each of these leaves the towers as they are.
 
     Attributes:
         foldable: whether :meth:`folded` gives a tower that computes the same without the adapter. Where it
             does not, the adapter runs in inference too.
+        has_strength: whether :attr:`strength` may be other than 1.
     """
 
     foldable: ClassVar[bool] = True
+    has_strength: ClassVar[bool] = False
+    _strength: float = 1.0
+
+    @property
+    def strength(self) -> float:
+        """Alpha in [0, 1], how much of what was trained is used: 0 is plain CLIP, 1 all of it.
+
+        For inference, after WiSE-FT (Wortsman et al., arXiv 2109.01903, section 3), which steps between weights.
+        Whoever holds what was computed with the adapter has to forget it when this is set.
+        """
+        return self._strength
+
+    @strength.setter
+    def strength(self, strength: float) -> None:
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength is between 0, plain CLIP, and 1, what was trained, not {strength}")
+        if strength != 1 and not self.has_strength:
+            raise ValueError(f"{type(self).__name__} has no strength: it is used as it was trained, with strength 1")
+        self._strength = strength
+        self.forget()
+
+    def part(self, start: Tensor | float, trained: Tensor) -> Tensor:
+        """What is computed with in the place of something trained: start + alpha (trained - start).
+
+        Args:
+            start: what it is in plain CLIP, or a number that stands for a tensor of it.
+            trained: what was learnt.
+        """
+        return trained if self._strength == 1 else start + self._strength * (trained - start)
 
     def adapted_weight(self, tower: Tower, layer: int, projection: str, weight: Tensor) -> Tensor:
         """The weight that the projection is to be computed with.

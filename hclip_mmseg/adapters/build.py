@@ -38,7 +38,8 @@ def build_adapter(
     Its random numbers are drawn aside: what is built after it starts alike with every adapter and with none.
 
     Args:
-        config: ``dict(type='POP', ...)`` with the adapter's own arguments.
+        config: ``dict(type='POP', ...)`` with the adapter's own arguments, and ``strength``, 1 where it is not given
+            (:attr:`~hclip_mmseg.adapters.base.Adapter.strength`).
         image_layers: number of blocks of the image tower.
         text_layers: number of blocks of the text tower.
         image_width: width of the image tower.
@@ -53,7 +54,7 @@ def build_adapter(
             f"config of configs/peft/, or set adapter=dict(type={near_adapter(config)!r}) in a config of your own"
         )
     arguments = dict(config)
-    kind = arguments.pop("type", None)
+    kind, strength = arguments.pop("type", None), arguments.pop("strength", 1.0)
     if kind not in ADAPTERS:
         raise ValueError(
             f"adapter.type must be one of {sorted(ADAPTERS)}, not {kind!r}; did you mean {near_adapter(str(kind))!r}?"
@@ -63,6 +64,8 @@ def build_adapter(
     )
     try:
         with torch.random.fork_rng(devices=()):
-            return ADAPTERS[kind](**{**sizes, **arguments})
+            adapter = ADAPTERS[kind](**{**sizes, **arguments})
     except TypeError as error:
         raise ValueError(f"the adapter {kind!r} cannot be built with {arguments}: {error}") from error
+    adapter.strength = strength
+    return adapter

@@ -51,6 +51,7 @@ class HoulsbyAdapter(Adapter):
     """
 
     foldable = False
+    has_strength = True
 
     def __init__(self, *, bottleneck: int = 128, **sizes: Any) -> None:
         super().__init__()
@@ -88,5 +89,4 @@ class HoulsbyAdapter(Adapter):
     def _bottleneck(self, tower: Tower, layer: int, part: str, x: Tensor) -> Tensor:
         if tower not in self.blocks:
             return x
-        output: Tensor = self.blocks.get_submodule(f"{tower}.{layer}.{part}")(x)
-        return output
+        return self.part(x, self.blocks.get_submodule(f"{tower}.{layer}.{part}")(x))

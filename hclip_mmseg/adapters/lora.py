@@ -33,6 +33,8 @@ class LoRA(Adapter):
         ValueError: on a rank below 1, an unknown projection or none, or without mmpretrain.
     """
 
+    has_strength = True
+
     def __init__(
         self,
         *,
@@ -73,7 +75,7 @@ class LoRA(Adapter):
         """W x + bias + (alpha / r) B A x; see :class:`~hclip_mmseg.adapters.base.Adapter`."""
         output = F.linear(x, weight, bias)
         branch = self._branch(tower, layer, projection)
-        return output if branch is None else output + branch(x)
+        return output if branch is None else output + self.part(0, branch(x))
 
     def adapted_weight(self, tower: Tower, layer: int, projection: str, weight: Tensor) -> Tensor:
         """W'; dropout is left out of it."""
@@ -82,7 +84,7 @@ class LoRA(Adapter):
             return weight
         with without_autocast(weight):
             product = branch.get_parameter("lora_up.weight") @ branch.get_parameter("lora_down.weight")
-            return weight + (cast(float, branch.scaling) * product).to(weight.dtype)
+            return weight + self.part(0, cast(float, branch.scaling) * product).to(weight.dtype)
 
     def parameters_at(self, at: BlockOperation) -> list[Numbers]:
         """A and B of a projection."""

@@ -106,6 +106,7 @@ class LST(Adapter):
     """
 
     foldable = False
+    has_strength = True
 
     def __init__(
         self, *, image_side: int = 256, text_side: int = 224, head_width: int = 32, form: Form = "added", **sizes: Any
@@ -132,4 +133,4 @@ class LST(Adapter):
         if tower not in self.networks:
             return states[-1]
         raised: Tensor = self.networks[tower]([state.detach() for state in states])
-        return raised if self.form == "in_place" else states[-1] + raised
+        return self.part(states[-1], raised if self.form == "in_place" else states[-1] + raised)

@@ -83,6 +83,8 @@ class POP(Adapter):
     the relation gave, and image blocks are used as they are. Both start as the identity: X = 0 in an
     orthogonal tower, X = I elsewhere. With ``relate='R'`` the order is the paper's (H-CLIP, Eqs. 8, 18 and 20):
     first the Cayley map, then the relation, whose mixtures of orthogonal blocks are orthogonal no longer.
+    Strength alpha takes T_0 + alpha (T - T_0) for the related T, where T_0 gives the identity, so that orthogonal
+    blocks stay orthogonal (with ``relate='X'``).
 
     The matrices are computed once, in fp32 or wider, when they are first needed, and held. They are
     computed again when a parameter has changed (see :class:`~hclip_mmseg.adapters.held.ParameterVersions`;
@@ -102,9 +104,6 @@ class POP(Adapter):
         relate: 'X' or 'R', what the relation mixes; without effect where there is no relation or no orthogonal tower.
         sides: projections to be turned on another side than ``SIDES`` says, such as
             ``dict(out='input')``.
-        strength: alpha in [0, 1]: the related T is replaced by T_0 + alpha (T - T_0), where T_0 gives the identity; 0
-            is plain CLIP, 1 what was trained, and between them orthogonal blocks stay orthogonal (with relate='X'). For
-            inference, after WiSE-FT (Wortsman et al., arXiv 2109.01903, section 3), which steps between weights.
         image: whether the image tower is adapted.
         text: whether the text tower is adapted. A tower that is not has no columns in T, its layers and
             width are not looked at, and its projections stay as they are.
@@ -116,6 +115,8 @@ class POP(Adapter):
     Raises:
         ValueError: if the numbers do not fit together or a name is unknown.
     """
+
+    has_strength = True
 
     def __init__(
         self,
@@ -129,14 +130,10 @@ class POP(Adapter):
         relation: Mapping[str, Any] | None = {"type": "linear"},
         relate: Related = "X",
         sides: Mapping[str, Side] | None = None,
-        strength: float = 1.0,
         image: bool = True,
         text: bool = True,
     ) -> None:
         super().__init__()
-        if not 0 <= strength <= 1:
-            raise ValueError(f"strength is between 0, plain CLIP, and 1, what was trained, not {strength}")
-        self._strength = strength
         depths: dict[Tower, int] = {"text": text_layers, "image": image_layers}
         widths: dict[Tower, int] = {"text": text_width, "image": image_width}
         wanted: dict[Tower, bool] = {"text": text, "image": image}
@@ -165,17 +162,6 @@ class POP(Adapter):
             if not slices.orthogonal:
                 tensor[..., slices.columns] = torch.eye(self.block_size)[..., None, None]
         return tensor
-
-    @property
-    def strength(self) -> float:
-        """How much of what was trained is used, in [0, 1]."""
-        return self._strength
-
-    @strength.setter
-    def strength(self, strength: float) -> None:
-        """Use another part; whoever holds what was computed from the matrices has to forget it too."""
-        self._strength = strength
-        self.forget()
 
     @property
     def towers(self) -> tuple[Tower, ...]:
@@ -278,11 +264,9 @@ class POP(Adapter):
             if self.relate == "R":
                 tensor = self._behind_cayley(tensor)
             related = tensor if self.relation is None else self.relation(tensor)
-            if self._strength != 1:
+            if self.strength != 1:
                 start = self._start(related.shape[-1]).to(related)
-                if self.relate == "R":
-                    start = self._behind_cayley(start)
-                related = start + self._strength * (related - start)
+                related = self.part(self._behind_cayley(start) if self.relate == "R" else start, related)
             slices = related.permute(2, 3, 0, 1).contiguous()
             turns = {}
             columns = slices.split([own.blocks * own.layers_per_row for own in self._slices.values()], dim=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -31,15 +31,13 @@ ENDS: Mapping[Tower, Mapping[Norm, str]] = {
 """The norms outside of the blocks, and open_clip's names of them."""
 
 
-class Affine(nn.Module):
-    """scale * x + shift, one number each for a channel; starts as the identity."""
+class Affine(NamedTuple):
+    """scale * x + shift, one number each for a channel."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(width))
-        self.shift = nn.Parameter(torch.zeros(width))
+    scale: Tensor
+    shift: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor) -> Tensor:
         """[..., width] -> the same."""
         return x * self.scale + self.shift
 
@@ -54,6 +52,11 @@ class Affine(nn.Module):
             f"{name}.weight": self.weight(operation.get_parameter("weight")),
             f"{name}.bias": self(bias).to(bias.dtype),
         }
+
+
+def identity(width: int) -> nn.ParameterDict:
+    """The parameters of an :class:`Affine` that changes nothing."""
+    return nn.ParameterDict({"scale": torch.ones(width), "shift": torch.zeros(width)})
 
 
 class SSF(Adapter):
@@ -72,9 +75,11 @@ class SSF(Adapter):
         sizes: see :func:`~hclip_mmseg.adapters.base.tower_sizes`.
 
     Attributes:
-        blocks: tower -> layer -> operation -> :class:`Affine`.
-        ends: tower -> norm -> :class:`Affine`.
+        blocks: tower -> layer -> operation -> ``scale``, ``shift``.
+        ends: tower -> norm -> ``scale``, ``shift``.
     """
+
+    has_strength = True
 
     def __init__(self, **sizes: Any) -> None:
         super().__init__()
@@ -82,7 +87,7 @@ class SSF(Adapter):
         self.blocks = nn.ModuleDict(
             {
                 tower: nn.ModuleList(
-                    nn.ModuleDict({name: Affine(times * size.width) for name, times in OPERATIONS.items()})
+                    nn.ModuleDict({name: identity(times * size.width) for name, times in OPERATIONS.items()})
                     for _ in range(size.layers)
                 )
                 for tower, size in adapted.items()
@@ -90,7 +95,7 @@ class SSF(Adapter):
         )
         self.ends = nn.ModuleDict(
             {
-                tower: nn.ModuleDict({norm: Affine(size.width) for norm in ENDS[tower]})
+                tower: nn.ModuleDict({norm: identity(size.width) for norm in ENDS[tower]})
                 for tower, size in adapted.items()
             }
         )
@@ -116,8 +121,7 @@ class SSF(Adapter):
         output = F.linear(x, weight, bias)
         if tower not in self.blocks:
             return output
-        changed: Tensor = self._affine(tower, layer, projection)(output)
-        return changed
+        return self._affine(tower, layer, projection)(output)
 
     def adapted_weight(self, tower: Tower, layer: int, projection: str, weight: Tensor) -> Tensor:
         """diag(scale) W; the shift goes into the bias."""
@@ -138,8 +142,7 @@ class SSF(Adapter):
         """The norm's output, scaled and shifted."""
         if tower not in self.blocks:
             return x
-        changed: Tensor = self._affine(tower, layer, norm)(x)
-        return changed
+        return self._affine(tower, layer, norm)(x)
 
     def parameters_at(self, at: BlockOperation) -> list[Numbers]:
         """Scale and shift of an operation; both of the MLP's layers."""
@@ -179,6 +182,5 @@ class SSF(Adapter):
 
     def _affine(self, tower: Tower, layer: int | None, operation: str) -> Affine:
         path = f"ends.{tower}.{operation}" if layer is None else f"blocks.{tower}.{layer}.{operation}"
-        affine = self.get_submodule(path)
-        assert isinstance(affine, Affine)
-        return affine
+        learnt = self.get_submodule(path)
+        return Affine(self.part(1, learnt.get_parameter("scale")), self.part(0, learnt.get_parameter("shift")))

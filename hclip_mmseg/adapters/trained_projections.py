@@ -27,6 +27,8 @@ class TrainedProjections(Adapter):
         ValueError: on an unknown projection, or none.
     """
 
+    has_strength = True
+
     def __init__(self, *, projections: Sequence[str] = ("q", "v"), **sizes: Any) -> None:
         super().__init__()
         unknown = [projection for projection in projections if projection not in PROJECTIONS]
@@ -57,7 +59,7 @@ class TrainedProjections(Adapter):
     def adapted_weight(self, tower: Tower, layer: int, projection: str, weight: Tensor) -> Tensor:
         """The trained weight where there is one, else the frozen."""
         trained = self._trained(tower, layer, projection)
-        return weight if trained is None else trained
+        return weight if trained is None else self.part(weight, trained)
 
     def parameters_at(self, at: BlockOperation) -> list[Numbers]:
         """The trained weight of a projection."""

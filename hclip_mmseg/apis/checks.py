@@ -51,7 +51,8 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
 
     Args:
         cfg: a config of MMSeg.
-        splits: whose dataloaders will be used, of 'train', 'val', 'test'.
+        splits: whose dataloaders will be used, of 'train', 'val', 'test'; with 'train' the data sets too that a
+            training watches (``KeepHook``).
 
     Raises:
         FileNotFoundError: listing every thing that is missing, where it was looked for, and how to get it.
@@ -70,8 +71,11 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
     missing = [*_missing_weights(cfg.model)]
     if "train" in splits:
         missing += _missing_generator(cfg.model)
-    for split in splits:
-        for dataset in innermost_datasets((cfg.get(f"{split}_dataloader") or {}).get("dataset")):
+    read = [(split, (cfg.get(f"{split}_dataloader") or {}).get("dataset")) for split in splits]
+    if "train" in splits:
+        read += [("watched", hook["foreign"]) for hook in cfg.get("custom_hooks") or () if hook.get("foreign")]
+    for split, outer in read:
+        for dataset in innermost_datasets(outer):
             if dataset.get("pipeline") is not None and not dataset["pipeline"]:
                 raise InputError(f"{split}_dataloader: the pipeline of {dataset.get('type')} has no steps")
             _read_classes(dataset)

@@ -10,6 +10,8 @@ from mmengine.config import Config
 
 from hclip_mmseg.apis.launch import read_config
 from hclip_mmseg.apis.model_folder import is_model_folder, open_folder
+from hclip_mmseg.files.checkpoints import find_checkpoint
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.zoo.choice import choose, is_name
 from hclip_mmseg.zoo.download import published_file
 
@@ -44,6 +46,20 @@ def open_file(file: str, offline: bool = False) -> Path:
         ValueError: if what is given is no path and no model is called so, or it has no weights that can be had.
     """
     return published_file(choose(file).model, offline) if is_name(file) else Path(file)
+
+
+def open_checkpoint(checkpoint: str | Path, offline: bool = False) -> Path:
+    """The checkpoint that a name stands for, fetched and converted where it is not here; a path's, if it is there.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is no such file or name, or the model has no checkpoint that can be had.
+    """
+    if not is_name(checkpoint):
+        return find_checkpoint(checkpoint)
+    found = choose(str(checkpoint)).checkpoint(offline)
+    if found is None:
+        raise InputError(f"{checkpoint} has no checkpoint to start from: its weights are CLIP's alone")
+    return found
 
 
 def open_model(

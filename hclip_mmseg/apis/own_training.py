@@ -13,8 +13,11 @@ from mmengine.config import Config, ConfigDict
 
 from hclip_mmseg.apis.launch import read_config
 from hclip_mmseg.datasets.benchmarks import find_benchmark
+from hclip_mmseg.files.checkpoints import find_checkpoint
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.writing import write_whole
+from hclip_mmseg.zoo import ZooModel, find_model
+from hclip_mmseg.zoo.choice import is_name
 
 SIZES = ("tiny", "base", "large")
 SEGMENTOR = {"tiny": "hclip_tiny", "base": "hclip_vitb16", "large": "hclip_vitl14"}
@@ -52,7 +55,7 @@ class Training:
         batch_size: images a step of each process.
         processes: that train together.
         iterations: steps; None: 40 passes over the images, at least 500 and at most 80,000 steps.
-        start: checkpoint to start from instead of CLIP.
+        start: checkpoint to start from instead of CLIP, or the name of a model with published weights.
         keep: a data set whose figures are watched and that is not trained (see :func:`companion`); "" for embeddings
             alone; None for nothing. See :class:`~hclip_mmseg.engine.keep_hook.KeepHook`.
         hold: weight of :class:`~hclip_mmseg.models.losses.held_names.HeldNamesLoss`; None: none.
@@ -88,6 +91,34 @@ class Training:
                 raise InputError(f"{option} must be at least 1, not {number}")
         if self.iterations is not None and self.iterations < 1:
             raise InputError(f"--iterations must be at least 1, not {self.iterations}")
+        if is_name(self.start):
+            self._check_named_start(find_model(str(self.start)))
+        elif self.start is not None:
+            find_checkpoint(self.start)
+
+    def _check_named_start(self, model: ZooModel) -> None:
+        if model.weights is None or model.part is not None:
+            raise InputError(
+                f"--start {self.start}: nobody publishes such weights of {model.name}; hclip-models lists what there is"
+            )
+        kind = _kind_of(model.config)
+        if kind == _kind_of(self.base):
+            return
+        fitting = [
+            f"--method {method} --size {size}"
+            for method in METHODS
+            for size in BASES.get(method, SEGMENTOR)
+            if _kind_of(_base(method, size)) == kind
+        ]
+        raise InputError(
+            f"--start {self.start}, a {' on '.join(kind)}, does not fit --method {self.method} --size {self.size}: "
+            + (f"take {' or '.join(fitting)}" if fitting else "no method here goes on from it")
+        )
+
+    @property
+    def base(self) -> str:
+        """The config that the written one is built on."""
+        return _base(self.method, self.size)
 
     @property
     def masks(self) -> bool:
@@ -105,6 +136,16 @@ class Training:
         kind = self.method if self.masks else "h-clip"
         rate, batch = (TINY if self.size == "tiny" else PUBLISHED)[kind]
         return float(f"{rate * math.sqrt(self.batch_size * self.processes / batch):.2g}")
+
+
+def _base(method: str, size: str) -> str:
+    return f"hclip_mmseg::own/{(BASES.get(method) or SEGMENTOR)[size]}.py"
+
+
+def _kind_of(config: str) -> tuple[str, str]:
+    """Type of a config's model, and its CLIP."""
+    model = read_config(config, ["model"]).model
+    return model.type, str((model.get("backbone") or {}).get("clip", {}).get("model"))
 
 
 def write_training_config(
@@ -132,7 +173,6 @@ def write_training_config(
 def _lines(
     name: str, training: Training, images: int, classes: Sequence[str], held_out: Sequence[str], best: str
 ) -> list[str]:
-    base = (BASES.get(training.method) or SEGMENTOR)[training.size]
     steps = training.steps(images)
     interval = max(steps // 10, 1)
     warm_up = min(steps // 20, 1000) if steps >= 40 else 0
@@ -141,9 +181,9 @@ def _lines(
     lines = [
         f'"""Trains {training.method} on {name.translate(str.maketrans("", "", chr(34) + chr(92)))}: yours to edit."""',
         "",
-        f'_base_ = ["./dataset.py", "hclip_mmseg::own/{base}.py"]',
+        f'_base_ = ["./dataset.py", "{training.base}"]',
         'work_dir = "{{ fileDirname }}/run"',
-        *([f"load_from = {training.start!r}"] if training.start else []),
+        *_start_line(training.start),
         "",
         "train_dataloader = dict(",
         f"    batch_size={training.batch_size},  # of each of {training.processes} processes",
@@ -174,6 +214,13 @@ def _lines(
     if training.keep is not None:
         lines.append(f"custom_hooks = [{_keep_hook(training.keep)}]")
     return lines
+
+
+def _start_line(start: str | None) -> list[str]:
+    if start is None:
+        return []
+    meant = start if is_name(start) else str(find_checkpoint(start).absolute())
+    return [f"load_from = {meant!r}"]
 
 
 def companion(source: str, part: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ OPTIONAL_KEYS = RUNNER_KEYS | {
 """Keys at the top of a config that mean something even where the config's file does not have them."""
 UNKNOWN_TYPE = re.compile(r"(\S+) is not in the \S+::(.+?) registry")
 UNKNOWN_ARGUMENT = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
+UNLIKE = re.compile(r"meta information of the \d+-th dataset")
 
 
 def read_settings(texts: Sequence[str]) -> dict[str, Any]:
@@ -66,7 +67,16 @@ def meant(known: Mapping[str, str], word: str) -> str:
 
 
 def explained(text: str) -> str:
-    """A message of MMEngine's registries about an unknown type or argument, in one line with the nearest known one."""
+    """A message of MMEngine's in one line that says what to do; others as they are.
+
+    Those of its registries about an unknown type or argument name the nearest known one, and that of ``ConcatDataset``
+    about data sets of different names what takes these.
+    """
+    if UNLIKE.search(text):
+        return (
+            "ConcatDataset joins data sets of the same class names alone; MixedDataset in its place trains on several, "
+            "each sample on the names of its own data set (docs/how-to/datasets.md)"
+        )
     unknown = UNKNOWN_TYPE.search(text)
     if unknown:
         word, kind = unknown.groups()

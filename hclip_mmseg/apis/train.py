@@ -12,6 +12,7 @@ from mmengine.registry import TRANSFORMS
 from mmengine.runner import FlexibleRunner, Runner
 
 from hclip_mmseg.apis import checks, launch, record, resumed_positions
+from hclip_mmseg.apis.opening import open_checkpoint
 from hclip_mmseg.apis.weights import PublishedCheckpointHook, Weights, weights_of
 from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
 from hclip_mmseg.engine.interruption_hook import InterruptedTraining, InterruptionHook, Request, keep_loading, standing
@@ -116,13 +117,13 @@ def prepare_training(
 
 
 def choose_start(cfg: Config, resume: str | None) -> str | None:
-    """Set where training starts: ``cfg.resume`` and ``cfg.load_from``.
+    """Set where training starts: ``cfg.resume`` and ``cfg.load_from``, which may be a model's name too.
 
     Returns:
         The checkpoint, if training starts from one.
 
     Raises:
-        FileNotFoundError, ValueError: if there is no such checkpoint, or training cannot go on from it.
+        FileNotFoundError, ValueError: if there is no such checkpoint or model, or training cannot go on from it.
     """
     if resume is None and cfg.get("resume"):
         resume = cfg.get("load_from") or "latest"
@@ -136,7 +137,7 @@ def choose_start(cfg: Config, resume: str | None) -> str | None:
     if resume:
         cfg.resume, cfg.load_from = True, str(checkpoints.find_checkpoint(resume))
     elif cfg.get("load_from"):
-        cfg.load_from = str(checkpoints.find_checkpoint(cfg.load_from))
+        cfg.load_from = str(open_checkpoint(cfg.load_from))
     return cfg.get("load_from")
 
 

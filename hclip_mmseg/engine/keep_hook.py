@@ -46,7 +46,7 @@ class KeepHook(Hook):
         foreign: a data set that is not trained on, with its pipeline; None: none.
         names: whose text embeddings are compared; see :func:`~hclip_mmseg.models.losses.held_names.first_names`.
         images: how many validation images are compared.
-        strengths: of the adapter that are tried after training, where it has a ``strength`` (POP); () for none.
+        strengths: of the adapter that are tried after training, where it has a ``strength``; () for none.
     """
 
     priority = "VERY_LOW"
@@ -99,7 +99,7 @@ class KeepHook(Hook):
         """Try the adapter's strengths, and print the table."""
         model = model_inside(runner.model)
         adapter = model.backbone.adapter
-        if hasattr(adapter, "strength"):
+        if adapter is not None and adapter.has_strength:
             trained = adapter.strength
             model.eval()
             for strength in self.strengths:

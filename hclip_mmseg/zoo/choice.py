@@ -15,6 +15,9 @@ from hclip_mmseg.zoo.metafiles import EMBEDDED, ZooModel, find_model
 AT = "@"
 """Between a model without training and the CLIP that it is to work on: ``cliptrase_vitb16@ViT-L-14/openai``."""
 
+FILES = (".py", ".json", ".yaml", ".yml", ".pth", ".pt", ".bin", ".safetensors")
+"""Endings of configs and of weights, which are no names of models."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -71,8 +74,8 @@ class Choice:
 
 
 def is_name(text: object) -> bool:
-    """Whether what was given in the place of a config is a model's name: no path, and no file that is there."""
-    if not isinstance(text, str) or text.endswith((".py", ".json", ".yaml", ".yml")):
+    """Whether what was given in the place of a file is a model's name: no path, and no file that is there."""
+    if not isinstance(text, str) or text.endswith(FILES):
         return False
     name = text.partition(AT)[0]
     return bool(name) and not any(mark in name for mark in ("/", "\\", "::")) and locate(text) is None

@@ -184,6 +184,56 @@ def test_an_adapter_of_the_image_tower_alone_leaves_the_text_tower_as_it_is():
             assert (backbone(draw(1, 3, 64, 64).float())[-1] - plain(draw(1, 3, 64, 64).float())[-1]).abs().max() > 1e-4
 
 
+PARTS = [(kind, {}) for kind in ADAPTERS if kind != "VPT"] + [("POP", dict(relate="R")), ("LST", dict(form="in_place"))]
+
+
+def features(backbone: nn.Module, strength: float | None = None) -> list[Tensor]:
+    """Dense tokens and a text embedding, with no gradient, so folded where that is possible."""
+    if strength is not None:
+        backbone.adapter.strength = strength
+    backbone.forget()
+    with torch.no_grad():
+        return unfolded_features(backbone)
+
+
+def unfolded_features(backbone: nn.Module) -> list[Tensor]:
+    return [backbone(draw(1, 3, 64, 64)).dense, backbone.encode_text(torch.tensor([[49406, 320, 2368, 49407]]))]
+
+
+@pytest.mark.parametrize(("kind", "changes"), PARTS)
+def test_strength_leads_from_plain_clip_to_what_was_trained(kind, changes):
+    backbone = build(segmentor, kind, changes).holder
+    trained = features(backbone)
+    plain, half = features(backbone, 0), features(backbone, 0.5)
+    assert moved(half, unfolded_features(backbone)) < 1e-8
+    assert moved(trained, features(backbone, 1)) == 0
+    assert moved(plain, half) > 1e-4 and moved(half, trained) > 1e-4
+    backbone.adapter = None
+    assert moved(plain, features(backbone)) < 1e-8
+
+
+@pytest.mark.parametrize("kind", ["LoRA", "TrainedProjections", "SSF"])
+def test_strength_is_a_part_of_what_the_weights_learnt(kind):
+    """As in WiSE-FT: folded weights lie on the line between CLIP's and those that all of the adapter gives."""
+    case = build(segmentor, kind, {})
+    towers = {"image": case.holder.image_tower, "text": case.holder.text_tower}
+    frozen = {name: dict(tower.named_parameters()) for name, tower in towers.items()}
+    whole = {tower: case.holder.folded_parameters(tower) for tower in frozen}
+    case.adapter.strength = 0.3
+    for tower, weights in whole.items():
+        for name, found in case.holder.folded_parameters(tower).items():
+            torch.testing.assert_close(found, torch.lerp(frozen[tower][name], weights[name], 0.3))
+
+
+def test_wrong_strengths_are_said():
+    sizes = dict(image_layers=2, text_layers=2, image_width=8, text_width=8)
+    assert build_adapter(dict(type="LoRA", rank=2, strength=0.25), **sizes).strength == 0.25
+    with pytest.raises(ValueError, match="between 0, plain CLIP, and 1"):
+        build_adapter(dict(type="LoRA", rank=2, strength=1.5), **sizes)
+    with pytest.raises(ValueError, match="VPT has no strength"):
+        build_adapter(dict(type="VPT", strength=0.5), **sizes)
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [

@@ -54,6 +54,16 @@ def test_wrapped_data_sets_are_looked_into(config, tmp_path, monkeypatch):
         check_run(config, ["train"])
 
 
+def test_a_data_set_that_a_training_watches_is_looked_into(config, tmp_path):
+    config.model.backbone.clip.pretrained = None
+    foreign = config.val_dataloader.dataset.to_dict() | {"data_root": str(tmp_path / "absent")}
+    config.custom_hooks = [dict(type="KeepHook", foreign=foreign)]
+    with pytest.raises(FileNotFoundError, match="absent"):
+        check_run(config, ["train"])
+    config.train_dataloader = None
+    check_run(config, [])
+
+
 def test_paths_of_the_project_are_found_from_anywhere(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     project = tmp_path / "project"

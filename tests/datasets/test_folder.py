@@ -10,6 +10,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from hclip_mmseg.apis.data_files import missing_files
+from hclip_mmseg.apis.settings import explained
 from hclip_mmseg.datasets import FolderDataset, MixedDataset
 from hclip_mmseg.datasets.replay import Draw
 
@@ -180,6 +181,12 @@ def test_it_is_built_from_settings_with_a_benchmark(tmp_path, coco_stuff):
     assert len(sample.asked) == 171 and min(sample.asked) == 3
     labels = set(sample.gt_sem_seg.data.unique().tolist()) - {255}
     assert labels and labels <= set(sample.asked)
+
+
+def test_who_joins_them_otherwise_is_told_of_it(two):
+    with pytest.raises(ValueError) as caught:
+        DATASETS.build(dict(type="ConcatDataset", datasets=list(two)))
+    assert explained(str(caught.value)).startswith("ConcatDataset joins data sets of the same class names alone; Mixed")
 
 
 def test_a_training_step_of_two_vocabularies(two, tmp_path):

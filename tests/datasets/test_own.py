@@ -7,6 +7,7 @@ import json
 import miniature_own as own
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 from PIL import Image
@@ -15,19 +16,6 @@ from hclip_mmseg.apis.new_dataset import OwnData, new_dataset
 from hclip_mmseg.apis.own_training import METHODS, Training
 
 CLASSES = ", ".join(own.NAMES)
-FORMS = {
-    "grey": (lambda root, maps: own.write_grey(root / "masks", maps), CLASSES),
-    "palette": (lambda root, maps: own.write_grey(root / "masks", maps, palette=True), CLASSES),
-    "from 1": (lambda root, maps: own.write_grey(root / "masks", maps, first=1), CLASSES),
-    "CVAT's colours": (lambda root, maps: own.write_colours(root / "masks", maps), None),
-    "class folders": (lambda root, maps: own.write_class_masks(root / "masks", maps), CLASSES),
-    "class endings": (lambda root, maps: own.write_class_masks(root / "masks", maps, flat=True), CLASSES),
-    "Label Studio's masks": (lambda root, maps: own.write_label_studio(root / "masks", maps), CLASSES),
-    "COCO": (lambda root, maps: own.write_coco(root / "instances.json", maps), None),
-    "Label Studio's COCO": (lambda root, maps: own.write_coco(root / "export/result.json", maps, True).parent, None),
-    "panoptic": (lambda root, maps: own.write_panoptic(root / "panoptic.json", maps), None),
-    "YOLO": (lambda root, maps: own.write_yolo(root / "yolo", maps), None),
-}
 
 
 @pytest.fixture
@@ -56,9 +44,9 @@ def written(folder, count=8):
     return [np.asarray(Image.open(folder / f"labels/img_{index}.png")) for index in range(count)]
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", own.FORMS)
 def test_every_form_gives_the_same_label_maps(tmp_path, images, maps, form, capsys):
-    write, classes = FORMS[form]
+    write, classes = own.FORMS[form]
     folder = make(tmp_path, images, write(tmp_path, maps), classes=classes, unlabelled="ignore")
     for found, labels in zip(written(folder), maps, strict=True):
         np.testing.assert_array_equal(found, np.where(labels == own.NONE, 255, labels))
@@ -72,7 +60,7 @@ def test_every_form_gives_the_same_label_maps(tmp_path, images, maps, form, caps
 
 @pytest.mark.parametrize("form", ["from 1", "class folders", "COCO", "YOLO", "CVAT's colours"])
 def test_without_annotation_is_background_where_objects_are_annotated(tmp_path, images, maps, form, capsys):
-    write, classes = FORMS[form]
+    write, classes = own.FORMS[form]
     folder = make(tmp_path, images, write(tmp_path, maps), classes=classes)
     for found, labels in zip(written(folder), maps, strict=True):
         np.testing.assert_array_equal(found, labels)
@@ -222,6 +210,29 @@ def test_lonely_images_and_label_maps_are_left_out_and_said(tmp_path, images, ma
     assert "1 label maps have no image and are left out: other" in said
 
 
+def test_two_files_of_one_name_are_said(tmp_path, images, maps):
+    masks = own.write_grey(tmp_path / "masks", maps)
+    own.save(masks / "img_2.bmp", maps[2])
+    with pytest.raises(ValueError, match=r"img_2.bmp and .*img_2.png are two label maps of one name"):
+        make(tmp_path, images, masks, classes=CLASSES)
+    own.save(images / "img_3.png", maps[3])
+    with pytest.raises(ValueError, match=r"img_3.jpg and .*img_3.png are two images of one name"):
+        make(tmp_path, images, masks, classes=CLASSES)
+    assert not (tmp_path / "out").exists()
+
+
+def test_numbers_of_no_class_are_asked_for_and_ignored(tmp_path, images, maps, capsys):
+    masks = own.write_grey(tmp_path / "masks", maps)
+    spoilt = np.where(maps[2] == 0, 200, np.where(maps[2] == own.NONE, 255, maps[2])).astype(np.uint8)
+    own.save(masks / "img_2.png", spoilt)
+    with pytest.raises(ValueError, match=r"labels 200 .* are outside the 3 classes, .* or give --ignore-label NUMBER"):
+        make(tmp_path, images, masks, classes=CLASSES)
+    assert not (tmp_path / "out").exists()
+    folder = make(tmp_path, images, masks, classes=CLASSES, ignored=[200])
+    np.testing.assert_array_equal(written(folder)[2], np.where(spoilt == 200, 255, spoilt))
+    assert "255 is no class and ignored (always" in capsys.readouterr().out
+
+
 def test_classes_without_a_pixel_and_one_class_alone(tmp_path, images, maps, capsys):
     masks = own.write_grey(tmp_path / "masks", [np.where(labels < 2, labels, own.NONE) for labels in maps])
     make(tmp_path, images, masks, classes=CLASSES, held_out="rust, paint", first_label=0)
@@ -288,6 +299,51 @@ def test_configs_of_all_methods(tmp_path, images, maps, method, size):
         DATASETS.build({**loader.dataset, "pipeline": []})
     assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == 500 and len(cfg.param_scheduler) == 2
     assert cfg.work_dir == str(folder / "run")
+
+
+def test_training_starts_from_a_model_of_the_zoo_or_a_file(tmp_path, images, maps):
+    masks = own.write_grey(tmp_path / "masks", maps)
+    training = Training("cat-seg", start="cat-seg_vitb16")
+    folder = make(tmp_path, images, masks, training, classes=CLASSES)
+    assert Config.fromfile(folder / "config.py").load_from == "cat-seg_vitb16"
+    file = tmp_path / "mine.pth"
+    torch.save(dict(state_dict={}), file)
+    folder = make(tmp_path, images, masks, Training(start=str(file)), classes=CLASSES, overwrite=True)
+    assert Config.fromfile(folder / "config.py").load_from == str(file)
+
+
+@pytest.mark.parametrize(
+    ("method", "start", "said"),
+    [
+        ("cat-seg", "cat-seg_vitl14", "take --method h-clip --size large or .* or --method cat-seg --size large"),
+        ("h-clip", "maft-plus_convnext-b", "take --method maft-plus --size base$"),
+        ("h-clip", "san_vitb16", "no method here goes on from it"),
+        ("h-clip", "hclip_vitb16_coco-stuff", "nobody publishes such weights"),
+        ("fisa", "mask2former_swin-b", "nobody publishes such weights"),
+        ("h-clip", "cat-seg", "did you mean"),
+        ("h-clip", "absent.pth", "no checkpoint absent.pth: looked for at"),
+    ],
+)
+def test_starts_that_do_not_fit_are_said(method, start, said):
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        Training(method, start=start)
+
+
+def test_benchmarks_are_watched_and_mixed_in(tmp_path, images, maps):
+    masks = own.write_grey(tmp_path / "masks", maps)
+    training = Training(size="tiny", keep="A-150", mix="COCO-Stuff", mix_share=0.25)
+    folder = make(tmp_path, images, masks, training, classes=CLASSES)
+    cfg = Config.fromfile(folder / "config.py")
+    (hook,) = cfg.custom_hooks
+    assert hook.type == "mmseg.KeepHook" and hook.foreign.type == "mmseg.ADE20K150Dataset"
+    assert hook.foreign.data_prefix.img_path == "images/validation" and hook.foreign.pipeline == cfg.test_pipeline
+    mixed = cfg.train_dataloader.dataset
+    assert mixed.type == "mmseg.MixedDataset" and mixed.ratio == (0.75, 0.25)
+    assert [each.type for each in mixed.datasets] == ["mmseg.FolderDataset", "mmseg.COCOStuff171Dataset"]
+    assert mixed.datasets[1].data_prefix.img_path == "images/train2017"
+    for wrong, said in ((dict(mix="A-150"), "A-150 has no config for training"), (dict(keep="A-151"), "no benchmark")):
+        with pytest.raises(ValueError, match=said):
+            make(tmp_path, images, masks, Training(size="tiny", **wrong), classes=CLASSES, overwrite=True)
 
 
 def test_schedules_fit_the_data():

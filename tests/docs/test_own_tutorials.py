@@ -53,7 +53,7 @@ def bridges(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(command):
+def run(command, *settings):
     """A command of a page, shortened: the tiny CLIP, few steps, no processes of their own."""
     program, *arguments = command
     if program == "hclip-new-dataset":
@@ -63,7 +63,7 @@ def run(command):
         arguments += ["--cfg-options", "train_dataloader.num_workers=0", "train_dataloader.persistent_workers=False"]
         arguments += ["val_dataloader.num_workers=0", "test_dataloader.num_workers=0"]
         arguments += [f"{part}_dataloader.persistent_workers=False" for part in ("val", "test")]
-        arguments += ["default_hooks.visualization.draw=False", f"experiment_name={len(RUNS)}"]
+        arguments += ["default_hooks.visualization.draw=False", f"experiment_name={len(RUNS)}", *settings]
         RUNS.append(program)
         if "KeepHook" in Path(arguments[0]).read_text(encoding="utf-8"):
             arguments.append("custom_hooks.0.names=cat,dog,sky")  # in the place of 1,306
@@ -87,6 +87,38 @@ def test_own_masks(bridges, capsys):
     assert (folder / f"run/iter_{ITERATIONS}.pth").exists()
     run(test)
     check_figures(folder)
+
+
+@pytest.mark.parametrize("method", ["fisa", "maft-plus"])
+def test_own_masks_for_mask_classifiers(bridges, method):
+    _, write, train, test = commands("own_masks")
+    random_proposals = ["model.generator.init_cfg=None"] if method == "fisa" else []
+    run([*write, "--method", method])
+    run(train, *random_proposals)
+    folder = bridges / "work_dirs/bridges"
+    assert list((folder / "run").glob("best_mIoU_unseen_iter_*.pth"))
+    run(test, *random_proposals)
+    check_figures(folder)
+
+
+SMALL = [f"model.{key}=64" for key in ("test_cfg.window", "test_cfg.clip_resolution")] + [
+    "model.data_preprocessor.size=(64,64)",
+    "train_dataloader.dataset.pipeline.3.short_side=64",
+    "train_dataloader.dataset.pipeline.4.crop_size=(64,64)",
+]
+
+
+@pytest.mark.parametrize("form", ["CVAT's colours", "class folders", "Label Studio's masks", "panoptic", "YOLO"])
+def test_forms_that_no_page_trains_on_go_through_both_commands(bridges, form):
+    write, classes = own.FORMS[form]
+    masks = write(bridges / "data", own.blocks(seed=5))
+    said = ["--classes", classes] if classes else []
+    make = ["hclip-new-dataset", "bridges", "--images", "data/bridges/images", "--masks", str(masks)]
+    run([*make, *said, "--held-out", "rust", "--unlabelled", "background", "--iterations", "1"])
+    _, _, train, test = commands("own_masks")
+    run(train, *SMALL)
+    run(test, *SMALL)
+    check_figures(bridges / "work_dirs/bridges")
 
 
 def check_figures(folder):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from PIL import Image
 
 from hclip_mmseg.apis import OpenVocabInferencer, opening
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.apis.train import choose_start, read_start
 from hclip_mmseg.zoo import clip_weights, find_model
 from hclip_mmseg.zoo.choice import choose, is_name
 from hclip_mmseg.zoo.preparing import prepare
@@ -29,8 +31,6 @@ def labels_of(model, image):
 
 
 def test_a_name_gives_the_labels_of_the_model_itself(zoo, image, tmp_path, monkeypatch):
-    import torch
-
     torch.save(dict(state_dict=zoo.model.state_dict()), tmp_path / "own.pth")
     expected = labels_of((zoo.config, tmp_path / "own.pth"), image)
     assert len(np.unique(expected)) > 1
@@ -53,8 +53,6 @@ def test_a_file_that_is_replaced_is_converted_anew(zoo, image):
     place = zoo.home / "tiny_of_the_hub/tiny.pth"
     place.with_name("tiny.pth.json").unlink()
     import io
-
-    import torch
 
     from hclip_mmseg.conversion import to_published
 
@@ -107,6 +105,18 @@ def test_embedded_models_need_nothing(repository, image):
     for name in ("cliptrase_tiny_scenes", "hclip_tiny_scenes"):
         path = repository / find_model(name).config
         assert np.array_equal(labels_of((name,), image), labels_of((path,), image))
+
+
+def test_training_starts_from_a_name(zoo, tmp_path):
+    cfg = Config(dict(load_from="tiny"))
+    start = read_start(cfg, choose_start(cfg, None))
+    trained = {name: value for name, value in zoo.model.named_parameters() if value.requires_grad}
+    assert any("adapter" in name for name in trained) and any("decode_head" in name for name in trained)
+    assert all(torch.equal(start.state[name], value) for name, value in trained.items())
+    wrong = {"untrained": "nobody publishes", "tinny": "did you mean tiny", "tinny.pth": "looked for at"}
+    for name, said in wrong.items():
+        with pytest.raises((ValueError, FileNotFoundError), match=said):
+            choose_start(Config(dict(load_from=name)), None)
 
 
 def test_a_generator_is_no_model_to_ask():

@@ -51,14 +51,10 @@ class TunedQueries(nn.Module):
             name in the tower -> parameter, of those that hold query rows.
         """
         width, folded = tower.width, {}
-        eva = isinstance(tower, EvaTower)
         for layer, block in enumerate(tower.blocks):
-            prefix = f"trunk.blocks.{layer}.attn" if eva else f"transformer.resblocks.{layer}.attn"
-            rows = block.attn.in_proj_weight
-            name = f"{prefix}.qkv.weight" if eva else f"{prefix}.in_proj_weight"
-            folded[name] = torch.cat([self.weight[layer], rows[width:]])
-            if self.bias is not None and eva:
-                folded[f"{prefix}.q_bias"] = self.bias[layer].clone()
-            elif self.bias is not None:
-                folded[f"{prefix}.in_proj_bias"] = torch.cat([self.bias[layer], block.attn.in_proj_bias[width:]])
+            rows = torch.cat([self.weight[layer], block.attn.in_proj_weight[width:]])
+            of_block = {"attn.in_proj_weight": rows}
+            if self.bias is not None:
+                of_block["attn.in_proj_bias"] = torch.cat([self.bias[layer], block.attn.in_proj_bias[width:]])
+            folded |= tower.own_parameters(layer, of_block)
         return folded

@@ -37,12 +37,12 @@ def eva02_of_tests(pretrained: bool = False, **kwargs: Any) -> Eva:
         qkv_fused=False, swiglu_mlp=True, scale_mlp=True, scale_attn_inner=True, use_rot_pos_emb=True,
         ref_feat_shape=(4, 4), mlp_ratio=4 * 2 / 3,
     )  # fmt: skip
-    return Eva(img_size=32, patch_size=8, embed_dim=48, depth=3, num_heads=4, **_taken(kwargs), **own)
+    return Eva(img_size=32, patch_size=8, embed_dim=48, depth=4, num_heads=4, **_taken(kwargs), **own)
 
 
 def _vit(kwargs: dict[str, Any], **own: Any) -> VisionTransformer:
     return VisionTransformer(
-        img_size=32, patch_size=8, embed_dim=48, depth=3, num_heads=4, **_taken(kwargs), **own
+        img_size=32, patch_size=8, embed_dim=48, depth=4, num_heads=4, **_taken(kwargs), **own
     )
 
 
@@ -66,7 +66,7 @@ def geometry(kind: str, tokenizer: str = "") -> dict[str, Any]:
         vision |= dict(timm_model_name="vit_of_tests", timm_pool="token", timm_proj=None)
         text |= dict(no_causal_mask=True)
     else:
-        vision |= dict(layers=3, width=48, patch_size=8, head_width=16)
+        vision |= dict(layers=4, width=48, patch_size=8, head_width=16)
     if kind == "clipa":
         vision |= dict(pool_type="avg", no_ln_pre=True, final_ln_after_pool=True)
         text |= dict(pool_type="last", no_causal_mask=True, tokenizer_kwargs=dict(strip_sep_token=True), **own)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
-import torch
-from timm.layers import RotaryEmbeddingCat, apply_rot_embed_cat
+from timm.layers import RotaryEmbeddingCat
 from timm.models.eva import Eva
 from torch import Tensor, nn
 
 from hclip_mmseg.clip.attention import Turn
+from hclip_mmseg.clip.timm_blocks import turned
 from hclip_mmseg.clip.timm_tower import TimmTower, why_not_read
 
 
@@ -42,13 +43,12 @@ class EvaTower(TimmTower):
         trunk: Any = self.trunk
         if trunk.rope is None:
             return None
-        angles: Tensor = trunk.rope.get_embed(shape=list(grid))
-        heads, half = trunk.blocks[0].attn.num_heads, getattr(trunk.blocks[0].attn, "rotate_half", False)
+        angles = trunk.rope.get_embed() if grid == self.grid_size else self._angles(grid)
+        return lambda x: turned(x, angles, trunk.blocks[0].attn, self.prefix)
 
-        def turn(x: Tensor) -> Tensor:
-            by_head = x.unflatten(-1, (heads, -1)).transpose(1, 2)
-            before, patches = by_head[:, :, : self.prefix], by_head[:, :, self.prefix :]
-            turned = apply_rot_embed_cat(patches, angles.to(x.device), half=half).to(x.dtype)
-            return torch.cat([before, turned], dim=2).transpose(1, 2).flatten(2)
-
-        return turn
+    def _angles(self, grid: tuple[int, int]) -> Tensor:
+        """Sines and cosines of the places of another grid [patches, 2 * width of a head], as timm makes them for it."""
+        rope = copy.deepcopy(self.trunk.rope)
+        rope.update_feat_shape(list(grid))
+        angles: Tensor = rope.get_embed()
+        return angles

@@ -137,6 +137,8 @@ def check_supported(model: str | Mapping[str, Any], config: Mapping[str, Any]) -
         )
     if "multimodal_cfg" in config:
         raise ValueError(f"{model!r} is a CoCa, which writes captions; choose a CLIP such as ViT-L-14")
+    if text.get("embed_cls"):
+        raise ValueError(f"the text tower of {model!r} has a class token of its own; {OWN_TEXT}")
 
 
 def _check_towers(clip: nn.Module, model: str | Mapping[str, Any], timm_trunk: bool) -> None:

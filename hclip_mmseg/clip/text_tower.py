@@ -142,8 +142,8 @@ def why_not_text(clip: Any) -> str | None:
         return f"layers of its own ({type(clip).__name__}), not open_clip's text transformer"
     if any(type(block) is not ResidualAttentionBlock for block in clip.transformer.resblocks):
         return "blocks of another kind than CLIP's"
-    if getattr(clip, "cls_emb", None) is not None or getattr(clip, "use_pad_mask", False):
-        return "a class token of its own or a mask of padding"
+    if getattr(clip, "use_pad_mask", False):
+        return "a mask of padding"
     if pooling_of(clip) not in ("argmax", "eos", "last"):
         return f"pooling by {pooling_of(clip)!r}"
     if clip.text_projection is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import torch
-from timm.layers import Attention
+from timm.layers import Attention, apply_rot_embed_cat
 from timm.models.eva import EvaAttention, EvaBlock
 from timm.models.vision_transformer import Block as ViTBlock
 from torch import Tensor, nn
@@ -110,6 +110,21 @@ class TimmAttention:
         """The output projection."""
         projection: nn.Linear = self._attention.proj
         return projection
+
+
+def turned(x: Tensor, angles: Tensor, attention: Any, prefix: int) -> Tensor:
+    """Queries or keys of all heads with rotary positions.
+
+    Args:
+        x: [batch, prefix + patches, width].
+        angles: sines and cosines of the patches' places, as timm's rotary embeddings give them.
+        attention: timm's, whose heads they are.
+        prefix: number of tokens before the patches, which have no place.
+    """
+    by_head = x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2)
+    half = getattr(attention, "rotate_half", False)
+    patches = apply_rot_embed_cat(by_head[:, :, prefix:], angles.to(x.device), half=half).to(x.dtype)
+    return torch.cat([by_head[:, :, :prefix], patches], dim=2).transpose(1, 2).flatten(2)
 
 
 def own_parameters(block: Any, of_block: Mapping[str, Tensor]) -> dict[str, Tensor]:

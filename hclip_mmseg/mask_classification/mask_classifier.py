@@ -82,12 +82,11 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
             hint = f"{type(self).__name__} scores no masks but its own" if oracle in ORACLES else "there is none such"
             raise ValueError(f"test_cfg.oracle is one of {', '.join(self.oracles)} or None, not {oracle!r}: {hint}")
         self.text_encoder = MODELS.build(text_encoder)
-        self.text_encoder.read_with(self.backbone.tokenizer)
         self.text_encoder.check_averages(type(self).__name__)
         self.synonyms = SynonymTable(Vocabulary(()))
         self.things = torch.zeros(0, dtype=torch.bool)
         if self.text_encoder.vocabulary:
-            self.set_vocabulary(self.text_encoder.vocabulary)
+            self.set_vocabulary(Vocabulary(self.text_encoder.vocabulary, stuff=self.text_encoder.stuff, repeats=True))
 
     @property
     def vocabulary(self) -> tuple[str, ...]:

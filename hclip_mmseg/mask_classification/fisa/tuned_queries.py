@@ -56,5 +56,6 @@ class TunedQueries(nn.Module):
             of_block = {"attn.in_proj_weight": rows}
             if self.bias is not None:
                 of_block["attn.in_proj_bias"] = torch.cat([self.bias[layer], block.attn.in_proj_bias[width:]])
-            folded |= tower.own_parameters(layer, of_block)
+            own = tower.own_parameters(layer, of_block)
+            folded |= {name: value for name, value in own.items() if not name.endswith(".v_bias")}  # EVA's, apart
         return folded

@@ -29,7 +29,7 @@ class ConvNeXtBackbone(CLIPBackbone):
         checkpoint_stages: compute the stages' blocks again in the backward pass, for less memory.
 
     Raises:
-        ValueError: if the image tower is no ConvNeXt, or as :func:`~hclip_mmseg.clip.build_clip`.
+        ValueError: if the image tower is no ConvNeXt whose strides double, or as :func:`~hclip_mmseg.clip.build_clip`.
     """
 
     def __init__(
@@ -42,6 +42,9 @@ class ConvNeXtBackbone(CLIPBackbone):
         super().__init__(init_cfg)
         model = build_clip(**clip, timm_trunk=True)
         self.image_tower = ConvNeXtTower(model.visual, frozen_stages, checkpoint_stages)
+        last = self.image_tower.strides[-1]
+        if self.image_tower.strides[1:] != [last // 4, last // 2, last]:
+            raise ValueError(f"the stages' strides {self.image_tower.strides} must double to guide the decoder")
         self.text_tower = TextTower(getattr(model, "text", model)).requires_grad_(False)
         self.tokenizer = tokenizer_of(clip["model"], self.text_tower)
         self.logit_scale = nn.Parameter(model.logit_scale.detach().clone(), requires_grad=False)

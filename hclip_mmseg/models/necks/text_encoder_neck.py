@@ -95,6 +95,9 @@ class TextEncoderNeck(BaseModule):
         chunk: how many texts are encoded at once without gradients.
         context_length: positions of the text tower, as long as no tokenizer was given (:meth:`read_with`).
 
+    Attributes:
+        stuff: those of the names that the vocabulary says are not counted one by one; None where it says nothing.
+
     Raises:
         ValueError: for another ``prompt``, or a vocabulary or templates that are none.
     """
@@ -119,6 +122,7 @@ class TextEncoderNeck(BaseModule):
         self.tokenizer: Tokenizer = ClipTokenizer(context_length)
         self._vocabulary: tuple[str, ...] = ()
         self._whole = False
+        self.stuff: tuple[str, ...] | None = None
         self._tokens: Tensor | None = None
         self._batches: TextBatches | None = None
         self._embeddings: Held[Tensor] = Held()
@@ -185,8 +189,10 @@ class TextEncoderNeck(BaseModule):
         titles, whole = vocabulary.titles, vocabulary.whole or self.prompt == "whole"
         resolved = self.templates if templates is None else resolve_templates(templates)
         if (titles, whole, resolved) == (self._vocabulary, self._whole, self.templates):
+            self.stuff = vocabulary.stuff
             return
         self._tokens = tokenize(titles, resolved, self.tokenizer, whole)
+        self.stuff = vocabulary.stuff
         self._batches = TextBatches.of(self._tokens, self.chunk, self.tokenizer)
         self._vocabulary, self._whole, self.templates = titles, whole, resolved
         self._embeddings.forget()

@@ -60,8 +60,7 @@ def prepare(name: str, folder: Path) -> None:
         elif entry.get("type") == "RegionFolder":
             entry["folder"] = str(folder)
     regions = np.arange(30, dtype=np.uint8).reshape(5, 6) + 1
-    rows, columns = (np.linspace(0, count, side, endpoint=False, dtype=int) for count, side in zip((5, 6), SIZE))
-    np.save(folder / "photo.npy", regions[rows][:, columns])
+    np.save(folder / "photo.npy", np.kron(regions, np.ones((SIZE[0] // 5, SIZE[1] // 6 + 1), np.uint8))[:, : SIZE[1]])
     cv2.imwrite(str(folder / IMAGE), np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8))
     weights: dict[str, Any] = config.model.get("backbone", {}).get("clip", {})
     if "demo_assets" not in str(weights.get("pretrained")):
@@ -84,7 +83,7 @@ def entries(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def measure(name: str, folder: Path) -> dict[str, Any]:
-    """Seconds for an image, seconds for the names, and the most memory of the process so far, for each number of names."""
+    """Seconds for an image and for the names, and the most memory of the process so far, by number of names."""
     import torch
 
     from hclip_mmseg.apis import OpenVocabInferencer
@@ -104,9 +103,8 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
             start = time.process_time()
             list(inferencer([str(folder / IMAGE)]))
             seconds.append(time.process_time() - start)
-        found[str(count)] = dict(
-            image_s=round(seconds[1], 3), names_s=round(max(seconds[0] - seconds[1], 0), 3), peak_mib=peak_memory("cpu") >> 20
-        )
+        names = max(seconds[0] - seconds[1], 0)
+        found[str(count)] = dict(image_s=round(seconds[1], 3), names_s=round(names, 3), peak_mib=peak_memory("cpu") >> 20)
     return found
 
 
@@ -126,6 +124,7 @@ def processor() -> str:
 
 
 def main() -> None:
+    """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(description="Measure time and memory of the models of docs/models.md.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of models (all that label any image)")
     parser.add_argument("--missing", action="store_true", help="only those that the results lack")

@@ -79,7 +79,8 @@ def table() -> str:
     """The table of all models."""
     rows = [HEADINGS, *(row(name) for name in sorted(open_clip.list_models()))]
     lines = [f"| {' | '.join(cells)} |" for cells in rows]
-    return "\n".join([f"open_clip {version('open_clip_torch')}:", "", lines[0], "|" + "---|" * len(HEADINGS), *lines[1:]])
+    release = f"open_clip {version('open_clip_torch')}:"
+    return "\n".join([release, "", lines[0], "|" + "---|" * len(HEADINGS), *lines[1:]])
 
 
 def page() -> str:

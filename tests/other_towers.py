@@ -1,4 +1,4 @@
-"""Small CLIPs of the kinds that stand beside OpenAI's: SigLIP, EVA-02, CLIPA, MetaCLIP 2, and timm's ViT with a CLS token."""
+"""Small CLIPs of other kinds than OpenAI's: SigLIP, EVA-02, CLIPA, MetaCLIP 2, and timm's ViT with a CLS token."""
 
 from __future__ import annotations
 

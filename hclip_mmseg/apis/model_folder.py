@@ -28,7 +28,16 @@ from hclip_mmseg.zoo.cache import hub_cache
 FORMAT = 1
 """Number of the form of these folders; a change that older versions cannot read counts it up."""
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-KEPT = ("about", "folded", "default_scope", "benchmark_style", "benchmark_transforms", "benchmark_pipeline", "test_pipeline", "paper")
+KEPT = (
+    "about",
+    "folded",
+    "default_scope",
+    "benchmark_style",
+    "benchmark_transforms",
+    "benchmark_pipeline",
+    "test_pipeline",
+    "paper",
+)
 """Entries of a config that hold for the model whatever it was trained on, besides ``model`` itself."""
 TUPLE = "tuple"
 CARD_FILE, OWN_CARD = "README.md", "<!-- written by hclip_mmseg"

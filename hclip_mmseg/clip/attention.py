@@ -17,9 +17,8 @@ from torch import Tensor, nn
 from hclip_mmseg.adapters import Adapter
 from hclip_mmseg.adapters.base import Block, Norm, Tower
 
-
 Turn = Callable[[Tensor], Tensor]
-"""Rotary positions: queries or keys of all heads [batch, length, width] -> the same, turned by where their patch lies."""
+"""Rotary positions: queries or keys of all heads [batch, length, width] -> the same, turned by their patches' places."""
 
 
 class Projections(Protocol):

@@ -139,7 +139,7 @@ def own_parameters(block: Any, of_block: Mapping[str, Tensor]) -> dict[str, Tens
             parts = zip(("q_proj", "k_proj", "v_proj"), value.chunk(3), strict=True)
             found |= {f"attn.{part}.{kind}": rows for part, rows in parts if kind == "weight" or part != "k_proj"}
         elif kind == "bias" and attention.qkv.bias is None:
-            q, _, v = value.chunk(3)  # what is added to k changes no weight of an attention, and EVA has no place for it
+            q, _, v = value.chunk(3)  # what is added to k drops out of the softmax, and EVA has no place for it
             found |= {"attn.q_bias": q, "attn.v_bias": v}
         else:
             found[f"attn.qkv.{kind}"] = value

@@ -105,8 +105,7 @@ class TimmTower(VisionTower):
         return adapter.normed("image", None, "ln_pre", normed)
 
     def project(self, tokens: Tensor, adapter: Adapter | None = None) -> Tensor:
-        """Norms, attention pooling of the token alone, and projections, on every token: [..., width] -> [..., embed_dim].
-        """
+        """Norms, attention pooling of each token alone, and projections: [..., width] -> [..., embed_dim]."""
         x, pool = self._normed(tokens, adapter), self.trunk.attn_pool
         if pool is not None:
             x = pool.proj(pool.kv(x).chunk(2, dim=-1)[1])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mmengine.structures import PixelData
 from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from tiny_maft_plus import GEOMETRY as OF_STRIDE_16
@@ -13,7 +13,6 @@ from tiny_models import HEAD, PREPROCESSOR, clip_geometry
 
 from hclip_mmseg.clip import build_clip
 from hclip_mmseg.models import ConvNeXtBackbone
-
 
 GEOMETRY = dict(
     embed_dim=32,

@@ -10,12 +10,12 @@ import pytest
 import timm
 import torch
 import torch.nn.functional as F
-from timm.models import register_model
-from timm.models.eva import Eva
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from pycocotools import mask as coco_mask
+from timm.models import register_model
+from timm.models.eva import Eva
 from tiny_models import randomise
 from tiny_training_free import NAMES, PIXELS, REGIONS, textured_images, tiny_backbone_config, tiny_training_free
 
@@ -59,7 +59,7 @@ def test_features_are_the_other_models(weights):
 
 @register_model
 def dinov3_of_tests(pretrained: bool = False, pretrained_cfg_overlay=None, **kwargs) -> Eva:
-    """As timm's vit_small_patch16_dinov3: rotary positions alone, four registers, layer scale, q, k and v without bias."""
+    """As timm's vit_small_patch16_dinov3: rotary positions alone, four registers, layer scale, no bias of q, k, v."""
     vit = Eva(
         img_size=32, patch_size=8, embed_dim=48, depth=2, num_heads=4, qkv_bias=False, init_values=0.5,
         rope_type="dinov3", use_rot_pos_emb=True, use_abs_pos_emb=False, rope_rotate_half=True, num_reg_tokens=4,
@@ -87,7 +87,8 @@ def test_dinov3_gives_the_attention_that_timm_computes(tmp_path, monkeypatch):
         torch.testing.assert_close(found, theirs, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(features(images, (3, 5))[:, 1:], tokens[:, 5:], rtol=1e-4, atol=1e-5)
     attention = vit.blocks[-1].attn
-    mixed = attention.proj(attend(*(part.unflatten(-1, (4, -1)).transpose(1, 2) for part in (q, k, v))).transpose(1, 2).flatten(2))
+    by_head = (part.unflatten(-1, (4, -1)).transpose(1, 2) for part in (q, k, v))
+    mixed = attention.proj(attend(*by_head).transpose(1, 2).flatten(2))
     y = x + vit.blocks[-1].gamma_1 * mixed
     y = y + vit.blocks[-1].gamma_2 * vit.blocks[-1].mlp(vit.blocks[-1].norm2(y))
     torch.testing.assert_close(features.finish_last_block(x, q, k, v), y, rtol=1e-4, atol=1e-5)

@@ -162,7 +162,7 @@ def _checked(tower: VisionTower, model: object) -> ImageTower | EvaTower:
         read_at_cls = read_at_cls and tower.rotation(tower.grid_size) is None
     if not isinstance(tower, ImageTower | EvaTower) or not read_at_cls:
         raise ValueError(
-            f"mask tokens take the place of a CLS token that CLIP is read at, among positions that are learned alone; the "
-            f"image tower of {model!r} has none such: choose ViT-L-14-336 or EVA01-g-14-plus"
+            f"mask tokens take the place of a CLS token that CLIP is read at, where no positions are rotary; the image "
+            f"tower of {model!r} has none such: choose ViT-L-14-336 or EVA01-g-14-plus"
         )
     return tower

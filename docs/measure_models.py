@@ -104,7 +104,8 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
             list(inferencer([str(folder / IMAGE)]))
             seconds.append(time.process_time() - start)
         names = max(seconds[0] - seconds[1], 0)
-        found[str(count)] = dict(image_s=round(seconds[1], 3), names_s=round(names, 3), peak_mib=peak_memory("cpu") >> 20)
+        peak = peak_memory("cpu") >> 20
+        found[str(count)] = dict(image_s=round(seconds[1], 3), names_s=round(names, 3), peak_mib=peak)
     return found
 
 

@@ -18,7 +18,7 @@ from hclip_mmseg.adapters import Adapter
 from hclip_mmseg.adapters.base import Block, Norm, Tower
 
 Turn = Callable[[Tensor], Tensor]
-"""Rotary positions: queries or keys of all heads [batch, length, width] -> the same, turned by their patches' places."""
+"""Rotary positions: queries or keys of all heads [batch, length, width] -> the same, turned by places."""
 
 
 class Projections(Protocol):

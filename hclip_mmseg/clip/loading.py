@@ -21,6 +21,7 @@ from hclip_mmseg.files.state_dicts import check_state_dict, compare, find_state_
 from hclip_mmseg.files.tensors import read_tensors
 
 OWN_TEXT = "choose a CLIP whose text tower is open_clip's own, such as ViT-B-16 or ViT-B-16-SigLIP2"
+TEXT_PARTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection")
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
 
@@ -193,6 +194,8 @@ def build_clip(
         state = {name: value.float() for name, value in state.items() if name not in OPENAI_EXTRAS}
         if custom:
             state = _to_custom_text(state)
+        if getattr(clip, "logit_bias", None) is not None:  # SigLIP's, which no model here reads or keeps
+            state.setdefault("logit_bias", clip.logit_bias.detach())
         _check_shapes(clip, state, str(pretrained))
         clip.load_state_dict(state)
     use_quick_gelu_mlps(clip)
@@ -200,7 +203,5 @@ def build_clip(
 
 
 def _to_custom_text(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    from open_clip.model import convert_to_custom_text_state_dict
-
-    converted: dict[str, Tensor] = convert_to_custom_text_state_dict(state)
-    return converted
+    """Names of a text tower beside the image tower's -> of one in a module of its own; others stay."""
+    return {f"text.{name}" if name.startswith(TEXT_PARTS) else name: value for name, value in state.items()}

@@ -11,7 +11,16 @@ from open_clip.tokenizer import HFTokenizer
 from other_towers import KINDS, geometry, tiny_clip, tiny_tokenizer
 from tiny_models import pop_config, randomise
 
-from hclip_mmseg.clip import HubTokenizer, TextTower, TimmTower, image_tower_of, tokenize, tokenizer_of
+from hclip_mmseg.clip import (
+    HubTokenizer,
+    TextTower,
+    TimmTower,
+    build_clip,
+    image_tower_of,
+    tokenize,
+    tokenizer_of,
+)
+from hclip_mmseg.conversion.folding import clip_state_dict
 from hclip_mmseg.models import HCLIPBackbone
 from hclip_mmseg.models.necks import TextEncoderNeck
 
@@ -134,6 +143,23 @@ def test_adapters_change_the_towers_and_fold(kind, adapter, tokenizer):
         torch.testing.assert_close(backbone.encode_image(images()), embedding, rtol=1e-4, atol=1e-4)
     assert (embedding - plain).abs().max() > 1e-3
     assert unfolded.shape == (2, backbone.embed_dim, 6, 4)
+
+
+def test_a_folded_siglip_goes_back_to_open_clip(tokenizer, tmp_path):
+    backbone = backbone_of("siglip", tokenizer, adapter=pop_config())
+    randomise(backbone.adapter)
+    state = {f"backbone.{name}": value for name, value in backbone.state_dict().items() if "adapter" not in name}
+    with torch.no_grad():
+        expected = backbone.encode_image(images())
+        for tower in ("image", "text"):
+            folded = backbone.folded_parameters(tower)
+            state |= {f"backbone.{tower}_tower.{name}": value for name, value in folded.items()}
+    torch.save(clip_state_dict(state), tmp_path / "clip.pt")
+    clip = build_clip(geometry("siglip", tokenizer), str(tmp_path / "clip.pt"))
+    torch.testing.assert_close(clip.encode_image(images()), expected, rtol=1e-4, atol=1e-4)
+    tokens = torch.randint(4, 12, (2, 16), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(clip.encode_text(tokens), backbone.encode_text(tokens), rtol=1e-4, atol=1e-4)
 
 
 def test_guidance_comes_from_siglips_blocks(tokenizer):

@@ -1,4 +1,4 @@
-"""Each kind of row of the zoo from its name to labels: published form, download, conversion, and the model's own result."""
+"""Each kind of row of the zoo from its name to labels: published form, download, conversion, the model's own result."""
 
 from __future__ import annotations
 
@@ -74,6 +74,10 @@ MAFT_PLUS = dict(cdt=dict(type="semantic"))
 FC_CLIP = dict(cdt=None, backbone=dict(frozen_stages=4), rc=None, mask_aware_loss=None)
 
 
+RESIZE = dict(type="Resize", scale=(80, 64), keep_ratio=True)
+STEPS = [dict(type="LoadImageFromFile"), RESIZE, dict(type="PackDetInputs")]
+
+
 @pytest.mark.parametrize("changes", [MAFT_PLUS, FC_CLIP], ids=["MAFT+", "FC-CLIP"])
 def test_mask_classifiers(publish, image, tmp_path, changes):
     model = tiny_maft_plus(**changes)
@@ -81,7 +85,7 @@ def test_mask_classifiers(publish, image, tmp_path, changes):
     settings = dict(
         model=maft_plus_config(**changes),
         default_scope="mmdet",
-        test_pipeline=[dict(type="LoadImageFromFile"), dict(type="PackDetInputs")],
+        test_dataloader=dict(dataset=dict(pipeline=STEPS)),
     )
     Config(settings).dump(str(tmp_path / "row_config.py"))
     torch.save(dict(state_dict=model.state_dict()), tmp_path / "own.pth")

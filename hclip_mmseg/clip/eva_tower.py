@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from timm.layers import RotaryEmbeddingCat
+from timm.layers.pos_embed_sincos import RotaryEmbeddingCat
 from timm.models.eva import Eva
 from torch import Tensor, nn
 

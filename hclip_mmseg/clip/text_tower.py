@@ -47,7 +47,7 @@ class TextTower(nn.Module):
         if differs:
             raise ValueError(f"the text tower has {differs}")
         self.causal = clip.attn_mask is not None
-        self.pooling = pooling_of(clip)
+        self.pooling: str = pooling_of(clip) or "argmax"
         self.end = getattr(clip, "text_eos_id", getattr(clip, "eos_id", None))
         self.token_embedding: nn.Embedding = clip.token_embedding
         self.positional_embedding: nn.Parameter = clip.positional_embedding
@@ -133,7 +133,7 @@ def read_at(tokens: Tensor, pooling: str, end: int | None) -> Tensor:
     """The position that each text is read at: [N, length] -> [N]; see :class:`TextTower`."""
     if pooling == "last":
         return tokens.new_full(tokens.shape[:1], tokens.shape[1] - 1)
-    return tokens.argmax(dim=-1) if pooling == "argmax" else (tokens == end).int().argmax(dim=-1)
+    return tokens.argmax(dim=-1) if pooling == "argmax" else torch.eq(tokens, end).int().argmax(dim=-1)
 
 
 def why_not_text(clip: Any) -> str | None:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
 
 import torch
-from timm.layers import Attention, apply_rot_embed_cat
+from timm.layers.attention import Attention
+from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from timm.models.eva import EvaAttention, EvaBlock
 from timm.models.vision_transformer import Block as ViTBlock
 from torch import Tensor, nn

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 import torch
 from open_clip.timm_model import TimmModel
-from timm.layers import AttentionPoolLatent, PatchEmbed
+from timm.layers.attention_pool import AttentionPoolLatent
+from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 

@@ -16,7 +16,7 @@ PAGE = TABLE.PAGE.read_text(encoding="utf-8")
 ROWS = {line.split(" | ")[0].removeprefix("| "): line for line in PAGE.splitlines() if line.count(" | ") == 6}
 # one of each kind; all of them are tried by the script
 TRIED = (
-    "ViT-B-32", "ViT-H-14", "ViT-bigG-14", "ViT-B-16-SigLIP", "ViT-B-16-SigLIP2", "EVA01-g-14", "EVA02-B-16", "EVA02-E-14",
+    "ViT-B-32", "ViT-bigG-14", "ViT-B-16-SigLIP", "ViT-B-16-SigLIP2", "EVA01-g-14", "EVA02-B-16", "EVA02-E-14",
     "ViT-H-14-CLIPA", "ViT-L-14-worldwide", "MobileCLIP2-L-14", "MobileCLIP-B", "PE-Core-B-16", "ViTamin-B", "RN50",
     "coca_ViT-B-32", "convnext_base_w", "roberta-ViT-B-32", "swin_base_patch4_window7_224",
 )  # fmt: skip

@@ -50,7 +50,8 @@ class TunedQueries(nn.Module):
         Returns:
             name in the tower -> parameter, of those that hold query rows.
         """
-        width, folded = tower.width, {}
+        width = tower.width
+        folded: dict[str, Tensor] = {}
         for layer, block in enumerate(tower.blocks):
             rows = torch.cat([self.weight[layer], block.attn.in_proj_weight[width:]])
             of_block = {"attn.in_proj_weight": rows}

@@ -133,7 +133,9 @@ def read_at(tokens: Tensor, pooling: str, end: int | None) -> Tensor:
     """The position that each text is read at: [N, length] -> [N]; see :class:`TextTower`."""
     if pooling == "last":
         return tokens.new_full(tokens.shape[:1], tokens.shape[1] - 1)
-    return tokens.argmax(dim=-1) if pooling == "argmax" else torch.eq(tokens, -1 if end is None else end).int().argmax(dim=-1)
+    if pooling == "argmax":
+        return tokens.argmax(dim=-1)
+    return torch.eq(tokens, -1 if end is None else end).int().argmax(dim=-1)
 
 
 def why_not_text(clip: Any) -> str | None:

@@ -21,8 +21,10 @@ from hclip_mmseg.clip import (
     tokenizer_of,
 )
 from hclip_mmseg.conversion.folding import clip_state_dict
+from hclip_mmseg.mask_classification.fisa import FISACLIP
 from hclip_mmseg.models import HCLIPBackbone
 from hclip_mmseg.models.necks import TextEncoderNeck
+from hclip_mmseg.training_free import TrainingFreeBackbone
 
 HUB = ("siglip", "clipa", "metaclip2")  # those whose tokenizer is of the Hub
 NAMES, TEMPLATES = ("cat", "traffic light", "sky"), ("a photo of a {}.", "{}")
@@ -160,6 +162,16 @@ def test_a_folded_siglip_goes_back_to_open_clip(tokenizer, tmp_path):
     tokens = torch.randint(4, 12, (2, 16), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(clip.encode_text(tokens), backbone.encode_text(tokens), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["siglip", "eva02", "clipa"])
+def test_what_reads_a_cls_token_of_clips_refuses_others_in_one_line(kind, tokenizer):
+    clip = dict(model=geometry(kind, tokenizer))
+    with pytest.raises(ValueError, match="mask tokens take the place of a CLS token.*choose ViT-L-14-336") as masks:
+        FISACLIP(clip, resolution=32)
+    with pytest.raises(ValueError, match="methods without training read the last attention.*choose") as free:
+        TrainingFreeBackbone(clip)
+    assert "\n" not in str(masks.value) + str(free.value)
 
 
 def test_guidance_comes_from_siglips_blocks(tokenizer):

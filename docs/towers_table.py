@@ -26,7 +26,7 @@ HEADINGS = ("open_clip's model", "patch", "dense tokens", "text", "adapters", "w
 
 
 def shallow(name: str) -> dict[str, Any]:
-    """A model's configuration with two blocks in each tower of open_clip's own: depth changes nothing of what is tried."""
+    """A model's configuration with two blocks in each tower of open_clip's own; depth changes nothing that is tried."""
     config = copy.deepcopy(clip_config(name))
     for part in (config["vision_cfg"], config["text_cfg"]):
         if isinstance(part.get("layers"), int):
@@ -39,7 +39,8 @@ def row(name: str) -> tuple[str, ...]:
     try:
         return (name, *as_transformer(name))
     except ValueError as error:
-        refusal = re.sub(r" of \{.*\}", "", str(error).partition("; choose")[0])
+        model = str(shallow(name))
+        refusal = str(error).partition("; choose")[0].replace(f" of {model}", "").replace(model, "it")
     if clip_config(name)["vision_cfg"].get("timm_model_name", "").startswith("convnext"):
         return (name, *as_convnext(name))
     return (name, "", f"no: {refusal}", "", "", "", "")
@@ -65,7 +66,8 @@ def as_transformer(name: str) -> tuple[str, ...]:
         free = "yes"
     except ValueError:
         free = "no"
-    return (str(tower.patch_size), f"{tower.embed_dim}, {tower.default_residual}", reading(backbone), "yes", free, "yes")
+    form = f"{tower.embed_dim}, {tower.default_residual}"
+    return (str(tower.patch_size), form, reading(backbone), "yes", free, "yes")
 
 
 def as_convnext(name: str) -> tuple[str, ...]:

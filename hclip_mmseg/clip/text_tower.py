@@ -53,7 +53,7 @@ class TextTower(nn.Module):
         self.positional_embedding: nn.Parameter = clip.positional_embedding
         self.transformer: Transformer = clip.transformer
         self.ln_final: nn.Module = clip.ln_final
-        self.text_projection: nn.Parameter | nn.Linear = clip.text_projection
+        self.text_projection: nn.Parameter | nn.Linear | None = clip.text_projection
 
     @property
     def blocks(self) -> Sequence[Block]:
@@ -118,6 +118,8 @@ class TextTower(nn.Module):
         read: Tensor = self.ln_final(x[torch.arange(x.shape[0], device=x.device), ends])
         if adapter is not None:
             read = adapter.normed("text", None, "ln_last", read)
+        if self.text_projection is None:  # as in SigLIP's i18n
+            return read
         if isinstance(self.text_projection, nn.Linear):
             projected: Tensor = self.text_projection(read)
             return projected
@@ -148,6 +150,4 @@ def why_not_text(clip: Any) -> str | None:
         return "a mask of padding"
     if pooling_of(clip) not in ("argmax", "eos", "last"):
         return f"pooling by {pooling_of(clip)!r}"
-    if clip.text_projection is None:
-        return "no projection"
     return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +132,7 @@ WITHOUT_TRAINING = (
 
 @pytest.mark.parametrize("name", WITHOUT_TRAINING)
 def test_methods_without_training_on_a_clip_that_open_clip_fetches(name, image, tmp_path, monkeypatch):
-    (tmp_path / "tiny-clip-of-tests.json").write_text(json.dumps(clip_geometry(image_layers=12)))
-    open_clip.add_model_config(tmp_path / "tiny-clip-of-tests.json")
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-clip-of-tests", clip_geometry(image_layers=12))
     monkeypatch.setenv("HCLIP_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     torch.manual_seed(0)

@@ -5,23 +5,36 @@ Run `python docs/models_table.py` after a metafile has changed; a test says when
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from hclip_mmseg.zoo import ZooModel, read_zoo
 
 PAGE = Path(__file__).with_name("models.md")
 START, END = "<!-- tables: python docs/models_table.py -->\n", "<!-- end of the tables -->"
-HEADINGS = ("name", "config", "weights", "licence of the code", "trained on", "parameters", "printed by the authors")
+MEASURED = Path(__file__).with_name("models_measured.json")
+HEADINGS = (
+    "name",
+    "config",
+    "weights",
+    "licence of the code",
+    "trained on",
+    "parameters",
+    "printed by the authors",
+    "measured here",
+)
 PRINTED = ("mIoU", "PQ", "AP50 novel", "AP50 base")
 
 
 def tables() -> str:
-    """A heading and a table for each system."""
+    """Where was measured; then a heading and a table for each system."""
+    machine = f"*Measured here* on {measured()['machine']}.\n\n"
     systems: dict[str, list[ZooModel]] = {}
     for model in read_zoo():
         systems.setdefault(model.collection, []).append(model)
-    return "\n".join(section(name, models) for name, models in systems.items())
+    return machine + "\n".join(section(name, models) for name, models in systems.items())
 
 
 def section(name: str, models: list[ZooModel]) -> str:
@@ -43,6 +56,7 @@ def row(model: ZooModel) -> tuple[str, ...]:
         model.trained_on or "nothing",
         f"{model.parameters / 1e6:.1f} M" if model.parameters else "",
         printed(model),
+        cost(measured()["models"].get(model.name, {})),
     )
 
 
@@ -54,6 +68,20 @@ def printed(model: ZooModel) -> str:
             if metric in result.metrics:
                 found[metric].append(f"{result.dataset} {result.metrics[metric]}")
     return "; ".join(f"{metric} {', '.join(figures)}" for metric, figures in found.items() if figures)
+
+
+def measured() -> dict[str, Any]:
+    """What docs/measure_models.py has found."""
+    found: dict[str, Any] = json.loads(MEASURED.read_text(encoding="utf-8"))
+    return found
+
+
+def cost(found: dict[str, dict[str, float]]) -> str:
+    """Seconds for an image and memory, by number of class names."""
+    parts = [
+        f"{names} names {entry['image_s']:.1f} s, {entry['peak_mib'] / 1024:.1f} GiB" for names, entry in found.items()
+    ]
+    return "; ".join(parts)
 
 
 def page() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -24,6 +26,7 @@ class Server:
         stated: path -> length that is said to be the file's, instead of its own.
         etags: path -> ETag in place of the checksum.
         asked: (method, path, range) of every request.
+        tokens: the tokens that what was written came with.
     """
 
     url: str = ""
@@ -32,6 +35,7 @@ class Server:
     stated: dict[str, int] = field(default_factory=dict)
     etags: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
+    tokens: set[str | None] = field(default_factory=set)
 
     def gets(self) -> list[str | None]:
         """The ranges of all requests for a content; None for a whole one.
@@ -39,6 +43,24 @@ class Server:
         huggingface_hub may ask for other things on its own account, which are none of these.
         """
         return [wanted for method, path, wanted in self.asked if method == "GET" and path in self.files]
+
+    def written(self, path: str, content: bytes) -> dict[str, object]:
+        """What the Hub answers to what is written to it: repositories, questions before a commit, commits."""
+        if path == "/api/repos/create":
+            asked = json.loads(content)
+            return dict(url=f"{self.url}/{asked.get('organization', 'me')}/{asked['name']}")
+        repository = re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/main", path)
+        if repository and repository[2] == "preupload":
+            named = [file["path"] for file in json.loads(content)["files"]]
+            return dict(files=[dict(path=name, uploadMode="regular", shouldIgnore=False) for name in named])
+        if repository:
+            for line in content.splitlines():
+                entry = json.loads(line)
+                if entry["key"] == "file":
+                    file = entry["value"]
+                    self.files[f"/{repository[1]}/resolve/main/{file['path']}"] = base64.b64decode(file["content"])
+            return dict(commitUrl=f"{self.url}/{repository[1]}/commit/{COMMIT}", commitOid=COMMIT)
+        return dict(errors=[], warnings=[])
 
     def etag(self, path: str) -> str:
         return self.etags.get(path) or hashlib.sha256(self.files[path]).hexdigest()
@@ -59,6 +81,17 @@ def serving() -> Iterator[Server]:
 
         def do_GET(self) -> None:  # noqa: N802
             self.answer(body=True)
+
+        def do_POST(self) -> None:  # noqa: N802
+            content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            server.asked.append((self.command, self.path, None))
+            server.tokens.add(self.headers.get("Authorization"))
+            told = json.dumps(server.written(self.path, content)).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(told)))
+            self.end_headers()
+            self.wfile.write(told)
 
         def answer(self, body: bool) -> None:
             wanted = self.headers.get("Range")

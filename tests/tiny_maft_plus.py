@@ -58,10 +58,7 @@ HEAD = dict(
 NAMES = ("cat", "dog, puppy", "grass")
 
 
-def tiny_maft_plus(seed: int = 0, backbone: dict[str, Any] | None = None, **changes: Any) -> MAFTPlus:
-    """In training mode, content-dependent transfer noisy, so that it does something."""
-    init_default_scope("mmdet")
-    torch.manual_seed(seed)
+def maft_plus_config(backbone: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
     config = dict(
         type="MAFTPlus",
         backbone=dict(type="mmseg.MAFTPlusCLIP", clip=dict(model=GEOMETRY), **(backbone or {})),
@@ -76,7 +73,14 @@ def tiny_maft_plus(seed: int = 0, backbone: dict[str, Any] | None = None, **chan
             type="DetDataPreprocessor", mean=[120.0] * 3, std=[60.0] * 3, bgr_to_rgb=True, pad_size_divisor=16
         ),
     )
-    model = MODELS.build(copy.deepcopy({**config, **changes}))
+    return copy.deepcopy({**config, **changes})
+
+
+def tiny_maft_plus(seed: int = 0, backbone: dict[str, Any] | None = None, **changes: Any) -> MAFTPlus:
+    """In training mode, content-dependent transfer noisy, so that it does something."""
+    init_default_scope("mmdet")
+    torch.manual_seed(seed)
+    model = MODELS.build(maft_plus_config(backbone, **changes))
     model.set_vocabulary(as_vocabulary(NAMES).with_stuff(NAMES[2:]))
     if model.cdt is not None:
         with torch.no_grad():

@@ -44,6 +44,22 @@ class Block(Protocol):
         """Scales what the MLP adds."""
 
 
+class FoldableTower(Protocol):
+    """What folding uses of a tower."""
+
+    norm_names: ClassVar[Mapping[Norm, str]]
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """The transformer's blocks."""
+
+    def own_parameters(self, layer: int, of_block: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Parameters of a block by open_clip's names in it -> by their names in the tower."""
+
+    def get_submodule(self, target: str) -> nn.Module:
+        """A module of the tower by its name."""
+
+
 class BlockOperation(NamedTuple):
     """An operation of one block, counted from 0."""
 
@@ -228,15 +244,15 @@ class Adapter(nn.Module):
         """
         return states[-1]
 
-    def folded(self, tower: Tower, frozen: nn.Module) -> dict[str, Tensor]:
+    def folded(self, tower: Tower, frozen: FoldableTower) -> dict[str, Tensor]:
         """The parameters that differ from a tower's own once the adapter is folded into them.
 
         Args:
             tower: 'image' or 'text'.
-            frozen: the tower, with open_clip's names of modules.
+            frozen: the tower.
 
         Returns:
-            open_clip's name in the tower -> the parameter.
+            name in the tower, which is open_clip's -> the parameter.
 
         Raises:
             ValueError: if the adapter cannot be folded.
@@ -247,20 +263,24 @@ class Adapter(nn.Module):
                 "weights. It is used unfolded, with its own config"
             )
         return {
-            f"transformer.resblocks.{layer}.{name}": parameter
-            for layer, block in enumerate(frozen.get_submodule("transformer.resblocks").children())
-            for name, parameter in self.folded_block(tower, layer, block).items()
+            name: parameter
+            for layer, block in enumerate(frozen.blocks)
+            for name, parameter in frozen.own_parameters(layer, self.folded_block(tower, layer, block)).items()
         }
 
-    def folded_block(self, tower: Tower, layer: int, block: nn.Module) -> dict[str, Tensor]:
-        """The part of :meth:`folded` that lies in one block; the default is its four adapted projections."""
-        attention = block.get_submodule("attn")
-        rows = attention.get_parameter("in_proj_weight").chunk(3)
+    def folded_block(self, tower: Tower, layer: int, block: Block) -> dict[str, Tensor]:
+        """The part of :meth:`folded` that lies in one block; the default is its four adapted projections.
+
+        Returns:
+            open_clip's name in the block, such as 'attn.in_proj_weight' -> the parameter.
+        """
+        attention = block.attn
+        rows = attention.in_proj_weight.chunk(3)
         adapted = [
             self.adapted_weight(tower, layer, projection, weight)
             for projection, weight in zip(PROJECTIONS, rows, strict=False)
         ]
-        out = self.adapted_weight(tower, layer, "out", attention.get_parameter("out_proj.weight"))
+        out = self.adapted_weight(tower, layer, "out", attention.out_proj.weight)
         return {"attn.in_proj_weight": torch.cat(adapted), "attn.out_proj.weight": out}
 
     def start_from(self, blocks: Mapping[Tower, Sequence[Block]]) -> None:

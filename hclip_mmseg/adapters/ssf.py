@@ -14,6 +14,7 @@ from hclip_mmseg.adapters.base import (
     Adapter,
     Block,
     BlockOperation,
+    FoldableTower,
     Norm,
     Numbers,
     Tower,
@@ -24,11 +25,8 @@ from hclip_mmseg.adapters.base import (
 OPERATIONS: Mapping[str, int] = {**dict.fromkeys(("ln_1", *PROJECTIONS, "ln_2"), 1), "fc_1": 4, "fc_2": 1}
 LINEAR = ("fc_1", "fc_2")
 """The linear layers of a block's MLP, in their order."""
-ENDS: Mapping[Tower, Mapping[Norm, str]] = {
-    "image": {"ln_pre": "ln_pre", "ln_last": "ln_post"},
-    "text": {"ln_last": "ln_final"},
-}
-"""The norms outside of the blocks, and open_clip's names of them."""
+ENDS: Mapping[Tower, tuple[Norm, ...]] = {"image": ("ln_pre", "ln_last"), "text": ("ln_last",)}
+"""The norms outside of the blocks."""
 
 
 class Affine(NamedTuple):
@@ -160,24 +158,32 @@ class SSF(Adapter):
         shifts = [name for name, _ in self.named_parameters() if name.endswith(".k.shift")]
         return dead + [Numbers(name) for name in shifts if Numbers(name) not in dead]
 
-    def folded(self, tower: Tower, frozen: nn.Module) -> dict[str, Tensor]:
+    def folded(self, tower: Tower, frozen: FoldableTower) -> dict[str, Tensor]:
         """See :class:`~hclip_mmseg.adapters.base.Adapter`."""
         if tower not in self.blocks:
             return {}
         folded = super().folded(tower, frozen)
-        for norm, name in ENDS[tower].items():
-            folded |= self._affine(tower, None, norm).fold(frozen.get_submodule(name), name)
+        for norm in ENDS[tower]:
+            module = frozen.get_submodule(frozen.norm_names[norm])
+            if not isinstance(module, nn.Identity):  # of towers without a norm there
+                folded |= self._affine(tower, None, norm).fold(module, frozen.norm_names[norm])
         return folded
 
-    def folded_block(self, tower: Tower, layer: int, block: nn.Module) -> dict[str, Tensor]:
+    def folded_block(self, tower: Tower, layer: int, block: Block) -> dict[str, Tensor]:
         """See :class:`~hclip_mmseg.adapters.base.Adapter`."""
         folded = super().folded_block(tower, layer, block)
-        biases = block.get_parameter("attn.in_proj_bias").chunk(3)
+        biases = block.attn.in_proj_bias.chunk(3)
         shifted = [self._affine(tower, layer, p)(bias) for p, bias in zip(PROJECTIONS, biases, strict=False)]
         folded["attn.in_proj_bias"] = torch.cat(shifted)
-        names = {"out": "attn.out_proj", "ln_1": "ln_1", "ln_2": "ln_2", "fc_1": "mlp.c_fc", "fc_2": "mlp.c_proj"}
-        for operation, name in names.items():
-            folded |= self._affine(tower, layer, operation).fold(block.get_submodule(name), name)
+        linear = [(name, part) for name, part in block.mlp.named_children() if isinstance(part, nn.Linear)]
+        parts: dict[str, tuple[str, Any]] = {
+            "out": ("attn.out_proj", block.attn.out_proj),
+            "ln_1": ("ln_1", block.ln_1),
+            "ln_2": ("ln_2", block.ln_2),
+            **{operation: (f"mlp.{name}", part) for operation, (name, part) in zip(LINEAR, linear, strict=True)},
+        }
+        for operation, (name, part) in parts.items():
+            folded |= self._affine(tower, layer, operation).fold(part, name)
         return folded
 
     def _affine(self, tower: Tower, layer: int | None, operation: str) -> Affine:

@@ -93,7 +93,7 @@ class ImageInferencer(ABC):
     def push_to_hub(
         self, repo_id: str, *, folded: bool = False, results: str | Path | None = None, **options: Any
     ) -> str:
-        """Write the model to the Hugging Face Hub; the commit's address.
+        """Write the model to the Hugging Face Hub; its address there.
 
         Args:
             repo_id: 'owner/name'.
@@ -107,8 +107,8 @@ class ImageInferencer(ABC):
         if self.config is None:
             raise InputError(f"a {type(self).__name__} without a config cannot be written as a model's folder")
         with self._lock:
-            names, kind = self.question.asked.titles, type(self).__name__
-            return folder_of(self.model, self.config, names, folded=folded, results=results, inferencer=kind)
+            asked, kind = self.question.asked, type(self).__name__
+            return folder_of(self.model, self.config, asked, folded=folded, results=results, inferencer=kind)
 
     def set_vocabulary(
         self,
@@ -231,7 +231,11 @@ class ImageInferencer(ABC):
         """What the model is asked for now, by this inferencer or by whoever set it."""
         question, names, templates = self._question, self.model.vocabulary, self.model.templates
         if question is None or question.compared.titles != names or question.templates != templates:
-            question = ask(as_vocabulary(names, repeats=True) if names else Vocabulary(()), Rules())
+            asked = as_vocabulary(names, repeats=True) if names else Vocabulary(())
+            if self.model.gives_panoptic and not bool(self.model.things.all()):
+                things = self.model.things.tolist()
+                asked = asked.with_stuff([name for name, thing in zip(names, things, strict=True) if not thing])
+            question = ask(asked, Rules())
             self._question = question = replace(question, templates=templates)
         return question
 

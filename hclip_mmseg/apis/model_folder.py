@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import safetensors.torch
@@ -21,14 +22,25 @@ from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.version import project_version
 from hclip_mmseg.files.writing import whole, write_whole
+from hclip_mmseg.vocabularies import Vocabulary
 from hclip_mmseg.zoo.cache import hub_cache
 
 FORMAT = 1
 """Number of the form of these folders; a change that older versions cannot read counts it up."""
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-KEPT = ("default_scope", "benchmark_style", "benchmark_transforms", "benchmark_pipeline", "test_pipeline", "paper")
+KEPT = (
+    "about",
+    "folded",
+    "default_scope",
+    "benchmark_style",
+    "benchmark_transforms",
+    "benchmark_pipeline",
+    "test_pipeline",
+    "paper",
+)
 """Entries of a config that hold for the model whatever it was trained on, besides ``model`` itself."""
 TUPLE = "tuple"
+CARD_FILE, OWN_CARD = "README.md", "<!-- written by hclip_mmseg"
 PACKAGES = ("torch", "open_clip_torch", "onedl-mmsegmentation", "mmsegmentation")
 CARD = """---
 {{ card_data }}
@@ -48,6 +60,8 @@ for result in inferencer(["photo.jpg"], "cat, sofa, plant"):
 ```
 
 {{ figures }}
+
+<!-- written by hclip_mmseg: saving the model again replaces this card, unless this line is taken out -->
 """
 
 
@@ -74,6 +88,24 @@ class ModelFolder(ModelHubMixin, library_name="hclip_mmseg", tags=["open-vocabul
     ) -> None:
         self.content, self.weights = content, weights
         self.measured, self.inferencer = measured or {}, inferencer
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
+        """See huggingface_hub's; a folder that is written again stays whole, and a card that is not this class's stays.
+
+        Args:
+            save_directory: the folder.
+            options: of huggingface_hub's ``save_pretrained``.
+        """
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder, prefix=".saving") as made:
+            address: str | None = super().save_pretrained(made, **options)
+            card = folder / CARD_FILE
+            kept = card.is_file() and OWN_CARD not in card.read_text(encoding="utf-8", errors="replace")
+            for path in sorted(Path(made).iterdir()):
+                if not (kept and path.name == CARD_FILE):
+                    os.replace(path, folder / path.name)
+        return address
 
     def _save_pretrained(self, save_directory: Path) -> None:
         with whole(save_directory / WEIGHTS) as part:
@@ -108,7 +140,7 @@ class ModelFolder(ModelHubMixin, library_name="hclip_mmseg", tags=["open-vocabul
 def folder_of(
     model: nn.Module,
     config: Config,
-    names: Sequence[str],
+    vocabulary: Vocabulary,
     *,
     folded: bool = False,
     results: str | Path | None = None,
@@ -119,7 +151,7 @@ def folder_of(
     Args:
         model: an ``OpenVocabModel``, as it is now: its weights and templates.
         config: that it was built from.
-        names: the class names that it is asked for when it is opened; may be none.
+        vocabulary: the class names that it is asked for when it is opened; may be none.
         folded: whether adapters are to be multiplied into CLIP's weights.
         results: file of ``hclip-test --benchmarks`` (``<work_dir>/benchmarks/<checkpoint>.json``), for the card.
         inferencer: name of the class that opens it.
@@ -133,14 +165,19 @@ def folder_of(
     if folded:
         settings["model"]["backbone"]["adapter"] = None
     own_templates: Any = model.templates
-    names, templates = list(names), list(own_templates)
-    settings["model"]["text_encoder"] |= dict(vocabulary=names or None, templates=templates)
+    names, templates = list(vocabulary.titles), list(own_templates)
+    stuff = None if vocabulary.stuff is None else list(vocabulary.stuff)
+    entries = [dict(name=name, isthing=thing) for name, thing in zip(names, vocabulary.things, strict=True)]
+    settings["model"]["text_encoder"] |= dict(vocabulary=(entries if stuff else names) or None, templates=templates)
+    settings.setdefault("about", Path(str(config.filename or config.model.type)).stem)
+    settings["folded"] = bool(folded or settings.get("folded"))  # of a folder that is opened and written again
     content = dict(
         format=FORMAT,
-        about=Path(str(config.filename or config.model.type)).stem,
-        folded=folded,
+        about=settings["about"],
+        folded=settings["folded"],
         versions={"hclip-mmseg": project_version(), **_versions()},
         vocabulary=names,
+        stuff=stuff,
         templates=templates,
         settings=_as_json(settings),
     )

@@ -7,7 +7,8 @@ through the same block.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter
 from hclip_mmseg.adapters.base import Block, Norm, Tower
+
+Turn = Callable[[Tensor], Tensor]
+"""Rotary positions: queries or keys of all heads [batch, length, width] -> the same, turned by places."""
 
 
 class Projections(Protocol):
@@ -50,22 +54,30 @@ class PlainProjections:
         in_bias: [3 width] or None.
         out_weight: [width, width].
         out_bias: [width] or None.
+        inner_norm: EVA-02's norm before the output projection; None for none.
     """
 
     def __init__(
-        self, in_weight: Tensor, in_bias: Tensor | None, out_weight: Tensor, out_bias: Tensor | None
+        self,
+        in_weight: Tensor,
+        in_bias: Tensor | None,
+        out_weight: Tensor,
+        out_bias: Tensor | None,
+        inner_norm: nn.Module | None = None,
     ) -> None:
         self.in_weight, self.in_bias = in_weight, in_bias
         self.out_weight, self.out_bias = out_weight, out_bias
+        self.inner_norm = inner_norm
 
     @classmethod
-    def of(cls, attention: nn.MultiheadAttention) -> PlainProjections:
-        """The weights that ``attention`` holds."""
+    def of(cls, attention: Any) -> PlainProjections:
+        """The weights that ``attention`` holds, an ``nn.MultiheadAttention`` or what has its weights by its names."""
         return cls(
             attention.in_proj_weight,
             attention.in_proj_bias,
             attention.out_proj.weight,
             attention.out_proj.bias,
+            inner_norm_of(attention),
         )
 
     def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,7 +98,7 @@ class PlainProjections:
 
     def out(self, x: Tensor) -> Tensor:
         """See :class:`Projections`."""
-        return F.linear(x, self.out_weight, self.out_bias)
+        return F.linear(x if self.inner_norm is None else self.inner_norm(x), self.out_weight, self.out_bias)
 
     def normed(self, norm: Norm, x: Tensor) -> Tensor:
         """``x``; see :class:`Projections`."""
@@ -112,8 +124,9 @@ class AdaptedProjections:
         layer: index of the block in its tower.
     """
 
-    def __init__(self, attention: nn.MultiheadAttention, adapter: Adapter, tower: Tower, layer: int) -> None:
+    def __init__(self, attention: Any, adapter: Adapter, tower: Tower, layer: int) -> None:
         self.attention, self.adapter, self.tower, self.layer = attention, adapter, tower, layer
+        self.inner_norm = inner_norm_of(attention)
 
     def _input_projection(self, index: int, x: Tensor) -> Tensor:
         width = self.attention.embed_dim
@@ -143,6 +156,7 @@ class AdaptedProjections:
     def out(self, x: Tensor) -> Tensor:
         """See :class:`Projections`."""
         projection = self.attention.out_proj
+        x = x if self.inner_norm is None else self.inner_norm(x)
         return self.adapter.linear(self.tower, self.layer, "out", x, projection.weight, projection.bias)
 
     def normed(self, norm: Norm, x: Tensor) -> Tensor:
@@ -156,6 +170,12 @@ class AdaptedProjections:
     def prompts(self) -> Tensor | None:
         """See :class:`Projections`."""
         return self.adapter.prompts(self.tower, self.layer)
+
+
+def inner_norm_of(attention: Any) -> nn.Module | None:
+    """The norm between an attention and its output projection, which EVA-02 has and CLIP has not."""
+    norm: nn.Module | None = getattr(attention, "inner_norm", None)
+    return norm
 
 
 def attend(
@@ -187,19 +207,24 @@ def attend(
     return mixed.transpose(1, 2).reshape(batch, length, width)
 
 
-def run_block(block: Block, x: Tensor, projections: Projections, causal: bool = False) -> Tensor:
+def run_block(
+    block: Block, x: Tensor, projections: Projections, causal: bool = False, turn: Turn | None = None
+) -> Tensor:
     """One residual attention block of CLIP: x + attention(ln_1(x)), then + mlp(ln_2(.)).
 
     Args:
         block: an ``open_clip`` ResidualAttentionBlock.
         x: [batch, length, width].
         projections: what computes q, k, v and out.
-        causal: True in the text tower.
+        causal: True in CLIP's text tower.
+        turn: rotary positions of queries and keys; None for none.
 
     Returns:
         [batch, length, width].
     """
     q, k, v = projections.qkv(projections.normed("ln_1", block.ln_1(x)))
+    if turn is not None:
+        q, k = turn(q), turn(k)
     prompts = projections.prompts()
     if prompts is not None:
         _, *of_prompts = projections.qkv(projections.normed("ln_1", block.ln_1(prompts)))
@@ -237,7 +262,8 @@ def run_dense_block(block: Block, x: Tensor, projections: Projections, residual:
         projections: what computes v and out.
         residual: what is added: 'cls', the CLS token's input to every token (CAT-Seg's and H-CLIP's
             published code); 'own', each token's own input; 'none', nothing; 'value', nothing, and no MLP
-            either, the form that frozen CLIP segments best with.
+            either, the form that frozen CLIP segments best with. A tower's ``forward`` takes 'block' besides: the block
+            with its attention, as it is.
 
     Returns:
         [batch, 1 + patches, width].
@@ -253,5 +279,5 @@ def run_dense_block(block: Block, x: Tensor, projections: Projections, residual:
     elif residual == "value":
         return tokens
     elif residual != "none":
-        raise ValueError(f"residual must be 'cls', 'own', 'none' or 'value', not {residual!r}")
+        raise ValueError(f"residual must be 'cls', 'own', 'none', 'value' or 'block', not {residual!r}")
     return tokens + block.ls_2(projections.mlp(block.mlp, projections.normed("ln_2", block.ln_2(tokens))))

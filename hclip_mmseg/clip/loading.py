@@ -10,16 +10,18 @@ from typing import Any
 from open_clip import factory
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
-from open_clip.timm_model import TimmModel
-from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from hclip_mmseg.clip.quick_gelu import use_quick_gelu_mlps
+from hclip_mmseg.clip.text_tower import why_not_text
+from hclip_mmseg.clip.towers import why_not_image
 from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.paths import locate, looked_in
 from hclip_mmseg.files.state_dicts import check_state_dict, compare, find_state_dict, without_shared_prefix
 from hclip_mmseg.files.tensors import read_tensors
 
+OWN_TEXT = "choose a CLIP whose text tower is open_clip's own, such as ViT-B-16 or ViT-B-16-SigLIP2"
+TEXT_PARTS = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.", "text_projection")
 OPENAI_EXTRAS = ("input_resolution", "context_length", "vocab_size")
 
 
@@ -123,21 +125,33 @@ def _check_shapes(clip: nn.Module, state: Mapping[str, Tensor], source: str) -> 
         )
 
 
+def check_supported(model: str | Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    """Check that a configuration is of a CLIP whose parts are open_clip's own, before anything is built or fetched.
+
+    Raises:
+        ValueError: if it is another: what it is.
+    """
+    text = config["text_cfg"]
+    if "hf_model_name" in text:
+        raise ValueError(
+            f"the text tower of {model!r} is {text['hf_model_name']} of the Hugging Face Hub; {OWN_TEXT}"
+        )
+    if "multimodal_cfg" in config:
+        raise ValueError(f"{model!r} is a CoCa, which writes captions; choose a CLIP such as ViT-L-14")
+    if text.get("embed_cls"):
+        raise ValueError(f"the text tower of {model!r} has a class token of its own; {OWN_TEXT}")
+
+
 def _check_towers(clip: nn.Module, model: str | Mapping[str, Any], timm_trunk: bool) -> None:
-    visual = getattr(clip, "visual", None)
-    text = getattr(clip, "text", clip)
-    plain = isinstance(visual, VisionTransformer) and visual.attn_pool is None and visual.pool_type == "tok"
-    if not plain and not (timm_trunk and isinstance(visual, TimmModel)):
+    image = None if timm_trunk else why_not_image(clip.visual)
+    if image:
         raise ValueError(
-            f"the image tower of {model!r} is no plain vision transformer read at a CLS token; dense tokens "
-            "need one, such as ViT-B-16 or ViT-L-14-336"
+            f"the image tower of {model!r} has {image}; choose one that gives dense tokens, such as ViT-B-16, "
+            "ViT-L-14-336, ViT-B-16-SigLIP2 or EVA02-L-14 (docs/towers.md lists them)"
         )
-    pool = getattr(text, "text_pool_type", getattr(text, "pool_type", None))
-    if pool != "argmax" or getattr(text, "attn_mask", None) is None:
-        raise ValueError(
-            f"the text tower of {model!r} is not causal and read at its end token, as CLIP's are; "
-            "choose a CLIP with OpenAI's text tower"
-        )
+    text = why_not_text(getattr(clip, "text", clip))
+    if text:
+        raise ValueError(f"the text tower of {model!r} has {text}; {OWN_TEXT}")
 
 
 def build_clip(
@@ -146,7 +160,7 @@ def build_clip(
     quick_gelu: bool | None = None,
     timm_trunk: bool = False,
 ) -> CLIP | CustomTextCLIP:
-    """An open_clip CLIP in fp32 with vision-transformer towers.
+    """An open_clip CLIP in fp32 whose towers give dense tokens and embeddings of texts.
 
     Args:
         model: see :func:`clip_config`.
@@ -154,17 +168,18 @@ def build_clip(
             'openai' or 'laion2b_s34b_b88k' (downloaded), or None for random weights.
         quick_gelu: whether the MLPs use QuickGELU, as OpenAI's weights need. None: as the model name and
             the tag say, and for weights given as a file, True where they are an OpenAI archive.
-        timm_trunk: whether the image tower may also be one that open_clip takes from timm, such as
-            EVA's or ConvNeXt's; what is built on it has to know which.
+        timm_trunk: whether the image tower may also be one that :func:`~.towers.image_tower_of` does not read, such as
+            a ConvNeXt; what is built on it has to know which.
 
     Returns:
         The model, in evaluation mode.
 
     Raises:
         FileNotFoundError, ValueError: as above, and if weights and geometry do not fit each other, or the
-            towers are not those of a CLIP with vision and causal text transformers.
+            towers are of a kind that is not supported.
     """
     config = dict(clip_config(model))
+    check_supported(model, config)
     state: dict[str, Tensor] = {}
     if pretrained is not None:
         state = read_clip_weights(_find_weights(model, pretrained))
@@ -172,13 +187,15 @@ def build_clip(
             quick_gelu = True
     if quick_gelu is not None:
         config["quick_gelu"] = quick_gelu
-    custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
+    custom = config.pop("custom_text", False)
     clip = (CustomTextCLIP if custom else CLIP)(**config)
     _check_towers(clip, model, timm_trunk)
     if state:
         state = {name: value.float() for name, value in state.items() if name not in OPENAI_EXTRAS}
         if custom:
             state = _to_custom_text(state)
+        if getattr(clip, "logit_bias", None) is not None:  # SigLIP's, which no model here reads or keeps
+            state.setdefault("logit_bias", clip.logit_bias.detach())
         _check_shapes(clip, state, str(pretrained))
         clip.load_state_dict(state)
     use_quick_gelu_mlps(clip)
@@ -186,7 +203,5 @@ def build_clip(
 
 
 def _to_custom_text(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    from open_clip.model import convert_to_custom_text_state_dict
-
-    converted: dict[str, Tensor] = convert_to_custom_text_state_dict(state)
-    return converted
+    """Names of a text tower beside the image tower's -> of one in a module of its own; others stay."""
+    return {f"text.{name}" if name.startswith(TEXT_PARTS) else name: value for name, value in state.items()}

@@ -10,29 +10,31 @@ from hclip_mmseg.adapters import Held
 
 
 def resized_positions(
-    positions: Tensor, grid: tuple[int, int], to: tuple[int, int], interpolation: str = "bicubic"
+    positions: Tensor, grid: tuple[int, int], to: tuple[int, int], interpolation: str = "bicubic", prefix: int = 1
 ) -> Tensor:
     """Positional embeddings of another grid of patches.
 
     Args:
-        positions: [1 + rows * columns, width], the CLS token's first.
+        positions: [prefix + rows * columns, width], the CLS token's first; or one more dimension of 1 before.
         grid: their rows and columns.
         to: the rows and columns that are wanted.
         interpolation: 'bicubic' or 'bilinear'; or 'published', bicubic at the scale of a grid 0.1 patches larger each
             way, as DINO's code and that of the training-free methods resize them.
+        prefix: 1, or 0 where there is no CLS token.
 
     Returns:
-        [1 + rows * columns, width] of the new grid; the CLS token's stays as it is.
+        [prefix + rows * columns, width] of the new grid; the CLS token's stays as it is.
     """
+    positions = positions.flatten(0, -2)
     if not _is_open(to) and grid == to:
         return positions
-    patches = positions[1:].reshape(1, *grid, -1).permute(0, 3, 1, 2)
+    patches = positions[prefix:].reshape(1, *grid, -1).permute(0, 3, 1, 2)
     if interpolation == "published":
         scale = [(new + 0.1) / old for new, old in zip(to, grid, strict=True)]
         patches = F.interpolate(patches, scale_factor=scale, mode="bicubic", align_corners=False)
     else:
         patches = F.interpolate(patches, size=to, mode=interpolation, align_corners=False)
-    return torch.cat([positions[:1], patches[0].flatten(1).T])
+    return torch.cat([positions[:prefix], patches[0].flatten(1).T])
 
 
 def _is_open(grid: tuple[int, int]) -> bool:
@@ -53,15 +55,17 @@ class HeldPositions:
         self.most = most
         self._held: Held[dict[tuple[int, int], Tensor]] = Held()
 
-    def resized(self, positions: Tensor, grid: tuple[int, int], to: tuple[int, int], interpolation: str) -> Tensor:
+    def resized(
+        self, positions: Tensor, grid: tuple[int, int], to: tuple[int, int], interpolation: str, prefix: int = 1
+    ) -> Tensor:
         """See :func:`resized_positions`."""
         if _is_open(to) or grid == to or (positions.requires_grad and torch.is_grad_enabled()):
-            return resized_positions(positions, grid, to, interpolation)
+            return resized_positions(positions, grid, to, interpolation, prefix)
         held = self._held.get(lambda: [positions], dict)
         if to in held:
             return held[to]
         with torch.inference_mode(False), torch.no_grad():
-            made = resized_positions(positions, grid, to, interpolation)
+            made = resized_positions(positions, grid, to, interpolation, prefix)
         if not torch.compiler.is_compiling():
             if len(held) == self.most:
                 del held[next(iter(held))]

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 
-import torch
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
 from hclip_mmseg.clip.templates import prompt
-
-
-@lru_cache(maxsize=1)
-def _tokenizer() -> SimpleTokenizer:
-    return SimpleTokenizer()
+from hclip_mmseg.clip.tokenizers import ClipTokenizer, Tokenizer
 
 
 def prompt_name(name: str) -> str:
@@ -22,43 +15,44 @@ def prompt_name(name: str) -> str:
     return name.split(",")[0].strip()
 
 
-def tokenize(names: Sequence[str], templates: Sequence[str], context_length: int = 77, whole: bool = False) -> Tensor:
+def tokenize(
+    names: Sequence[str], templates: Sequence[str], tokenizer: Tokenizer | None = None, whole: bool = False
+) -> Tensor:
     """Tokens of every name in every template.
 
     Args:
         names: class names; of one with synonyms, separated by commas, the first is used.
         templates: texts with one ``{}`` each, see :func:`~hclip_mmseg.clip.templates.resolve_templates`.
-        context_length: positions of the text tower, start and end tokens included.
+        tokenizer: of the text tower; None: CLIP's own.
         whole: put all of a name into the prompt, its synonyms and their commas too.
 
     Returns:
-        int64 [names, templates, context_length], zero after the end token.
+        int64 [names, templates, context_length], padded after the end token.
 
     Raises:
-        ValueError: if a prompt does not fit: which name, and how many tokens there are for how many places.
+        ValueError: if a prompt does not fit: which name, and how many tokens there are for how many places; or the
+            tokenizer cannot be had.
     """
-    tokenizer = _tokenizer()
-    tokens = torch.zeros(len(names), len(templates), context_length, dtype=torch.long)
-    for i, name in enumerate(names):
-        for j, template in enumerate(templates):
-            codes = [
-                tokenizer.sot_token_id,
-                *tokenizer.encode(prompt(template, name if whole else prompt_name(name))),
-                tokenizer.eot_token_id,
-            ]
-            if len(codes) > context_length:
-                shown = name if len(name) <= 60 else name[:57] + "..."
-                raise ValueError(
-                    f"class name {i} ({shown!r}) takes {len(codes)} tokens in the prompt {template!r}, "
-                    f"CLIP's text tower has {context_length} places; shorten the name"
-                )
-            tokens[i, j, : len(codes)] = torch.tensor(codes)
-    return tokens
+    tokenizer = tokenizer or ClipTokenizer()
+    asked = [(i, template) for i in range(len(names)) for template in templates]
+    shown = [name if whole else prompt_name(name) for name in names]
+    codes = tokenizer.codes([prompt(template, shown[i]) for i, template in asked])
+    for (i, template), numbers in zip(asked, codes, strict=True):
+        if len(numbers) > tokenizer.context_length:
+            name = names[i] if len(names[i]) <= 60 else names[i][:57] + "..."
+            raise ValueError(
+                f"class name {i} ({name!r}) takes {len(numbers)} tokens in the prompt {template!r}, "
+                f"CLIP's text tower has {tokenizer.context_length} places; shorten the name"
+            )
+    return tokenizer.rows(codes).view(len(names), len(templates), tokenizer.context_length)
 
 
-def cut_behind_longest(tokens: Tensor) -> Tensor:
+def cut_behind_longest(tokens: Tensor, ends: Tensor | None = None) -> Tensor:
     """Texts without the places behind the end token of the longest: [N, length] -> [N, shorter].
 
-    The end-of-text token is the largest of a row.
+    Args:
+        tokens: of the texts.
+        ends: [N] where each text ends; None: at the largest token of its row, as CLIP's do.
     """
-    return tokens[:, : int(tokens.argmax(dim=-1).max()) + 1]
+    ends = tokens.argmax(dim=-1) if ends is None else ends
+    return tokens[:, : int(ends.max()) + 1]

@@ -40,6 +40,7 @@ class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
     ) -> None:
         super().__init__(backbone=backbone, **kwargs)
         self.text_encoder = MODELS.build(text_encoder)
+        self.text_encoder.read_with(self.backbone.tokenizer)
         self.roi_head.set_names(self.vocabulary)
 
     def set_vocabulary(self, names: Names, templates: str | Sequence[str] | None = None) -> None:

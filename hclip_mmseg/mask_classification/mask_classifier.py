@@ -86,7 +86,7 @@ class MaskClassifier(OpenVocabModel, BaseDetector):
         self.synonyms = SynonymTable(Vocabulary(()))
         self.things = torch.zeros(0, dtype=torch.bool)
         if self.text_encoder.vocabulary:
-            self.set_vocabulary(self.text_encoder.vocabulary)
+            self.set_vocabulary(Vocabulary(self.text_encoder.vocabulary, stuff=self.text_encoder.stuff, repeats=True))
 
     @property
     def vocabulary(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Registered modules: importing this package registers them with MMSegmentation."""
 
-from hclip_mmseg.models.backbones import HCLIPBackbone
+from hclip_mmseg.models.backbones import ConvNeXtBackbone, HCLIPBackbone
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
 from hclip_mmseg.models.decode_heads import CosineHead, CostAggregationHead, OpenVocabDecodeHead
 from hclip_mmseg.models.losses import AllClassesBCELoss
@@ -13,6 +13,7 @@ __all__ = [
     "CLIPBackbone",
     "CosineHead",
     "CostAggregationHead",
+    "ConvNeXtBackbone",
     "HCLIPBackbone",
     "OpenVocabDecodeHead",
     "OpenVocabModel",

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from hclip_mmseg.clip import TextTower
+from hclip_mmseg.clip import ClipTokenizer, TextTower, Tokenizer
 
 
 class CLIPBackbone(BaseModule, ABC):
@@ -21,12 +21,14 @@ class CLIPBackbone(BaseModule, ABC):
         image_tower: a vision transformer, an EVA or a ConvNeXt; each has ``embed_dim``, the width of the space that
             images and texts share.
         text_tower: the text encoder.
+        tokenizer: what makes the tokens that it reads.
         logit_scale: logarithm of the factor that CLIP multiplies cosines with, a scalar.
         checkpoint_text: whether the text tower's blocks are computed again in the backward pass, for less memory.
     """
 
     image_tower: Any
     text_tower: TextTower
+    tokenizer: Tokenizer = ClipTokenizer()
     logit_scale: nn.Parameter
     checkpoint_text: bool = False
 

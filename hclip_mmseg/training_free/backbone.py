@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from hclip_mmseg.clip import ImageTower, VisionTower
 from hclip_mmseg.clip.attention import attend, finish_block, run_block
 from hclip_mmseg.models import HCLIPBackbone
 from hclip_mmseg.models.features import DenseFeatures
@@ -60,6 +61,7 @@ class TrainingFreeBackbone(HCLIPBackbone):
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(clip, guidance_layers=(), guidance_channels=(), train_positions=False, init_cfg=init_cfg)
+        self.check_tower(self.image_tower, clip["model"])
         self.method: DenseMethod | None = None
         self.attention, self.similarity = self._form(attention), similarity
         check_form(self.attention, similarity)
@@ -69,6 +71,19 @@ class TrainingFreeBackbone(HCLIPBackbone):
             raise ValueError(f"unknown entries in correlation: {', '.join(unknown)}; it takes similarity and heads")
         if self.image_tower.layers < 2:
             raise ValueError("the last block but one is correlated, and this image tower has one block only")
+
+    @staticmethod
+    def check_tower(tower: VisionTower, model: object) -> None:
+        """Check that an image tower is one whose last attention the methods read.
+
+        Raises:
+            ValueError: if it is not CLIP's vision transformer, with a CLS token that it is read at.
+        """
+        if not isinstance(tower, ImageTower) or tower.pooling != "tok":
+            raise ValueError(
+                f"methods without training read the last attention between a CLS token and patches, which the image "
+                f"tower of {model!r} has not in CLIP's form; choose one such as ViT-B-16, ViT-L-14 or ViT-H-14"
+            )
 
     def _form(self, attention: str | Mapping[str, Any]) -> str | Form:
         """The last block's form; a method of its own becomes :attr:`method`, and the form is CLIP's."""

@@ -87,6 +87,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.backbone = MODELS.build(backbone)
         self.text_encoder = MODELS.build(text_encoder)
+        self.text_encoder.read_with(self.backbone.tokenizer)
         self.text_encoder.check_averages(type(self).__name__)
         self.region_finder = None if regions is None else RegionFinder(**regions)
         self.refinement = None if refinement is None else MODELS.build(refinement)

@@ -1,4 +1,4 @@
-"""Regions by another model's patches: DINO's, DINOv2's, or any vision transformer's of timm."""
+"""Regions by another model's patches: DINO's, DINOv2's, DINOv3's, or any vision transformer's of timm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from hclip_mmseg.clip.attention import attend
+from hclip_mmseg.clip.attention import PlainProjections, attend, finish_block
+from hclip_mmseg.clip.timm_blocks import TimmBlock, turned
 from hclip_mmseg.files.checkpoints import load
 from hclip_mmseg.files.paths import locate, looked_in
 from hclip_mmseg.files.state_dicts import find_state_dict
@@ -26,7 +27,7 @@ class TimmPatchFeatures(nn.Module):
     Their products are cosines, so they stand where CLIP's self-correlation does (CLIPtrase's row "with DINOv2 masks").
 
     Args:
-        model: timm's name, such as 'vit_base_patch16_224.dino' or 'vit_base_patch14_dinov2'.
+        model: timm's name, such as 'vit_base_patch16_224.dino', 'vit_base_patch14_dinov2' or 'vit_base_patch16_dinov3'.
         weights: file with the model's weights, the owners' or timm's.
         mean, std: of the images that come, in 0..255.
 
@@ -84,17 +85,18 @@ class TimmPatchFeatures(nn.Module):
             intermediates_only=True,
             return_prefix_tokens=True,
         )[0]
-        block, before = self.vit.blocks[-1], prefix.shape[1]
-        q, k, v = block.attn.qkv(block.norm1(torch.cat([prefix, patches], dim=1))).chunk(3, dim=-1)
+        block, before = TimmBlock(self.vit.blocks[-1]), prefix.shape[1]
+        q, k, v = PlainProjections.of(block.attn).qkv(block.ln_1(torch.cat([prefix, patches], dim=1)))
+        rope = getattr(self.vit, "rope", None)
+        if rope is not None:  # of DINOv3
+            angles, attention = rope.get_embed(shape=list(grid)), self.vit.blocks[-1].attn
+            q, k = turned(q, angles, attention, before), turned(k, angles, attention, before)
         return patches, q[:, before:], k[:, before:], v[:, before:]
 
     def finish_last_block(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The last block's output [B, patches, C] from its parts, which may be of several windows together."""
-        block = self.vit.blocks[-1]
-        mixed = block.attn.proj(attend(q, k, v, block.attn.num_heads))
-        x = x + block.ls1(mixed)
-        output: Tensor = x + block.ls2(block.mlp(block.norm2(x)))
-        return output
+        block = TimmBlock(self.vit.blocks[-1])
+        return finish_block(block, x, attend(q, k, v, block.attn.num_heads), PlainProjections.of(block.attn))
 
     def _prepared(self, images: Tensor, grid: tuple[int, int]) -> Tensor:
         """Images normalised for CLIP -> for this model, at the size of the grid."""

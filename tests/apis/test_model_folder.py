@@ -16,6 +16,8 @@ from mmseg.registry import MODELS
 from tiny_models import randomise
 
 from hclip_mmseg.apis import OpenVocabInferencer
+from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.apis.panoptic_inferencer import PanopticInferencer
 
 NAMES = ["cat", "sofa, couch", "sky"]
 
@@ -114,6 +116,53 @@ def test_it_is_fetched_from_the_hub(inferencer, image, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="owner/nothing is no folder here, and cannot be had from the Hub") as said:
             OpenVocabInferencer.from_pretrained("owner/nothing")
         assert "\n" not in str(said.value)
+
+
+def test_it_is_written_to_the_hub_and_comes_back(inferencer, image, tmp_path, monkeypatch):
+    results = tmp_path / "results.json"
+    results.write_text(json.dumps(dict(measured={"A-150": dict(metrics=dict(mIoU=31.25))}, runs=[])))
+    monkeypatch.setenv("HCLIP_HOME", str(tmp_path / "home"))
+    with serving() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        with monkeypatch.context() as writing:
+            writing.setattr("huggingface_hub.constants.ENDPOINT", server.url)  # which it reads as it is imported
+            options = dict(token="hf_of_tests", private=True)
+            address = inferencer.push_to_hub("owner/tiny", folded=True, results=results, **options)
+        assert address.startswith(f"{server.url}/owner/tiny/") and server.tokens == {"Bearer hf_of_tests"}
+        written = {path.rpartition("/")[2]: content for path, content in server.files.items()}
+        assert written.keys() == {"README.md", "config.json", "model.safetensors"}
+        assert b"| A-150 | mIoU | 31.25 |" in written["README.md"] and json.loads(written["config.json"])["folded"]
+        opened = OpenVocabInferencer.from_pretrained("owner/tiny", device="cpu")
+        np.testing.assert_allclose(scores_of(opened, image), scores_of(inferencer, image), rtol=0, atol=1e-4)
+
+
+def test_written_again_it_says_what_holds_now(inferencer, tmp_path):
+    first, again = tmp_path / "first", tmp_path / "again"
+    results = tmp_path / "results.json"
+    for figure in (31.25, 32.5):  # the card of an older evaluation goes
+        results.write_text(json.dumps(dict(measured={"A-150": dict(metrics=dict(mIoU=figure))}, runs=[])))
+        inferencer.save_pretrained(first, folded=True, results=results)
+    assert "32.50" in (first / "README.md").read_text() and "31.25" not in (first / "README.md").read_text()
+    assert sorted(path.name for path in first.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    opened = OpenVocabInferencer.from_pretrained(first, device="cpu")
+    opened.save_pretrained(again)  # its adapters are folded already
+    told = [json.loads((folder / "config.json").read_text()) for folder in (first, again)]
+    assert [content["folded"] for content in told] == [True, True] and told[0]["about"] == told[1]["about"] != "config"
+    (again / "README.md").write_text("# My model\n")  # a card by hand stays
+    opened.save_pretrained(again)
+    assert (again / "README.md").read_text() == "# My model\n"
+
+
+def test_stuff_stays_stuff(repository, tmp_path):
+    config = repository / "configs/maft_plus/maft-plus_tiny_scenes.py"
+    init_default_scope("mmdet")
+    torch.save(dict(state_dict=MODELS.build(read_config(config).model).state_dict()), tmp_path / "weights.pth")
+    inferencer = PanopticInferencer(config, tmp_path / "weights.pth", device="cpu")
+    inferencer.set_vocabulary("cat, grass, sky", stuff="sky, grass")
+    inferencer.save_pretrained(tmp_path / "model")
+    opened = PanopticInferencer.from_pretrained(tmp_path / "model", device="cpu")
+    assert set(opened.question.asked.stuff) == {"grass", "sky"}
+    assert opened.model.things.tolist() == [True, False, False]
 
 
 def test_published_checkpoints_hold_weights_alone(trained, run_here, tmp_path):

@@ -56,12 +56,14 @@ def test_other_trunks_are_refused():
         visual.trunk = Eva(img_size=32, patch_size=8, embed_dim=48, depth=1, num_heads=4, **changes)
         return visual
 
-    with pytest.raises(ValueError, match="rotary"):
-        EvaTower(trunk(global_pool="token", use_rot_pos_emb=True))
-    with pytest.raises(ValueError, match="pooling by 'avg'"):
-        EvaTower(trunk())
+    with pytest.raises(ValueError, match="another kind of rotary positions"):
+        EvaTower(trunk(global_pool="token", use_rot_pos_emb=True, rope_type="mixed"))
+    with pytest.raises(ValueError, match="pooling by 'max'"):
+        EvaTower(trunk(global_pool="max"))
     with pytest.raises(ValueError, match="inside the attention"):
-        EvaTower(trunk(global_pool="token", scale_attn_inner=True))
+        EvaTower(trunk(global_pool="token", qk_norm=True))
+    with pytest.raises(ValueError, match="blocks of another kind"):
+        EvaTower(trunk(global_pool="token", use_post_norm=True))
     with pytest.raises(ValueError, match="no learned position"):
         EvaTower(trunk(global_pool="token", num_reg_tokens=2))
     resnet = TimmModel("resnet18", 32, pool="avg")
@@ -71,15 +73,16 @@ def test_other_trunks_are_refused():
         EvaTower(tiny_eva_clip().visual).embed(torch.zeros(1, 3, 30, 32))
 
 
-def test_a_timm_trunk_has_to_be_asked_for():
-    with pytest.raises(ValueError, match="no plain vision transformer"):
-        build_clip(GEOMETRY)
+def test_a_trunk_without_dense_tokens_has_to_be_asked_for():
+    convnext = {**GEOMETRY, "vision_cfg": dict(image_size=32, timm_model_name="convnext_atto", timm_pool="avg")}
+    with pytest.raises(ValueError, match="the image tower of .* has layers of its own: no vision transformer"):
+        build_clip(convnext)
+    build_clip(convnext, timm_trunk=True)
 
 
-def test_blocks_are_seen_once_and_as_they_are_now():
+def test_blocks_are_seen_as_they_are_now():
     tower = EvaTower(tiny_eva_clip().visual)
     block = tower.blocks[1]
-    assert tower.blocks[1] is block
     twin = copy.deepcopy(tower)
     with torch.no_grad():
         tower.trunk.blocks[1].attn.q_bias.add_(1.0)

@@ -122,10 +122,24 @@ def test_unknown_tag_names_the_known_ones():
         build_clip("ViT-B-16", "nobody")
 
 
-def test_towers_of_another_kind_are_refused():
-    pooled = {**TINY, "vision_cfg": {**TINY["vision_cfg"], "pool_type": "avg"}}
-    with pytest.raises(ValueError, match="image tower"):
-        build_clip(pooled)
-    bidirectional = {**TINY, "text_cfg": {**TINY["text_cfg"], "no_causal_mask": True}}
-    with pytest.raises(ValueError, match="text tower"):
-        build_clip(bidirectional)
+@pytest.mark.parametrize(
+    ("part", "changes", "says"),
+    [
+        ("vision_cfg", dict(pool_type="none"), "image tower of .* has pooling by 'none'"),
+        ("vision_cfg", dict(attentional_pool=True), "image tower of .* has an attention pooling of CoCa's"),
+        ("vision_cfg", dict(layers=[1, 1, 1, 1]), "image tower of .* has layers of its own .ModifiedResNet."),
+        ("text_cfg", dict(pool_type="first"), "text tower of .* has pooling by 'first'"),
+        ("text_cfg", dict(embed_cls=True), "text tower of .* has a class token of its own"),
+        ("text_cfg", dict(hf_model_name="roberta-base"), "text tower of .* is roberta-base of the Hugging Face Hub"),
+    ],
+    ids=["no pooling", "attention pooling", "ResNet", "first token", "class token", "Hugging Face's text"],
+)
+def test_towers_of_another_kind_are_refused(part, changes, says):
+    with pytest.raises(ValueError, match=says) as said:
+        build_clip({**TINY, part: {**TINY[part], **changes}})
+    assert "\n" not in str(said.value)
+
+
+def test_a_captioner_is_refused():
+    with pytest.raises(ValueError, match="'coca_ViT-B-32' is a CoCa"):
+        build_clip("coca_ViT-B-32")

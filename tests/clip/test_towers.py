@@ -92,7 +92,7 @@ def test_dense_tokens_and_inner_blocks(clip, residual):
 
 def test_unknown_residual_is_refused(clip):
     tower = ImageTower(clip.visual)
-    with pytest.raises(ValueError, match="residual must be 'cls', 'own', 'none' or 'value', not 'both'"):
+    with pytest.raises(ValueError, match="residual must be 'cls', 'own', 'none', 'value' or 'block', not 'both'"):
         tower(torch.randn(1, 3, 32, 32), residual="both")
 
 

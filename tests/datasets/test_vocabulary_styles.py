@@ -126,7 +126,7 @@ def prompts_of(neck: TextEncoderNeck) -> set[tuple[int, ...]]:
     encoded: list[torch.Tensor] = []
 
     def encode_text(tokens: torch.Tensor) -> torch.Tensor:
-        encoded.append(torch.nn.functional.pad(tokens, (0, neck.context_length - tokens.shape[1])))
+        encoded.append(torch.nn.functional.pad(tokens, (0, neck.tokenizer.context_length - tokens.shape[1])))
         return torch.ones(len(tokens), 4)
 
     neck(encode_text, [torch.nn.Parameter(torch.zeros(1), requires_grad=False)])

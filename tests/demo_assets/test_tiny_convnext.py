@@ -6,11 +6,10 @@ import pytest
 import torch
 from hclip_tools.pretrain_tiny_convnext import main
 
-from hclip_mmseg.clip import build_clip
+from hclip_mmseg.clip import ConvNeXtTower, build_clip
 from hclip_mmseg.demo_assets.pretraining import tiny_convnext as pretraining
 from hclip_mmseg.demo_assets.pretraining.batches import Batches, Phase
 from hclip_mmseg.demo_assets.tiny_convnext import CHECKPOINT_PATH, CONFIG_PATH
-from hclip_mmseg.mask_classification.maft_plus import ConvNeXtTower
 
 
 def test_pretraining_writes_a_small_checkpoint_that_open_clip_reads(tmp_path):

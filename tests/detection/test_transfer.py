@@ -36,7 +36,7 @@ def test_towers_and_adapters_move_in_either_direction(way, tmp_path):
     target.backbone.init_weights()
     images = torch.randn(1, 3, 64, 96)
     neck = source.text_encoder
-    tokens = tokenize(("cat",), neck.templates, neck.context_length)[:, 0]
+    tokens = tokenize(("cat",), neck.templates, neck.tokenizer)[:, 0]
     with torch.no_grad():
         torch.testing.assert_close(target.backbone.encode_text(tokens), source.backbone.encode_text(tokens))
         source.backbone.residual = target.backbone.residual

@@ -11,10 +11,9 @@ import torch
 from mmengine.structures import InstanceData
 from tiny_maft_plus import GEOMETRY
 
-from hclip_mmseg.clip import build_clip
+from hclip_mmseg.clip import ConvNeXtTower, build_clip
 from hclip_mmseg.mask_classification.maft_plus import (
     ContentDependentTransfer,
-    ConvNeXtTower,
     FrozenTrunk,
     MaskAwareLoss,
     RepresentationCompensation,

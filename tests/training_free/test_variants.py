@@ -14,6 +14,8 @@ from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from pycocotools import mask as coco_mask
+from timm.models import register_model
+from timm.models.eva import Eva
 from tiny_models import randomise
 from tiny_training_free import NAMES, PIXELS, REGIONS, textured_images, tiny_backbone_config, tiny_training_free
 
@@ -53,6 +55,43 @@ def test_features_are_the_other_models(weights):
     expected = F.normalize(vit.forward_features((pixels / 255 - 0.5) / 0.5), dim=-1)  # this model's own mean and std
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert features((pixels - mean) / std, (6, 8)).shape == (1, 49, 192)
+
+
+@register_model
+def dinov3_of_tests(pretrained: bool = False, pretrained_cfg_overlay=None, **kwargs) -> Eva:
+    """As timm's vit_small_patch16_dinov3: rotary positions alone, four registers, layer scale, no bias of q, k, v."""
+    vit = Eva(
+        img_size=32, patch_size=8, embed_dim=48, depth=2, num_heads=4, qkv_bias=False, init_values=0.5,
+        rope_type="dinov3", use_rot_pos_emb=True, use_abs_pos_emb=False, rope_rotate_half=True, num_reg_tokens=4,
+        **{name: value for name, value in kwargs.items() if name in ("num_classes", "dynamic_img_size")},
+    )  # fmt: skip
+    vit.load_state_dict(pretrained_cfg_overlay["state_dict"]) if pretrained else None
+    vit.pretrained_cfg = dict(mean=(0.5,) * 3, std=(0.5,) * 3)
+    return vit
+
+
+@torch.no_grad()
+def test_dinov3_gives_the_attention_that_timm_computes(tmp_path, monkeypatch):
+    torch.manual_seed(1)
+    vit = dinov3_of_tests(dynamic_img_size=True, num_classes=0).eval()
+    torch.save(vit.state_dict(), tmp_path / "dino.pth")
+    features = TimmPatchFeatures("dinov3_of_tests", str(tmp_path / "dino.pth"), mean=[127.5] * 3, std=[127.5] * 3)
+    attend, seen = F.scaled_dot_product_attention, []
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *qkv, **k: seen.append(qkv) or attend(*qkv, **k))
+    images, block = torch.randn(2, 3, 24, 40), []
+    vit.blocks[-1].register_forward_hook(lambda module, arguments, output: block.extend([arguments[0], output]))
+    tokens = F.normalize(vit.forward_features(images), dim=-1)
+    expected = [part.transpose(1, 2).flatten(2)[:, 5:] for part in seen[-1]]
+    x, q, k, v = features.last_block(images, (3, 5))
+    for found, theirs in zip((x, q, k, v), (block[0][:, 5:], *expected), strict=True):
+        torch.testing.assert_close(found, theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(features(images, (3, 5))[:, 1:], tokens[:, 5:], rtol=1e-4, atol=1e-5)
+    attention = vit.blocks[-1].attn
+    by_head = (part.unflatten(-1, (4, -1)).transpose(1, 2) for part in (q, k, v))
+    mixed = attention.proj(attend(*by_head).transpose(1, 2).flatten(2))
+    y = x + vit.blocks[-1].gamma_1 * mixed
+    y = y + vit.blocks[-1].gamma_2 * vit.blocks[-1].mlp(vit.blocks[-1].norm2(y))
+    torch.testing.assert_close(features.finish_last_block(x, q, k, v), y, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter, build_adapter
 from hclip_mmseg.adapters.base import Numbers
-from hclip_mmseg.clip import EvaTower, ImageTower, TextTower, build_clip
+from hclip_mmseg.clip import EvaTower, ImageTower, TextTower, VisionTower, build_clip, image_tower_of, tokenizer_of
 from hclip_mmseg.mask_classification.fisa.distribution_adapter import DistributionAdapter
 from hclip_mmseg.mask_classification.fisa.mask_bias import BiasGradient
 from hclip_mmseg.mask_classification.fisa.mask_token_tower import MaskTokenTower
@@ -59,13 +59,13 @@ class FISACLIP(CLIPBackbone):
     ) -> None:
         super().__init__(init_cfg)
         model = build_clip(**clip, timm_trunk=True)
-        kind = EvaTower if hasattr(model.visual, "trunk") else ImageTower
-        tower = kind(model.visual, interpolation="bilinear").requires_grad_(tuning == "full")
+        tower = _checked(image_tower_of(model.visual, "bilinear"), clip["model"]).requires_grad_(tuning == "full")
         if resolution < 1 or resolution % tower.patch_size:
             raise ValueError(f"resolution must be a multiple of the patch of {tower.patch_size}, not {resolution}")
         self.resolution = resolution
         self.checkpoint_text = checkpoint_blocks
         self.text_tower = TextTower(getattr(model, "text", model)).requires_grad_(train_text)
+        self.tokenizer = tokenizer_of(clip["model"], self.text_tower)
         self.logit_scale = nn.Parameter(model.logit_scale.detach().clone(), requires_grad=False)
         sizes = dict(width=tower.width, class_width=tower.embed_dim, layers=tower.layers)
         self.mask_tokens = MaskTokenTower(
@@ -148,3 +148,21 @@ class FISACLIP(CLIPBackbone):
             if module is not None
         }
         return {name: number for name, number in counts.items() if number}
+
+
+def _checked(tower: VisionTower, model: object) -> ImageTower | EvaTower:
+    """The image tower, if mask tokens can take the place of its CLS token.
+
+    Raises:
+        ValueError: if it has none, or is not read there, or turns tokens by their places.
+    """
+    read_at_cls = isinstance(tower, ImageTower) and tower.pooling == "tok"
+    if isinstance(tower, EvaTower):
+        read_at_cls = tower.prefix == 1 and tower.trunk.attn_pool is None and tower.trunk.global_pool == "token"
+        read_at_cls = read_at_cls and tower.rotation(tower.grid_size) is None
+    if not isinstance(tower, ImageTower | EvaTower) or not read_at_cls:
+        raise ValueError(
+            f"mask tokens take the place of a CLS token that CLIP is read at, where no positions are rotary; the image "
+            f"tower of {model!r} has none such: choose ViT-L-14-336 or EVA01-g-14-plus"
+        )
+    return tower

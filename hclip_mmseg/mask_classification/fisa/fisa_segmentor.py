@@ -64,6 +64,7 @@ class FISA(MaskClassifier):
         self.generator.requires_grad_(train_generator)
         self.generator.panoptic_head.cls_embed.requires_grad_(False)
         self.backbone = MODELS.build(backbone)
+        self.text_encoder.read_with(self.backbone.tokenizer)
         self.classes = MaskClasses(self.backbone.embed_dim)
         self.criterion = MODELS.build(criterion or dict(type="MaskClassificationLoss"))
 

@@ -50,15 +50,13 @@ class TunedQueries(nn.Module):
         Returns:
             name in the tower -> parameter, of those that hold query rows.
         """
-        width, folded = tower.width, {}
-        eva = isinstance(tower, EvaTower)
+        width = tower.width
+        folded: dict[str, Tensor] = {}
         for layer, block in enumerate(tower.blocks):
-            prefix = f"trunk.blocks.{layer}.attn" if eva else f"transformer.resblocks.{layer}.attn"
-            rows = block.attn.in_proj_weight
-            name = f"{prefix}.qkv.weight" if eva else f"{prefix}.in_proj_weight"
-            folded[name] = torch.cat([self.weight[layer], rows[width:]])
-            if self.bias is not None and eva:
-                folded[f"{prefix}.q_bias"] = self.bias[layer].clone()
-            elif self.bias is not None:
-                folded[f"{prefix}.in_proj_bias"] = torch.cat([self.bias[layer], block.attn.in_proj_bias[width:]])
+            rows = torch.cat([self.weight[layer], block.attn.in_proj_weight[width:]])
+            of_block = {"attn.in_proj_weight": rows}
+            if self.bias is not None:
+                of_block["attn.in_proj_bias"] = torch.cat([self.bias[layer], block.attn.in_proj_bias[width:]])
+            own = tower.own_parameters(layer, of_block)
+            folded |= {name: value for name, value in own.items() if not name.endswith(".v_bias")}  # EVA's, apart
         return folded

@@ -1,7 +1,7 @@
 """MAFT+: CLIP's ConvNeXt and the text embeddings tuned together for the classification of masks."""
 
 from hclip_mmseg.mask_classification.maft_plus.content_dependent_transfer import ContentDependentTransfer
-from hclip_mmseg.mask_classification.maft_plus.convnext_tower import ConvNeXtTower, FrozenTrunk
+from hclip_mmseg.mask_classification.maft_plus.frozen_trunk import FrozenTrunk
 from hclip_mmseg.mask_classification.maft_plus.geometric_ensemble import geometric_ensemble, shares_a_name
 from hclip_mmseg.mask_classification.maft_plus.maft_plus_clip import MAFTPlusCLIP
 from hclip_mmseg.mask_classification.maft_plus.maft_plus_segmentor import MAFTPlus, Proposals
@@ -13,7 +13,6 @@ from hclip_mmseg.mask_classification.maft_plus.self_distillation import SelfDist
 
 __all__ = [
     "ContentDependentTransfer",
-    "ConvNeXtTower",
     "FrozenTrunk",
     "MAFTPlus",
     "MAFTPlusCLIP",

@@ -8,8 +8,9 @@ from typing import Any
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from hclip_mmseg.clip import TextTower, build_clip
-from hclip_mmseg.mask_classification.maft_plus.convnext_tower import STAGES, ConvNeXtTower, FrozenTrunk
+from hclip_mmseg.clip import ConvNeXtTower, TextTower, build_clip, tokenizer_of
+from hclip_mmseg.clip.convnext_tower import STAGES
+from hclip_mmseg.mask_classification.maft_plus.frozen_trunk import FrozenTrunk
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
 
 
@@ -20,7 +21,7 @@ class MAFTPlusCLIP(CLIPBackbone):
     Args:
         clip: arguments of :func:`~hclip_mmseg.clip.build_clip`: ``model`` (such as 'convnext_large_d_320' or
             'convnext_base_w_320'), ``pretrained``.
-        frozen_stages: see :class:`~hclip_mmseg.mask_classification.maft_plus.convnext_tower.ConvNeXtTower`; 4 freezes
+        frozen_stages: see :class:`~hclip_mmseg.clip.convnext_tower.ConvNeXtTower`; 4 freezes
             all of CLIP.
         keep_frozen: whether a frozen copy of the image tower stands by, for representation compensation.
         checkpoint_stages: compute the stages again in the backward pass, for less memory.
@@ -41,6 +42,7 @@ class MAFTPlusCLIP(CLIPBackbone):
         model = build_clip(**clip, timm_trunk=True)
         self.image_tower = ConvNeXtTower(model.visual, frozen_stages, checkpoint_stages)
         self.text_tower = TextTower(getattr(model, "text", model)).requires_grad_(False)
+        self.tokenizer = tokenizer_of(clip["model"], self.text_tower)
         self.logit_scale = nn.Parameter(model.logit_scale.detach().clone(), requires_grad=False)
         self.frozen_trunk = FrozenTrunk(self.image_tower) if keep_frozen else None
         self.trains = frozen_stages < STAGES

@@ -98,6 +98,7 @@ class MAFTPlus(MaskClassifier):
         super().__init__(text_encoder, data_preprocessor, test_cfg, init_cfg)
         compared = rc is not None or distillation is not None
         self.backbone = MODELS.build({**backbone, "keep_frozen": compared})
+        self.text_encoder.read_with(self.backbone.tokenizer)
         tower, width = self.backbone.image_tower, self.backbone.embed_dim
         if compared and not self.backbone.trains:
             raise ValueError(

@@ -12,11 +12,20 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held, build_adapter
 from hclip_mmseg.adapters.base import BlockOperation, Numbers, Operation, Tower
-from hclip_mmseg.clip import AdaptedTower, ImageTower, Projections, TextTower, build_clip, with_parameters
+from hclip_mmseg.clip import (
+    AdaptedTower,
+    Projections,
+    TextTower,
+    VisionTower,
+    build_clip,
+    image_tower_of,
+    tokenizer_of,
+    with_parameters,
+)
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
 from hclip_mmseg.models.features import DenseFeatures
 
-AnyTower = ImageTower | TextTower
+AnyTower = VisionTower | TextTower
 TOWERS: tuple[Tower, ...] = ("image", "text")
 
 
@@ -36,7 +45,8 @@ class HCLIPBackbone(CLIPBackbone):
             tokens before their projection.
         train_positions: whether both positional embeddings are trained; the published code of CAT-Seg and H-CLIP
             freezes them.
-        residual: of the last block, see :func:`~hclip_mmseg.clip.attention.run_dense_block`.
+        residual: of the last block, see :func:`~hclip_mmseg.clip.attention.run_dense_block`; None: the image tower's
+            own, 'cls' for those with a CLS token, 'block' for SigLIP's.
         checkpoint_text: compute the text tower's blocks again in the backward pass, for less memory.
     """
 
@@ -47,21 +57,22 @@ class HCLIPBackbone(CLIPBackbone):
         guidance_layers: Sequence[int] = (3, 7),
         guidance_channels: Sequence[int] = (256, 128),
         train_positions: bool = False,
-        residual: str = "cls",
+        residual: str | None = None,
         checkpoint_text: bool = False,
         out_layers: Sequence[int] = (),
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
         model = build_clip(**clip)
-        self.image_tower = ImageTower(model.visual)
+        self.image_tower = image_tower_of(model.visual)
         self.text_tower = TextTower(getattr(model, "text", model))
+        self.tokenizer = tokenizer_of(clip["model"], self.text_tower)
         self.logit_scale = model.logit_scale
         self.requires_grad_(False)
         if train_positions:
             self.image_tower.positional_embedding.requires_grad_(True)
             self.text_tower.positional_embedding.requires_grad_(True)
-        self.residual = residual
+        self.residual = self.image_tower.checked_residual(residual)
         self.checkpoint_text = checkpoint_text
         self.guidance_layers = tuple(guidance_layers)
         self.out_layers = tuple(out_layers)
@@ -111,7 +122,7 @@ class HCLIPBackbone(CLIPBackbone):
         tokens, inner = self.adapted_tower("image")(images, collect=collect, residual=self.residual)
 
         def to_map(x: Tensor) -> Tensor:
-            return x[:, 1:].transpose(1, 2).unflatten(2, grid)
+            return x[:, self.image_tower.prefix :].transpose(1, 2).unflatten(2, grid)
 
         guides = len(self.guidance_layers)
         guidance = [upsample(to_map(x)) for upsample, x in zip(self.guidance_upsamples, inner[:guides], strict=True)]
@@ -125,7 +136,7 @@ class HCLIPBackbone(CLIPBackbone):
     def encode_image(self, images: Tensor) -> Tensor:
         """CLIP's own embedding of images [B, 3, H, W] -> [B, embed_dim], not normalised."""
         current = self.adapted_tower("image")
-        assert isinstance(current.tower, ImageTower)
+        assert isinstance(current.tower, VisionTower)
         return current.tower.encode_image(images, adapter=current.adapter)
 
     def text_parameters(self) -> list[nn.Parameter]:
@@ -139,7 +150,7 @@ class HCLIPBackbone(CLIPBackbone):
         Returns:
             Names of parameters of the backbone, with the places of those numbers in them.
         """
-        if self.adapter is None:
+        if self.adapter is None or self.residual == "block":
             return []
         operations: list[Operation] = ["q", "k", "prompts"]
         if self.residual == "value":
@@ -166,7 +177,7 @@ class HCLIPBackbone(CLIPBackbone):
             return AdaptedTower(self._tower(tower), self.adapter)
         return AdaptedTower(self._folded.get(self._sources, self._folded_towers)[tower])
 
-    def attentions(self, tower: Tower) -> list[nn.MultiheadAttention]:
+    def attentions(self, tower: Tower) -> list[Any]:
         """The attention modules of a tower's blocks, which hold the frozen weights."""
         return [block.attn for block in self._tower(tower).blocks]
 

@@ -50,6 +50,7 @@ class HeldNamesLoss(nn.Module):
         self.names = first_names(names)
         self.count, self.weight = count, weight
         self.neck = TextEncoderNeck(self.names, templates=tuple(templates))
+        self.neck.read_with(backbone.tokenizer)
 
     def draw(self, vocabulary: Sequence[str]) -> Tensor:
         """Indices of the names of a step, by torch's generator: none of the vocabulary's, each at most once."""

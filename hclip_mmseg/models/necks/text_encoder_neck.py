@@ -12,7 +12,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held
-from hclip_mmseg.clip import cut_behind_longest, resolve_templates, tokenize
+from hclip_mmseg.clip import ClipTokenizer, Tokenizer, cut_behind_longest, resolve_templates, tokenize
 from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
 
 PROMPTS = ("first", "whole")
@@ -59,12 +59,15 @@ class TextBatches(NamedTuple):
     templates: int
 
     @classmethod
-    def of(cls, tokens: Tensor, largest: int) -> TextBatches:
-        """Batches of at most ``largest`` texts of tokens [names, templates, length]."""
+    def of(cls, tokens: Tensor, largest: int, tokenizer: Tokenizer) -> TextBatches:
+        """Batches of at most ``largest`` texts of tokens [names, templates, length]; whole where they cannot be cut."""
         names, templates = tokens.shape[:2]
         texts = tokens.flatten(0, 1)
-        order, sizes = length_buckets(texts.argmax(dim=-1), largest)
-        cut = tuple(cut_behind_longest(texts[part]) for part in order.split(sizes))
+        if not tokenizer.cuts:
+            return cls(texts.split(largest), torch.arange(len(texts)), names, templates)
+        ends = tokenizer.ends(texts)
+        order, sizes = length_buckets(ends, largest)
+        cut = tuple(cut_behind_longest(texts[part], ends[part]) for part in order.split(sizes))
         return cls(cut, order.argsort(), names, templates)
 
     def to(self, device: torch.device) -> TextBatches:
@@ -90,7 +93,10 @@ class TextEncoderNeck(BaseModule):
         prompt: what of a name with synonyms goes into the prompt: 'first', the first of them, unless the vocabulary
             says otherwise; 'whole', all of it with its commas, as in CLIPtrase's and SAN's code.
         chunk: how many texts are encoded at once without gradients.
-        context_length: positions of the text tower.
+        context_length: positions of the text tower, as long as no tokenizer was given (:meth:`read_with`).
+
+    Attributes:
+        stuff: those of the names that the vocabulary says are not counted one by one; None where it says nothing.
 
     Raises:
         ValueError: for another ``prompt``, or a vocabulary or templates that are none.
@@ -113,9 +119,10 @@ class TextEncoderNeck(BaseModule):
             raise ValueError(f"text_encoder.prompt must be one of {', '.join(PROMPTS)}, not {prompt!r}")
         self.prompt = prompt
         self.chunk = chunk
-        self.context_length = context_length
+        self.tokenizer: Tokenizer = ClipTokenizer(context_length)
         self._vocabulary: tuple[str, ...] = ()
         self._whole = False
+        self.stuff: tuple[str, ...] | None = None
         self._tokens: Tensor | None = None
         self._batches: TextBatches | None = None
         self._embeddings: Held[Tensor] = Held()
@@ -132,6 +139,18 @@ class TextEncoderNeck(BaseModule):
     def complete(self) -> bool:
         """Whether a name goes into the prompt with its commas, and not its first synonym alone."""
         return self._whole
+
+    def read_with(self, tokenizer: Tokenizer) -> None:
+        """Use the tokenizer of the model's text tower; names that are set stay.
+
+        Raises:
+            ValueError: if a name is too long for it, or the tokenizer cannot be had.
+        """
+        if self._vocabulary:
+            self._tokens = tokenize(self._vocabulary, self.templates, tokenizer, self._whole)
+            self._batches = TextBatches.of(self._tokens, self.chunk, tokenizer)
+        self.tokenizer = tokenizer
+        self.forget()
 
     def take_over(
         self,
@@ -170,9 +189,11 @@ class TextEncoderNeck(BaseModule):
         titles, whole = vocabulary.titles, vocabulary.whole or self.prompt == "whole"
         resolved = self.templates if templates is None else resolve_templates(templates)
         if (titles, whole, resolved) == (self._vocabulary, self._whole, self.templates):
+            self.stuff = vocabulary.stuff
             return
-        self._tokens = tokenize(titles, resolved, self.context_length, whole)
-        self._batches = TextBatches.of(self._tokens, self.chunk)
+        self._tokens = tokenize(titles, resolved, self.tokenizer, whole)
+        self.stuff = vocabulary.stuff
+        self._batches = TextBatches.of(self._tokens, self.chunk, self.tokenizer)
         self._vocabulary, self._whole, self.templates = titles, whole, resolved
         self._embeddings.forget()
 
@@ -261,7 +282,7 @@ class TextEncoderNeck(BaseModule):
     def _batches_of(self, subset: Tensor | None, device: torch.device) -> TextBatches:
         assert self._tokens is not None and self._batches is not None
         if subset is not None:
-            return TextBatches.of(self._tokens[subset.cpu()], self.chunk).to(device)
+            return TextBatches.of(self._tokens[subset.cpu()], self.chunk, self.tokenizer).to(device)
         self._batches = self._batches.to(device)
         return self._batches
 

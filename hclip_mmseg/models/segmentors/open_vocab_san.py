@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held
-from hclip_mmseg.clip import resolve_templates, tokenize
+from hclip_mmseg.clip import ClipTokenizer, resolve_templates, tokenize
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.vocabularies import Names, read_vocabulary
 
@@ -51,7 +51,7 @@ class OpenVocabCLIPTextEncoder(CLIPTextEncoder):
         """Replaces the names, and the templates where given; see ``OpenVocabModel``."""
         titles = read_vocabulary(names).titles
         resolved = tuple(self.templates) if templates is None else resolve_templates(templates)
-        tokenize(titles, resolved, self.num_pos, True)  # raises where a prompt is too long
+        tokenize(titles, resolved, ClipTokenizer(self.num_pos), True)  # raises where a prompt is too long
         if resolved != tuple(self.templates):
             self._embeddings.forget()
         self.vocabulary, self.templates = titles, list(resolved)

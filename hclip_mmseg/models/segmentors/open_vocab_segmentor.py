@@ -89,6 +89,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             init_cfg=init_cfg,
         )
         self.text_encoder = MODELS.build(text_encoder)
+        self.text_encoder.read_with(self.backbone.tokenizer)
         training = dict(train_cfg or {})
         self.sampled_names: int | None = training.pop("sampled_names", None)
         hold = training.pop("hold", None)

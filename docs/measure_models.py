@@ -1,0 +1,153 @@
+"""Measures time and memory of models of docs/models.md on this machine: python docs/measure_models.py [NAME ...].
+
+Weights cannot be had everywhere and change neither, so they are random, of the models' real sizes. Each model labels an
+image of 480 x 640 by the inferencer, in a process of its own on one thread. Seconds are those of the processor, which
+other work on the machine hardly changes. Results go into docs/models_measured.json, those of other models in it stay;
+`python docs/models_table.py` then writes the tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).with_name("models_measured.json")
+NAMES = (20, 150)
+SIZE = (480, 640)
+IMAGE = "photo.png"
+
+
+def measurable() -> list[str]:
+    """Models of the zoo that label any image: those with published weights, and those without training."""
+    from hclip_mmseg.zoo import read_zoo
+
+    return [
+        model.name
+        for model in read_zoo()
+        if model.part is None
+        and model.needs != "training"
+        and not model.name.startswith(("unsupervised", "cliptrase-dinov2", "scr-"))
+    ]
+
+
+def prepare(name: str, folder: Path) -> None:
+    """Write the config of a model and a checkpoint of random weights into a folder."""
+    import cv2
+    import numpy as np
+    import timm
+    import torch
+    from mmengine.config import Config
+    from mmengine.registry import init_default_scope
+    from mmseg.registry import MODELS
+
+    from hclip_mmseg.apis.launch import read_config
+    from hclip_mmseg.zoo import find_model
+
+    config = read_config(find_model(name).config)
+    torch.manual_seed(0)
+    for entry in entries(config.model):
+        if entry.get("type") == "TimmPatchFeatures":
+            entry["weights"] = str(folder / f"{entry['model']}.pth")
+            torch.save(timm.create_model(entry["model"], num_classes=0).state_dict(), entry["weights"])
+        elif entry.get("type") == "RegionFolder":
+            entry["folder"] = str(folder)
+    regions = np.arange(30, dtype=np.uint8).reshape(5, 6) + 1
+    np.save(folder / "photo.npy", np.kron(regions, np.ones((SIZE[0] // 5, SIZE[1] // 6 + 1), np.uint8))[:, : SIZE[1]])
+    cv2.imwrite(str(folder / IMAGE), np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+    weights: dict[str, Any] = config.model.get("backbone", {}).get("clip", {})
+    if "demo_assets" not in str(weights.get("pretrained")):
+        weights["pretrained"] = None
+        if config.model.get("generator"):
+            config.model.generator.init_cfg = None
+        init_default_scope(config.get("default_scope", "mmseg"))
+        model = MODELS.build(config.model)
+        torch.save(dict(state_dict=model.state_dict()), folder / "weights.pth")
+    Config(config.to_dict()).dump(str(folder / "config.py"))
+
+
+def entries(value: Any) -> Iterator[dict[str, Any]]:
+    """All dicts inside a config."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    if isinstance(value, dict):
+        yield value
+    for part in parts:
+        yield from entries(part)
+
+
+def measure(name: str, folder: Path) -> dict[str, Any]:
+    """Seconds for an image and for the names, and the most memory of the process so far, by number of names."""
+    import torch
+
+    from hclip_mmseg.apis import OpenVocabInferencer
+    from hclip_mmseg.engine.memory import keep_freed_memory, peak_memory
+    from hclip_mmseg.vocabularies import load_vocabulary
+
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    checkpoint = folder / "weights.pth"
+    inferencer = OpenVocabInferencer(folder / "config.py", checkpoint if checkpoint.is_file() else None, device="cpu")
+    checkpoint.unlink(missing_ok=True)
+    found = {}
+    for count in NAMES:
+        inferencer.set_vocabulary(load_vocabulary("A-150").titles[:count])
+        seconds = []
+        for _ in range(2):  # the first encodes the names too
+            start = time.process_time()
+            list(inferencer([str(folder / IMAGE)]))
+            seconds.append(time.process_time() - start)
+        names = max(seconds[0] - seconds[1], 0)
+        peak = peak_memory("cpu") >> 20
+        found[str(count)] = dict(image_s=round(seconds[1], 3), names_s=round(names, 3), peak_mib=peak)
+    return found
+
+
+def apart(function: Any, *arguments: Any) -> Any:
+    """What a function gives in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description="Measure time and memory of the models of docs/models.md.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="of models (all that label any image)")
+    parser.add_argument("--missing", action="store_true", help="only those that the results lack")
+    args = parser.parse_args()
+    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"models": {}}
+    for name in args.names or apart(measurable):
+        if args.missing and name in results["models"]:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                apart(prepare, name, Path(folder))
+                results["models"][name] = apart(measure, name, Path(folder))
+            except Exception as error:  # the others are measured all the same
+                print(f"{name}: {error}")
+                continue
+        import torch
+
+        results["machine"] = f"{processor()}, one thread, torch {torch.__version__}, {date.today()}"
+        results["models"] = dict(sorted(results["models"].items()))
+        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+        print(name, results["models"][name])
+
+
+if __name__ == "__main__":
+    main()

@@ -21,9 +21,9 @@ class Encoder:
         self.backbone = backbone
         self.calls: list[int] = []
 
-    def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
+    def __call__(self, tokens: torch.Tensor, shared: int) -> torch.Tensor:
         self.calls.append(len(tokens))
-        return self.backbone.encode_text(tokens)
+        return self.backbone.encode_text(tokens, shared)
 
 
 @pytest.fixture

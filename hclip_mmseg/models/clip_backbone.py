@@ -39,7 +39,7 @@ class CLIPBackbone(BaseModule, ABC):
     def encode_text(self, tokens: Tensor, shared: int = 0) -> Tensor:
         """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised.
 
-        The first ``shared`` tokens, the same in all texts, are computed once (see :class:`~hclip_mmseg.clip.TextTower`).
+        The first ``shared`` tokens are the same in all texts and computed once; end tokens are not among them.
         """
         embeddings: Tensor = self.text_tower(tokens, self.checkpoint_text, shared=shared)
         return embeddings

@@ -20,6 +20,7 @@ from mmengine.runner import FlexibleRunner, Runner
 from hclip_mmseg.apis.settings import explained, meant, merge_settings, read_settings
 from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.engine.setup_log import ShortLogRunner
+from hclip_mmseg.engine.threads import fit_threads
 from hclip_mmseg.files.errors import FullDiskError, InputError, full_disk_line, lack_of_space, line_of
 from hclip_mmseg.files.paths import configs_folder, locate, looked_in
 from hclip_mmseg.files.processes import end_with_parent, is_bound
@@ -36,12 +37,15 @@ LAUNCHERS = {
 def prepare_process() -> None:
     """Set up a process that runs a model: freed memory is kept for the next tensors, dependencies are quiet.
 
+    Threads are no more than the cores that a container lets it use.
+
     One that an ablation has started ends with it.
     """
     if is_bound():
         end_with_parent()
     quieten_dependencies()
     keep_freed_memory()
+    fit_threads()
 
 
 def quieten_dependencies() -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import literal
 import pytest
 import torch
+import torch.nn.functional as F
 
 from hclip_mmseg.models.cost_aggregation import CostAggregator
+from hclip_mmseg.models.cost_aggregation.class_attention import positive
 from hclip_mmseg.models.cost_aggregation.windows import window_layout
 
 SMALL = dict(
@@ -141,3 +143,10 @@ def test_inference_then_training_in_one_process():
         module.eval()(dense, guidance, text)
     module.train()(dense, guidance, text).sum().backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+def test_the_attentions_kernel_is_elu_plus_one_with_gradient_and_without():
+    x = torch.cat([torch.linspace(-120, 120, 4001), torch.tensor([0.0, -0.0, -1e-8, 1e-8])])
+    expected = F.elu(x) + 1
+    torch.testing.assert_close(positive(x.clone()), expected, rtol=4e-6, atol=1.2e-7)
+    torch.testing.assert_close(positive(x.clone().requires_grad_().mul(1)), expected)

@@ -15,8 +15,8 @@ def processor_quota(cgroups: Path = CGROUPS, own: Path = OWN_CGROUP) -> float | 
     """How many cores' time Linux's control groups let this process use; None where they set no limit.
 
     A container's limit (``docker run --cpus 2``, Kubernetes) is such a quota: it sees all cores of the host, and as
-    many threads would stand still for most of each period. Both versions of control groups are read; of nested groups the
-    tightest counts.
+    many threads would stand still for most of each period. Both versions of control groups are read; of nested groups
+    the tightest counts.
 
     Args:
         cgroups: where the system shows them.

@@ -17,7 +17,7 @@ TINY = "configs/hclip/hclip_tiny_scenes.py"
 
 PASSED_ON = (
     "config", "checkpoint", "templates", "out_dir", "panoptic", "stuff", "recursive", "batch_size", "device", "resize",
-    "offline", "save_vocab", "background", "negatives", "other", "threshold", "merge", "drop_absent",
+    "offline", "save_vocab", "background", "negatives", "other", "threshold", "merge", "drop_absent", "amp",
 )  # fmt: skip
 """Options that `prepare_prediction` takes under the same names."""
 
@@ -86,6 +86,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     arguments.add_resize(parser)
     arguments.add_device(parser)
+    arguments.add_amp(parser)
     arguments.add_offline(parser)
     arguments.add_settings(
         parser,

@@ -42,6 +42,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--tta", action="store_true", help="look at every image in three sizes and flipped, and average the scores"
     )
     arguments.add_resize(parser)
+    arguments.add_amp(parser)
     arguments.add_offline(parser)
     args = parser.parse_intermixed_args(argv)
     if args.dry_run and not args.benchmarks:
@@ -75,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             wait_time=args.wait_time,
             resize=args.resize,
             augmentation=args.tta,
+            amp=args.amp,
         )
     with launch.run_errors(runner.work_dir):
         runner.test()

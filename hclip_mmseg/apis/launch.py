@@ -16,6 +16,7 @@ import torch.distributed
 from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
+from torch import nn
 
 from hclip_mmseg.apis.settings import explained, meant, merge_settings, read_settings
 from hclip_mmseg.engine.memory import keep_freed_memory
@@ -25,6 +26,8 @@ from hclip_mmseg.files.errors import FullDiskError, InputError, full_disk_line, 
 from hclip_mmseg.files.paths import configs_folder, locate, looked_in
 from hclip_mmseg.files.processes import end_with_parent, is_bound
 from hclip_mmseg.files.showing import printable
+from hclip_mmseg.models.arithmetic import computes_bf16
+from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 
 LAUNCHERS = {
     "pytorch": ("RANK", "torchrun (tools/dist_train.sh)"),
@@ -366,3 +369,18 @@ def use_mixed_precision(cfg: Config) -> None:
         cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
     else:
         cfg.optim_wrapper.type = "mmseg.BF16OptimWrapper"
+
+
+def predict_in_bf16(model: nn.Module) -> None:
+    """Let a model predict in bfloat16 where its device has it; elsewhere say so, and it predicts as before.
+
+    Raises:
+        ValueError: if it is no open-vocabulary model.
+    """
+    if not isinstance(model, OpenVocabModel):
+        raise ValueError(f"--amp is for this project's models: a {type(model).__name__} is tested as its config says")
+    device = next(model.backbone.parameters()).device
+    if computes_bf16(device):
+        model.bf16 = True
+    else:
+        print(f"--amp changes nothing: the {device.type} here has no arithmetic in bfloat16, where it would be slower")

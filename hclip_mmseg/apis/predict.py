@@ -102,6 +102,7 @@ def prepare_prediction(
     offline: bool = False,
     formats: str | Sequence[str] | None = None,
     save_vocab: str | None = None,
+    amp: bool = False,
     **rules: Any,
 ) -> Prediction:
     """Build the model that a config describes and check all that it is asked.
@@ -127,6 +128,7 @@ def prepare_prediction(
         formats: of the results, see :data:`~hclip_mmseg.results.FORMATS`; None: label maps and overlays, panoptic
             files, or boxes, as the model gives them.
         save_vocab: file for the class names with their embeddings, which ``vocabulary`` may then be.
+        amp: whether to predict in bfloat16, where the device has it.
         rules: what competes with the class names, and when a pixel has none of them; see
             :class:`~hclip_mmseg.apis.question.Rules`.
 
@@ -160,6 +162,8 @@ def prepare_prediction(
     for line in warnings_about(cfg, classes.titles, trained, beside):
         print(line)
     inferencer = open_inferencer(cfg, trained, device, panoptic, resize)
+    if amp:
+        launch.predict_in_bf16(inferencer.model)
     inferencer.set_vocabulary(vocabulary if saved else classes, templates, stuff, **rules)
     if save_vocab is not None:
         inferencer.save_vocabulary(save_vocab)

@@ -82,6 +82,13 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1 ... (a GPU where there is one)")
 
 
+def add_amp(parser: argparse.ArgumentParser) -> None:
+    """Add ``--amp`` of predictions."""
+    parser.add_argument(
+        "--amp", action="store_true", help="predict in bfloat16, where the GPU or the CPU (AVX512-BF16, AMX) has it"
+    )
+
+
 def add_offline(parser: argparse.ArgumentParser) -> None:
     """Add ``--offline``."""
     parser.add_argument(

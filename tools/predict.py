@@ -64,6 +64,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--smooth", type=float, default=0.0, metavar="WEIGHT", help="weight of earlier frames' scores, below 1 (0)")
     arguments.add_resize(parser)
     arguments.add_device(parser)
+    arguments.add_amp(parser)
     arguments.add_offline(parser)
     arguments.add_settings(
         parser,

@@ -41,6 +41,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--wait-time", type=float, default=2, help="seconds that a window stays (2)")
     add("--tta", action="store_true", help="look at every image in three sizes and flipped, and average the scores")
     arguments.add_resize(parser)
+    arguments.add_amp(parser)
     arguments.add_offline(parser)
     args = parser.parse_intermixed_args(argv)
     if args.dry_run and not args.benchmarks:
@@ -72,6 +73,7 @@ def main(args: argparse.Namespace) -> None:
             wait_time=args.wait_time,
             resize=args.resize,
             augmentation=args.tta,
+            amp=args.amp,
         )
     with launch.run_errors(runner.work_dir):
         runner.test()

@@ -244,6 +244,11 @@ class Adapter(nn.Module):
         """
         return states[-1]
 
+    @property
+    def has_side(self) -> bool:
+        """Whether a subclass wrote :meth:`side`, which then has to be given all tokens of all blocks."""
+        return getattr(self.side, "__func__", None) is not Adapter.side
+
     def folded(self, tower: Tower, frozen: FoldableTower) -> dict[str, Tensor]:
         """The parameters that differ from a tower's own once the adapter is folded into them.
 

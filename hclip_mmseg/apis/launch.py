@@ -17,15 +17,19 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
+from torch import nn
 from torch.optim import Optimizer
 
 from hclip_mmseg.apis.settings import explained, meant, merge_settings, read_settings
 from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.engine.setup_log import ShortLogRunner
+from hclip_mmseg.engine.threads import fit_threads
 from hclip_mmseg.files.errors import FullDiskError, InputError, full_disk_line, lack_of_space, line_of
 from hclip_mmseg.files.paths import configs_folder, locate, looked_in
 from hclip_mmseg.files.processes import end_with_parent, is_bound
 from hclip_mmseg.files.showing import printable
+from hclip_mmseg.models.arithmetic import computes_bf16
+from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 
 LAUNCHERS = {
     "pytorch": ("RANK", "torchrun (tools/dist_train.sh)"),
@@ -38,12 +42,15 @@ LAUNCHERS = {
 def prepare_process() -> None:
     """Set up a process that runs a model: freed memory is kept for the next tensors, dependencies are quiet.
 
+    Threads are no more than the cores that a container lets it use.
+
     One that an ablation has started ends with it.
     """
     if is_bound():
         end_with_parent()
     quieten_dependencies()
     keep_freed_memory()
+    fit_threads()
 
 
 def quieten_dependencies() -> None:
@@ -372,3 +379,18 @@ def use_mixed_precision(cfg: Config) -> None:
         cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
     else:
         cfg.optim_wrapper.type = "mmseg.BF16OptimWrapper"
+
+
+def predict_in_bf16(model: nn.Module) -> None:
+    """Let a model predict in bfloat16 where its device has it; elsewhere say so, and it predicts as before.
+
+    Raises:
+        ValueError: if it is no open-vocabulary model.
+    """
+    if not isinstance(model, OpenVocabModel):
+        raise ValueError(f"--amp is for this project's models: a {type(model).__name__} is tested as its config says")
+    device = next(model.backbone.parameters()).device
+    if computes_bf16(device):
+        model.bf16 = True
+    else:
+        print(f"--amp changes nothing: the {device.type} here has no arithmetic in bfloat16, where it would be slower")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hclip_mmseg.apis.launch import usable_cores
 from hclip_mmseg.apis.own_training import Training, write_training_config
 from hclip_mmseg.apis.prepare import progress_bar
 from hclip_mmseg.datasets.folder import find_titles
@@ -17,6 +16,7 @@ from hclip_mmseg.datasets.own.source import Source, shown_some
 from hclip_mmseg.datasets.own.split import split, trained
 from hclip_mmseg.datasets.own.writing import write_dataset_config, write_label_maps, write_lists, write_sheet
 from hclip_mmseg.datasets.preparation.processes import Options
+from hclip_mmseg.engine.threads import core_count, processor_quota
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.image_names import images_by_name
 from hclip_mmseg.files.writing import write_whole
@@ -174,7 +174,7 @@ def new_dataset(
         raise InputError(f"'{name}' is to be the name of a folder in {out_dir}")
     if config.exists() and not overwrite and not check:
         raise InputError(f"{config} is there already: give another name, or --overwrite")
-    options = Options(jobs=data.jobs or len(usable_cores()), progress=progress_bar)
+    options = Options(jobs=data.jobs or core_count(processor_quota()), progress=progress_bar)
 
     images = images_by_name(data.images)
     found = find_data(data, images, options)

@@ -95,6 +95,7 @@ class ModelChoice:
         resize: 'published' or 'direct'; see `OpenVocabInferencer`. Only segmentors take 'direct'.
         panoptic: whether to give segments, with things one by one; mask classifiers only.
         offline: whether the network must not be used for a name's weights.
+        amp: whether to predict in bfloat16, where the device has it.
     """
 
     config: str
@@ -104,6 +105,7 @@ class ModelChoice:
     resize: str = "published"
     panoptic: bool = False
     offline: bool = False
+    amp: bool = False
 
     def read(self, things: bool) -> tuple[Config, str | Path | None]:
         """The config, and the weights to read, if any; says where these come from if they were not named.
@@ -200,6 +202,8 @@ def prepare_prediction(
     for line in warnings_about(cfg, classes.titles, trained, beside):
         print(line)
     inferencer = open_inferencer(cfg, trained, model.device, model.panoptic, model.resize)
+    if model.amp:
+        launch.predict_in_bf16(inferencer.model)
     inferencer.set_vocabulary(vocabulary if saved else classes, templates, stuff, **rules)
     if save_vocab is not None:
         inferencer.save_vocabulary(save_vocab)

@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hclip_mmseg.apis.launch import usable_cores
 from hclip_mmseg.datasets.preparation.processes import Advance, Options
 from hclip_mmseg.datasets.preparation.registry import PREPARATIONS, find_preparation
+from hclip_mmseg.engine.threads import core_count, processor_quota
 from hclip_mmseg.files.errors import WriteError
 
 
@@ -37,7 +37,7 @@ def prepare_dataset(
         FileNotFoundError, ValueError, KeyError: if there is no such data set or folder, or its files are wrong.
         SystemExit: with code 130 if the user interrupts it.
     """
-    jobs = len(usable_cores()) if jobs is None else jobs
+    jobs = core_count(processor_quota()) if jobs is None else jobs
     if jobs < 1:
         raise ValueError(f"--jobs must be at least 1, not {jobs}")
     preparation = find_preparation(name)

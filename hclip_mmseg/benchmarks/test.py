@@ -32,6 +32,7 @@ def prepare_test(
     wait_time: float = 2,
     resize: str = "published",
     augmentation: bool = False,
+    amp: bool = False,
 ) -> Runner:
     """Build the runner of a test and check all that it reads; its ``test`` starts the work.
 
@@ -49,6 +50,7 @@ def prepare_test(
             out, so that the model brings the images themselves to its own size.
         augmentation: whether images are looked at in several sizes and flipped; see
             :func:`~hclip_mmseg.benchmarks.augmentation.augment_test`.
+        amp: whether to predict in bfloat16, where the device has it.
 
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything that the run needs is missing or wrong.
@@ -74,6 +76,8 @@ def prepare_test(
     if augmentation:
         augment_test(cfg)
     runner = _build_runner(cfg, weights, asks_names=bool(benchmarks))
+    if amp:
+        launch.predict_in_bf16(model_inside(runner.model))
     if list(benchmarks) == [FOUND]:
         found = f"Found (+) and not found (-):\n{survey(data_root)}"
         runner.logger.info(found, extra=dict(asked_for=True))

@@ -30,6 +30,9 @@ class Projections(Protocol):
     def query(self, x: Tensor) -> Tensor:
         """[..., width] -> q alone."""
 
+    def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[..., width] -> k and v, each [..., width]."""
+
     def value(self, x: Tensor) -> Tensor:
         """[..., width] -> v alone."""
 
@@ -90,6 +93,13 @@ class PlainProjections:
         width = self.in_weight.shape[1]
         return F.linear(x, self.in_weight[:width], None if self.in_bias is None else self.in_bias[:width])
 
+    def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`Projections`."""
+        width = self.in_weight.shape[1]
+        bias = None if self.in_bias is None else self.in_bias[width:]
+        k, v = F.linear(x, self.in_weight[width:], bias).chunk(2, dim=-1)
+        return k, v
+
     def value(self, x: Tensor) -> Tensor:
         """See :class:`Projections`."""
         start = 2 * self.in_weight.shape[1]
@@ -149,6 +159,10 @@ class AdaptedProjections:
         """See :class:`Projections`."""
         return self._input_projection(0, x)
 
+    def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See :class:`Projections`."""
+        return self._input_projection(1, x), self._input_projection(2, x)
+
     def value(self, x: Tensor) -> Tensor:
         """See :class:`Projections`."""
         return self._input_projection(2, x)
@@ -179,7 +193,13 @@ def inner_norm_of(attention: Any) -> nn.Module | None:
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, heads: int, causal: bool = False, bias: Tensor | None = None
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    causal: bool = False,
+    bias: Tensor | None = None,
+    seen: Tensor | None = None,
 ) -> Tensor:
     """Multi-head scaled-dot-product attention.
 
@@ -189,6 +209,7 @@ def attend(
         heads: number of heads; divides the width.
         causal: whether a position sees only itself and those before it.
         bias: [batch, length, keys] added to the scores of every head, or None; not with ``causal``.
+        seen: [batch, length, keys], whether a position sees a key, or None for all; not with ``causal`` or ``bias``.
 
     Returns:
         [batch, length, width].
@@ -199,6 +220,8 @@ def attend(
         return x.view(batch, -1, heads, width // heads).transpose(1, 2)
 
     mask = None if bias is None else bias[:, None].to(q.dtype)
+    if seen is not None:
+        mask = seen[:, None]
     if causal and k.shape[1] > length:
         mask = torch.ones(length, k.shape[1], dtype=torch.bool, device=q.device).tril(k.shape[1] - length)
     mixed = F.scaled_dot_product_attention(
@@ -207,16 +230,13 @@ def attend(
     return mixed.transpose(1, 2).reshape(batch, length, width)
 
 
-def run_block(
-    block: Block, x: Tensor, projections: Projections, causal: bool = False, turn: Turn | None = None
-) -> Tensor:
-    """One residual attention block of CLIP: x + attention(ln_1(x)), then + mlp(ln_2(.)).
+def run_block(block: Block, x: Tensor, projections: Projections, turn: Turn | None = None) -> Tensor:
+    """One residual attention block of an image tower: x + attention(ln_1(x)), then + mlp(ln_2(.)).
 
     Args:
         block: an ``open_clip`` ResidualAttentionBlock.
         x: [batch, length, width].
         projections: what computes q, k, v and out.
-        causal: True in CLIP's text tower.
         turn: rotary positions of queries and keys; None for none.
 
     Returns:
@@ -227,12 +247,12 @@ def run_block(
         q, k = turn(q), turn(k)
     prompts = projections.prompts()
     if prompts is not None:
-        _, *of_prompts = projections.qkv(projections.normed("ln_1", block.ln_1(prompts)))
+        of_prompts = projections.key_value(projections.normed("ln_1", block.ln_1(prompts)))
         k, v = (
             torch.cat([shared.expand(x.shape[0], -1, -1), own], dim=1)
             for shared, own in zip(of_prompts, (k, v), strict=True)
         )
-    return finish_block(block, x, attend(q, k, v, block.attn.num_heads, causal), projections)
+    return finish_block(block, x, attend(q, k, v, block.attn.num_heads), projections)
 
 
 def finish_block(block: Block, x: Tensor, mixed: Tensor, projections: Projections) -> Tensor:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from open_clip.model import CLIP
@@ -14,16 +15,19 @@ from torch.utils.checkpoint import checkpoint
 from hclip_mmseg.adapters import Adapter
 from hclip_mmseg.adapters.base import Block, Norm, Tower
 from hclip_mmseg.clip.adapted_tower import AdaptedTower
-from hclip_mmseg.clip.attention import run_block
+from hclip_mmseg.clip.text_blocks import TextRows, read_text_block, run_text_block
+
+T = TypeVar("T")
 
 
 class TextTower(nn.Module):
     """The text transformer of open_clip.
 
     CLIP's is causal and read at the end-of-text token, so no later position can reach the result: texts cut
-    there (:func:`~hclip_mmseg.clip.cut_behind_longest`) give the same numbers for less work (docs/hclip.md). SigLIP's
-    and CLIPA's sees all positions and is read at the last one, so its texts have to be whole. Takes over the modules
-    of ``clip``; parameter names stay open_clip's.
+    there (:func:`~hclip_mmseg.clip.cut_behind_longest`) give the same numbers for less work (docs/hclip.md). For the
+    same reason tokens that all texts begin with are computed once, and the last block where a text is read alone.
+    SigLIP's and CLIPA's sees all positions and is read at the last one, so its texts have to be whole. Takes over the
+    modules of ``clip``; parameter names stay open_clip's.
 
     Args:
         clip: ``open_clip.model.CLIP``, or the ``text`` module of a ``CustomTextCLIP``.
@@ -90,7 +94,11 @@ class TextTower(nn.Module):
         return read_at(tokens, self.pooling, self.end)
 
     def forward(
-        self, tokens: Tensor, checkpoint_blocks: bool = False, adapter: Adapter | None = None
+        self,
+        tokens: Tensor,
+        checkpoint_blocks: bool = False,
+        adapter: Adapter | None = None,
+        shared: int = 0,
     ) -> Tensor:
         """Texts -> embeddings.
 
@@ -99,23 +107,14 @@ class TextTower(nn.Module):
             checkpoint_blocks: compute the blocks again in the backward pass instead of keeping what
                 is inside them; less memory for about a third more time.
             adapter: what changes the tower, where it is not folded into it; None for the tower as it is.
+            shared: how many tokens all texts begin with alike, their end tokens not among them; computed once.
 
         Returns:
             [N, embed_dim], not normalised.
         """
         ends = self.ends(tokens)
-        x = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
-        states, adapted = [], AdaptedTower(self, adapter)
-        for index, block in enumerate(self.blocks):
-            if checkpoint_blocks and torch.is_grad_enabled():
-                x = checkpoint(run_block, block, x, adapted.projections(index), self.causal, use_reentrant=False)
-            else:
-                x = run_block(block, x, adapted.projections(index), causal=self.causal)
-            if adapter is not None:
-                states.append(x)
-        if adapter is not None:
-            x = adapter.side("text", states)
-        read: Tensor = self.ln_final(x[torch.arange(x.shape[0], device=x.device), ends])
+        embedded = self.token_embedding(tokens) + self.positional_embedding[: tokens.shape[1]]
+        read: Tensor = self.ln_final(self._last_block(embedded, ends, shared, checkpoint_blocks, adapter))
         if adapter is not None:
             read = adapter.normed("text", None, "ln_last", read)
         if self.text_projection is None:  # as in SigLIP's i18n
@@ -124,6 +123,29 @@ class TextTower(nn.Module):
             projected: Tensor = self.text_projection(read)
             return projected
         return read @ self.text_projection
+
+    def _last_block(
+        self, embedded: Tensor, ends: Tensor, shared: int, checkpoint_blocks: bool, adapter: Adapter | None
+    ) -> Tensor:
+        """Embedded tokens [N, length, width] -> what the blocks make of the token that is read, [N, width]."""
+        texts = TextRows.of(embedded, shared, self.causal)
+        adapted = AdaptedTower(self, adapter)
+        states: list[Tensor] = []
+        again = partial(checkpoint, use_reentrant=False) if checkpoint_blocks and torch.is_grad_enabled() else _run
+        for index, block in enumerate(self.blocks):
+            projections = adapted.projections(index)
+            if index == self.layers - 1 and not (adapter is not None and adapter.has_side):
+                read: Tensor = again(read_text_block, block, texts, ends, projections)
+                return read
+            texts = again(run_text_block, block, texts, projections)
+            if adapter is not None and adapter.has_side:
+                states.append(texts.whole())
+        assert adapter is not None
+        return adapter.side("text", states)[torch.arange(len(ends), device=ends.device), ends]
+
+
+def _run(function: Callable[..., T], *arguments: Any) -> T:
+    return function(*arguments)
 
 
 def pooling_of(clip: Any) -> str | None:

@@ -38,9 +38,12 @@ class CLIPBackbone(BaseModule, ABC):
         width: int = self.image_tower.embed_dim
         return width
 
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
-        embeddings: Tensor = self.text_tower(tokens, self.checkpoint_text)
+    def encode_text(self, tokens: Tensor, shared: int = 0) -> Tensor:
+        """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised.
+
+        The first ``shared`` tokens are the same in all texts and computed once; end tokens are not among them.
+        """
+        embeddings: Tensor = self.text_tower(tokens, self.checkpoint_text, shared=shared)
         return embeddings
 
     def text_parameters(self) -> list[nn.Parameter]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeGuard
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
+from hclip_mmseg.models.arithmetic import inference_arithmetic
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
 from hclip_mmseg.models.equal_sizes import of_equal_sizes
 from hclip_mmseg.models.necks import TextEncoderNeck
@@ -28,6 +29,7 @@ class OpenVocabModel(ABC):
         gives_panoptic: whether it can tell things, counted one by one, from stuff.
         backbone: CLIP.
         text_encoder: the neck that owns names, templates and embeddings.
+        bf16: whether :meth:`test_step` computes products in bfloat16.
     """
 
     training_free: ClassVar[bool] = False
@@ -37,6 +39,7 @@ class OpenVocabModel(ABC):
 
     backbone: CLIPBackbone
     text_encoder: TextEncoderNeck
+    bf16: bool = False
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
@@ -105,10 +108,14 @@ class OpenVocabModel(ABC):
         self.text_encoder.set_templates(templates)
 
     def test_step(self, data: Any) -> list[Any]:
-        """The results of a batch of a test, as they are image by image, whatever the images' sizes."""
+        """The results of a batch of a test, as they are image by image, whatever the images' sizes.
+
+        Computed by :func:`~hclip_mmseg.models.arithmetic.inference_arithmetic`.
+        """
         results: list[Any] = []
-        for part in of_equal_sizes(data):
-            results += super().test_step(part)  # type: ignore[misc]
+        with inference_arithmetic(next(self.backbone.parameters()).device, self.bf16):
+            for part in of_equal_sizes(data):
+                results += super().test_step(part)  # type: ignore[misc]
         return results
 
     def val_step(self, data: Any) -> list[Any]:

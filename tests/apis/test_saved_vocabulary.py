@@ -38,9 +38,9 @@ def inferencer(config, monkeypatch):
     found, encoded = OpenVocabInferencer(config, device="cpu"), []
     original = found.model.backbone.encode_text
 
-    def counted(tokens):
+    def counted(tokens, shared):
         encoded.append(len(tokens))
-        return original(tokens)
+        return original(tokens, shared)
 
     monkeypatch.setattr(found.model.backbone, "encode_text", counted)
     return found, encoded

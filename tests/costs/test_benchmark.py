@@ -15,14 +15,17 @@ from miniature import REPOSITORY
 from processes import run_script
 
 from hclip_mmseg.costs import benchmark, measure
+from hclip_mmseg.costs.measure import matrix_product_rate
 from hclip_mmseg.costs.report import lines_of, markdown_of, plot
 from hclip_mmseg.costs.rows import ROWS, Row
+from hclip_mmseg.models import onednn
 
 HOLDS_64_MIB_MORE = """
 import json, multiprocessing
 import torch
 from hclip_mmseg.costs import measure
 from hclip_mmseg.costs.rows import ROWS, Row
+from hclip_mmseg.models import onednn
 
 measure.PROCESSES = multiprocessing.get_context("fork")
 
@@ -183,3 +186,10 @@ def test_all_that_was_promised_is_measured():
     assert {name: (ROWS[name].time_target, ROWS[name].memory_target) for name in targets} == targets
     panels = {label for row in ROWS.values() for label, _ in row.plot}
     assert {"names", "image side, pixels, 7 names"} <= panels
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this build of torch has no oneDNN")
+def test_the_rate_is_that_of_the_best_product(monkeypatch):
+    usual = matrix_product_rate("cpu", torch.float32, side=512)
+    monkeypatch.setattr(onednn, "product", lambda a, b, bias: None)
+    assert matrix_product_rate("cpu", torch.float32, side=512) > 10 * usual

@@ -125,7 +125,7 @@ def prompts_of(neck: TextEncoderNeck) -> set[tuple[int, ...]]:
     """The tokens that a neck has encoded for its vocabulary, to the context's whole length."""
     encoded: list[torch.Tensor] = []
 
-    def encode_text(tokens: torch.Tensor) -> torch.Tensor:
+    def encode_text(tokens: torch.Tensor, shared: int) -> torch.Tensor:
         encoded.append(torch.nn.functional.pad(tokens, (0, neck.tokenizer.context_length - tokens.shape[1])))
         return torch.ones(len(tokens), 4)
 

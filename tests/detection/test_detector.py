@@ -88,7 +88,12 @@ def test_frozen_clip_is_not_trained_and_its_names_are_encoded_once(monkeypatch):
     images = random_images()
     calls = []
     encode = detector.backbone.encode_text
-    monkeypatch.setattr(detector.backbone, "encode_text", lambda tokens: calls.append(1) or encode(tokens))
+
+    def counted(tokens: torch.Tensor, shared: int) -> torch.Tensor:
+        calls.append(1)
+        return encode(tokens, shared)
+
+    monkeypatch.setattr(detector.backbone, "encode_text", counted)
     detector.train()
     for _ in range(2):
         total(detector.loss(images, samples(images, BOXES, LABELS))).backward()

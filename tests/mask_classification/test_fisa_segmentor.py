@@ -150,7 +150,7 @@ def test_words_are_encoded_once_for_a_vocabulary():
     model = tiny_fisa()
     calls = []
     encode = model.backbone.encode_text
-    model.backbone.encode_text = lambda tokens: calls.append(len(tokens)) or encode(tokens)
+    model.backbone.encode_text = lambda tokens, shared: calls.append(len(tokens)) or encode(tokens, shared)
     model.text_encoder.forget()
     images = random_images(3)
     with torch.no_grad():

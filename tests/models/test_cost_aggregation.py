@@ -5,8 +5,10 @@ from __future__ import annotations
 import literal
 import pytest
 import torch
+import torch.nn.functional as F
 
 from hclip_mmseg.models.cost_aggregation import CostAggregator
+from hclip_mmseg.models.cost_aggregation.class_attention import positive
 from hclip_mmseg.models.cost_aggregation.windows import window_layout
 
 SMALL = dict(
@@ -141,3 +143,29 @@ def test_inference_then_training_in_one_process():
         module.eval()(dense, guidance, text)
     module.train()(dense, guidance, text).sum().backward()
     assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+def test_the_attentions_kernel_is_elu_plus_one_with_gradient_and_without():
+    x = torch.cat([torch.linspace(-120, 120, 4001), torch.tensor([0.0, -0.0, -1e-8, 1e-8])])
+    expected = F.elu(x) + 1
+    torch.testing.assert_close(positive(x.clone()), expected, rtol=4e-6, atol=1.2e-7)
+    torch.testing.assert_close(positive(x.clone().requires_grad_().mul(1)), expected)
+
+
+def test_fewer_classes_in_inference_are_scored_as_if_only_they_were_asked_for():
+    module = build(inference_classes=4).eval()
+    dense, guidance, text = inputs(8, batch=1)
+    with torch.no_grad():
+        logits, kept = module.most_similar(dense, guidance, text)
+        cosines = torch.einsum("chw,tpc->tphw", F.normalize(dense[0], dim=0), F.normalize(text, dim=-1))
+        assert kept.tolist() == [sorted(cosines.amax(dim=(1, 2, 3)).topk(4).indices.tolist())]
+        torch.testing.assert_close(logits, build().eval()(dense, guidance, text[kept[0]]))
+        everything = module(dense, guidance, text)
+        assert everything.shape[1] == 8 and (everything == -100).flatten(2).all(-1).sum() == 4
+        assert module.train().most_similar(dense, guidance, text)[1] is None, "training scores all, as published"
+
+
+@pytest.mark.parametrize("number", [0, 10])
+def test_a_number_of_classes_that_cannot_be_kept_is_refused(number):
+    with pytest.raises(ValueError, match=f"inference_classes is from 1 to class_length, 9, not {number}"):
+        build(inference_classes=number)

@@ -42,3 +42,11 @@ def test_nothing_but_ignored_pixels():
     logits = torch.randn(1, 3, 2, 2)
     loss = AllClassesBCELoss()(logits, torch.full((1, 2, 2), 255))
     torch.testing.assert_close(loss, F.softplus(logits).mean())
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_gradient_is_that_of_differences(weighted):
+    logits = (4 * torch.randn(2, 3, 2, 3, dtype=torch.float64)).requires_grad_()
+    labels = torch.tensor([[[0, 1, 255], [2, 2, 0]], [[255, 255, 1], [1, 0, 2]]])
+    weight = torch.rand(2, 2, 3, dtype=torch.float64) if weighted else None
+    assert torch.autograd.gradcheck(lambda given: AllClassesBCELoss(2.0)(given, labels, weight), logits)

@@ -6,6 +6,7 @@ import multiprocessing
 from multiprocessing.queues import Queue
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed
 from mmengine.structures import PixelData
@@ -53,3 +54,36 @@ def test_two_processes_draw_and_log_what_one_does(tmp_path):
         assert abs(results[rank][1]["loss"] - logged["loss"]) < 1e-6
         assert abs(results[rank][2] - loss) > 1e-6, "each differentiates the loss of its own part"
     assert abs((results[0][2] + results[1][2]) / 2 - loss) < 1e-6
+
+
+def gradients(part: slice, several: bool) -> list[torch.Tensor]:
+    """Gradients of all trained parameters by a part of the batch, averaged over processes where there are several."""
+    model = tiny_segmentor(names=NAMES).train()
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=labels)) for labels in LABELS[part]]
+    wrapped = torch.nn.parallel.DistributedDataParallel(model) if several else model
+    loss, _ = model.parse_losses(wrapped(IMAGES[part], samples, mode="loss"))
+    loss.backward()
+    return [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
+
+
+def of_several(rank: int, count: int, folder: Path) -> None:
+    torch.set_num_threads(1)
+    meeting = (folder / "meeting").as_uri()
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=count)
+    share = len(IMAGES) // count
+    torch.save(gradients(slice(rank * share, (rank + 1) * share), several=True), folder / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_batch_shared_by_processes_gives_the_gradients_of_one(tmp_path, count):
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=of_several, args=(rank, count, tmp_path)) for rank in range(count)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    expected = gradients(slice(0, 4), several=False)
+    assert len(expected) > 10 and all(gradient is not None for gradient in expected)
+    for rank in range(count):
+        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), expected, rtol=1e-4, atol=1e-5)

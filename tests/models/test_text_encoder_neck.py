@@ -21,9 +21,9 @@ class Encoder:
         self.backbone = backbone
         self.calls: list[int] = []
 
-    def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
+    def __call__(self, tokens: torch.Tensor, shared: int) -> torch.Tensor:
         self.calls.append(len(tokens))
-        return self.backbone.encode_text(tokens)
+        return self.backbone.encode_text(tokens, shared)
 
 
 @pytest.fixture
@@ -94,9 +94,7 @@ def test_changed_weights_drop_the_cache(encoder, part):
                 parameter.add_(0.1 * torch.randn_like(parameter))
     second = embed(neck, encoder)
     assert (second - first).abs().max() > 1e-4
-    torch.testing.assert_close(
-        second, by_definition(encoder.backbone, NAMES, "scene", True), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(second, by_definition(encoder.backbone, NAMES, "scene", True), rtol=1e-4, atol=1e-5)
 
 
 def test_a_change_of_the_image_tower_keeps_the_cache(encoder):

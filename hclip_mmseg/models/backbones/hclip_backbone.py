@@ -128,9 +128,9 @@ class HCLIPBackbone(CLIPBackbone):
         guidance = [upsample(to_map(x)) for upsample, x in zip(self.guidance_upsamples, inner[:guides], strict=True)]
         return DenseFeatures(to_map(tokens), guidance, [to_map(x) for x in inner[guides:]])
 
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
-        embeddings: Tensor = self.adapted_tower("text")(tokens, checkpoint_blocks=self.checkpoint_text)
+    def encode_text(self, tokens: Tensor, shared: int = 0) -> Tensor:
+        """See :class:`~hclip_mmseg.models.clip_backbone.CLIPBackbone`."""
+        embeddings: Tensor = self.adapted_tower("text")(tokens, checkpoint_blocks=self.checkpoint_text, shared=shared)
         return embeddings
 
     def encode_image(self, images: Tensor) -> Tensor:

@@ -69,6 +69,9 @@ class CostAggregator(nn.Module):
         appearance_dim: width of the appearance guidance, 0 for none.
         text_guidance_dim: width of the text guidance, 0 for none.
         class_length: fixed length of the class attention; of more classes, the most similar are kept.
+        inference_classes: how many of the most similar classes are kept in inference, at most ``class_length``: fewer
+            take less time and give other scores, as those of SED (Xie et al., 2024, category early rejection), which
+            drops classes between the decoder's layers. None: ``class_length``, as published.
         class_pooling: side of the pooling of class attention in training.
         decoder_channels, guidance_channels, guidance_projections: see :class:`CostDecoder`.
         inference_chunk: how many class maps are aggregated at once without gradients; bounds the memory; None for
@@ -93,11 +96,14 @@ class CostAggregator(nn.Module):
         decoder_channels: Sequence[int] = (64, 32),
         guidance_channels: Sequence[int] = (256, 128),
         guidance_projections: Sequence[int] = (32, 16),
+        inference_classes: int | None = None,
         inference_chunk: int | None = 32,
         training_chunk: int | None = 32,
     ) -> None:
         super().__init__()
-        self.class_length = class_length
+        if inference_classes is not None and not 1 <= inference_classes <= class_length:
+            raise ValueError(f"inference_classes is from 1 to class_length, {class_length}, not {inference_classes}")
+        self.class_length, self.inference_classes = class_length, inference_classes
         self.inference_chunk, self.training_chunk = inference_chunk, training_chunk
         self.embed_cost = nn.Conv2d(templates, dim, 7, padding=3)
         self.appearance_projection = (
@@ -124,7 +130,9 @@ class CostAggregator(nn.Module):
         return scores_of_all(*self.most_similar(dense, guidance, text), classes=text.shape[-3])
 
     def most_similar(self, dense: Tensor, guidance: tuple[Tensor, ...], text: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Scores the classes that are aggregated: all, or the ``class_length`` most similar ones.
+        """Scores the classes that are aggregated: all, or the most similar ones.
+
+        At most ``class_length`` of them are kept, in inference ``inference_classes``.
 
         Args:
             dense: dense tokens [B, C, H, W].
@@ -139,8 +147,9 @@ class CostAggregator(nn.Module):
             text = text.expand(dense.shape[0], -1, -1, -1)
         cost = cost_volume(dense, text)
         kept: Tensor | None = None
-        if text.shape[1] > self.class_length:
-            kept = most_similar_classes(cost, self.class_length)
+        most = self.class_length if self.training else self.inference_classes or self.class_length
+        if text.shape[1] > most:
+            kept = most_similar_classes(cost, most)
             cost = cost.gather(2, kept[:, None, :, None, None].expand(-1, cost.shape[1], -1, *cost.shape[-2:]))
             text = text.gather(1, kept[:, :, None, None].expand(-1, -1, *text.shape[2:]))
         return self.aggregate(cost, dense, guidance, text), kept

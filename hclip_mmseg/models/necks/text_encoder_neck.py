@@ -16,9 +16,11 @@ from hclip_mmseg.clip import ClipTokenizer, Tokenizer, cut_behind_longest, resol
 from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
 
 PROMPTS = ("first", "whole")
+SMALLEST = 32
+"""Fewest texts for which a batch of their own pays."""
 
 
-def length_buckets(ends: Tensor, largest: int, smallest: int = 32) -> tuple[Tensor, list[int]]:
+def length_buckets(ends: Tensor, largest: int, smallest: int = SMALLEST) -> tuple[Tensor, list[int]]:
     """Groups texts of like length, since the text tower cuts a batch at its longest text.
 
     Args:
@@ -42,18 +44,32 @@ def length_buckets(ends: Tensor, largest: int, smallest: int = 32) -> tuple[Tens
     return order, [size for bucket in bounded for size in bucket]
 
 
+def shared_start(tokens: Tensor, ends: Tensor) -> int:
+    """How many tokens texts [N, length] begin with alike, which one computation can serve; 0 for a single text.
+
+    End tokens, at the places ``ends`` [N], are never among them, even where texts are the same.
+    """
+    if len(tokens) < 2:
+        return 0
+    alike = int((tokens == tokens[0]).all(dim=0).int().cumprod(dim=0).sum())
+    return min(alike, int(ends.min()))
+
+
 class TextBatches(NamedTuple):
     """Tokens of all prompts as the text tower takes them: texts of like length together, each batch cut.
 
+    With many names the prompts of a template make batches of their own, which begin alike (:func:`shared_start`).
     Made where the names are set, so that encoding them asks no tensor for a number.
 
     Attributes:
         tokens: of each batch, int64 [n, length].
+        shared: of each batch, how many tokens its texts begin with alike.
         places: [names * templates] where the text of each prompt lies among those of all batches.
         names, templates: how many there are.
     """
 
     tokens: tuple[Tensor, ...]
+    shared: tuple[int, ...]
     places: Tensor
     names: int
     templates: int
@@ -64,11 +80,18 @@ class TextBatches(NamedTuple):
         names, templates = tokens.shape[:2]
         texts = tokens.flatten(0, 1)
         if not tokenizer.cuts:
-            return cls(texts.split(largest), torch.arange(len(texts)), names, templates)
+            whole = texts.split(largest)
+            return cls(whole, (0,) * len(whole), torch.arange(len(texts)), names, templates)
         ends = tokenizer.ends(texts)
-        order, sizes = length_buckets(ends, largest)
-        cut = tuple(cut_behind_longest(texts[part], ends[part]) for part in order.split(sizes))
-        return cls(cut, order.argsort(), names, templates)
+        prompts = torch.arange(len(texts))
+        groups = prompts.view(names, templates).unbind(1) if names >= SMALLEST else [prompts]
+        parts: list[Tensor] = []
+        for group in groups:
+            order, sizes = length_buckets(ends[group], largest)
+            parts += group[order].split(sizes)
+        cut = tuple(cut_behind_longest(texts[part], ends[part]) for part in parts)
+        shared = tuple(shared_start(texts[part], ends[part]) for part in parts)
+        return cls(cut, shared, torch.cat(parts).argsort(), names, templates)
 
     def to(self, device: torch.device) -> TextBatches:
         """The same on a device."""
@@ -234,14 +257,15 @@ class TextEncoderNeck(BaseModule):
 
     def forward(
         self,
-        encode_text: Callable[[Tensor], Tensor],
+        encode_text: Callable[..., Tensor],
         parameters: Iterable[nn.Parameter],
         subset: Tensor | None = None,
     ) -> Tensor:
         """Embeddings of the vocabulary.
 
         Args:
-            encode_text: tokens [N, length] -> embeddings [N, C].
+            encode_text: (tokens [N, length], shared=how many of them all texts begin with alike) -> embeddings
+                [N, C].
             parameters: all that ``encode_text`` computes with; where one changes, the cache is dropped.
             subset: indices of the only names that are wanted, or None for all.
 
@@ -266,7 +290,7 @@ class TextEncoderNeck(BaseModule):
     @torch.inference_mode(False)
     @torch.no_grad()
     def _encode_all(
-        self, encode_text: Callable[[Tensor], Tensor], parameters: list[nn.Parameter], device: torch.device
+        self, encode_text: Callable[..., Tensor], parameters: list[nn.Parameter], device: torch.device
     ) -> Tensor:
         known = self._taken_over.value and self._taken_over.get(lambda: parameters, dict)
         if not known:
@@ -286,8 +310,11 @@ class TextEncoderNeck(BaseModule):
         self._batches = self._batches.to(device)
         return self._batches
 
-    def _encode(self, encode_text: Callable[[Tensor], Tensor], batches: TextBatches) -> Tensor:
-        parts = [encode_text(tokens).float() for tokens in batches.tokens]
+    def _encode(self, encode_text: Callable[..., Tensor], batches: TextBatches) -> Tensor:
+        parts = [
+            encode_text(tokens, shared=shared).float()
+            for tokens, shared in zip(batches.tokens, batches.shared, strict=True)
+        ]
         embeddings = F.normalize(torch.cat(parts)[batches.places], dim=-1)
         embeddings = embeddings.view(batches.names, batches.templates, -1)
         if self.average and embeddings.shape[1] > 1:

@@ -23,6 +23,7 @@ from hclip_mmseg.files.writing import whole
 from hclip_mmseg.models import OpenVocabModel, OpenVocabSegmentor
 from hclip_mmseg.models.cost_aggregation import CostAggregator
 from hclip_mmseg.models.name_groups import NameGroups, one_each
+from hclip_mmseg.models.segmentors.open_vocab_segmentor import CLASS_MAPS_ON_CPU
 from hclip_mmseg.training_free import TrainingFreeSegmentor
 from hclip_mmseg.visualization import name_colours
 
@@ -113,6 +114,8 @@ def describe(
             raise InputError("a model with test_cfg.clip_resolution=None has views of any size: set a number of pixels")
         names = ("mode", "canvas", "window", "overlap", "clip_resolution", "class_maps", "score_threshold")
         kind, settings = "views", {name: getattr(model, name) for name in names}
+        if settings["class_maps"] == "auto":
+            settings["class_maps"] = CLASS_MAPS_ON_CPU
         size = (model.clip_resolution, model.clip_resolution)
     else:
         kind, settings = "patches", dict(resolution=model.resolution)

@@ -9,6 +9,12 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hclip_mmseg.clip import TextTower
+from hclip_mmseg.models.device_memory import Auto, allowance, bytes_of_number
+
+TEXT_SHARE = 0.1
+"""Part of a GPU's free memory for what the text tower keeps for the backward pass."""
+KEPT_BY_A_BLOCK = 16
+"""Times the width that a block of CLIP keeps a token: norms, q, k, v, mixed values, the MLP's hidden layer twice."""
 
 
 class CLIPBackbone(BaseModule, ABC):
@@ -22,13 +28,14 @@ class CLIPBackbone(BaseModule, ABC):
             images and texts share.
         text_tower: the text encoder.
         logit_scale: logarithm of the factor that CLIP multiplies cosines with, a scalar.
-        checkpoint_text: whether the text tower's blocks are computed again in the backward pass, for less memory.
+        checkpoint_text: whether the text tower's blocks are computed again in the backward pass, for less memory; 'auto':
+            on a CPU they are, on a GPU where what they keep takes more than ``TEXT_SHARE`` of its free memory.
     """
 
     image_tower: Any
     text_tower: TextTower
     logit_scale: nn.Parameter
-    checkpoint_text: bool = False
+    checkpoint_text: bool | Auto = False
 
     @property
     def embed_dim(self) -> int:
@@ -38,8 +45,19 @@ class CLIPBackbone(BaseModule, ABC):
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
-        embeddings: Tensor = self.text_tower(tokens, self.checkpoint_text)
+        embeddings: Tensor = self.text_tower(tokens, self.checkpoints_text(tokens))
         return embeddings
+
+    def checkpoints_text(self, tokens: Tensor) -> bool:
+        """Whether the blocks are computed again in the backward pass for these tokens [N, length]."""
+        if self.checkpoint_text != "auto":
+            return self.checkpoint_text
+        allowed = allowance(tokens.device, TEXT_SHARE)
+        if allowed is None:
+            return True
+        tower = self.text_tower
+        number = bytes_of_number(tokens.device, tower.positional_embedding.dtype)
+        return tokens.numel() * tower.width * tower.layers * KEPT_BY_A_BLOCK * number > allowed
 
     def text_parameters(self) -> list[nn.Parameter]:
         """All parameters that :meth:`encode_text` computes with."""

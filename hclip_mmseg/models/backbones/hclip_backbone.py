@@ -14,6 +14,7 @@ from hclip_mmseg.adapters import Held, build_adapter
 from hclip_mmseg.adapters.base import BlockOperation, Numbers, Operation, Tower
 from hclip_mmseg.clip import AdaptedTower, ImageTower, Projections, TextTower, build_clip, with_parameters
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
+from hclip_mmseg.models.device_memory import Auto
 from hclip_mmseg.models.features import DenseFeatures
 
 AnyTower = ImageTower | TextTower
@@ -37,7 +38,8 @@ class HCLIPBackbone(CLIPBackbone):
         train_positions: whether both positional embeddings are trained; the published code of CAT-Seg and H-CLIP
             freezes them.
         residual: of the last block, see :func:`~hclip_mmseg.clip.attention.run_dense_block`.
-        checkpoint_text: compute the text tower's blocks again in the backward pass, for less memory.
+        checkpoint_text: compute the text tower's blocks again in the backward pass, for less memory; 'auto': see
+            :class:`~hclip_mmseg.models.clip_backbone.CLIPBackbone`.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class HCLIPBackbone(CLIPBackbone):
         guidance_channels: Sequence[int] = (256, 128),
         train_positions: bool = False,
         residual: str = "cls",
-        checkpoint_text: bool = False,
+        checkpoint_text: bool | Auto = False,
         out_layers: Sequence[int] = (),
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -119,7 +121,7 @@ class HCLIPBackbone(CLIPBackbone):
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised."""
-        embeddings: Tensor = self.adapted_tower("text")(tokens, checkpoint_blocks=self.checkpoint_text)
+        embeddings: Tensor = self.adapted_tower("text")(tokens, checkpoint_blocks=self.checkpoints_text(tokens))
         return embeddings
 
     def encode_image(self, images: Tensor) -> Tensor:

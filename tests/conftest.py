@@ -8,6 +8,7 @@ from pathlib import Path
 
 import clone  # noqa: F401  (hclip_mmseg and hclip_tools are this clone's)
 import pytest
+import torch
 from miniature import REPOSITORY, write_coco_stuff
 from mmengine.registry import init_default_scope
 
@@ -17,6 +18,14 @@ keep_freed_memory()
 # loggers of earlier runs may still hold streams that pytest closed; that is no error of the run under test
 logging.raiseExceptions = False
 
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked ``gpu`` are skipped where there is none."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU"))
 
 
 @pytest.fixture(scope="session", autouse=True)

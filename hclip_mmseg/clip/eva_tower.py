@@ -80,7 +80,8 @@ class EvaTower(nn.Module):
                 f"the image tower takes images whose sides are multiples of its patch of {patch} pixels, "
                 f"got {height} x {width}; resize the image first"
             )
-        patches = self.trunk.patch_embed.proj(images).flatten(2).transpose(1, 2)
+        project = self.trunk.patch_embed.proj
+        patches = project(images.to(project.weight.dtype)).flatten(2).transpose(1, 2)
         cls = self.trunk.cls_token.to(patches.dtype).expand(patches.shape[0], -1, -1)
         grid = (height // patch, width // patch)
         positions = resized_positions(self.trunk.pos_embed[0], self.grid_size, grid, self.interpolation)

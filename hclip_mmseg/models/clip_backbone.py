@@ -28,8 +28,8 @@ class CLIPBackbone(BaseModule, ABC):
             images and texts share.
         text_tower: the text encoder.
         logit_scale: logarithm of the factor that CLIP multiplies cosines with, a scalar.
-        checkpoint_text: whether the text tower's blocks are computed again in the backward pass, for less memory; 'auto':
-            on a CPU they are, on a GPU where what they keep takes more than ``TEXT_SHARE`` of its free memory.
+        checkpoint_text: whether the text tower's blocks are computed again in the backward pass, for less memory;
+            'auto': on a CPU they are, on a GPU where what they keep takes more than ``TEXT_SHARE`` of its free memory.
     """
 
     image_tower: Any

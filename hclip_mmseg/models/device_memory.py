@@ -22,9 +22,14 @@ def allowance(device: torch.device, share: float) -> int | None:
         device: where the pass runs.
         share: in (0, 1].
     """
-    if device.type != "cuda":
+    if not has_memory_of_its_own(device):
         return None
     return int(share * free_memory(device, fixed=torch.are_deterministic_algorithms_enabled()))
+
+
+def has_memory_of_its_own(device: torch.device) -> bool:
+    """Whether a device is a GPU that torch can ask for its memory."""
+    return device.type == "cuda"
 
 
 def free_memory(device: torch.device, fixed: bool = False) -> float:

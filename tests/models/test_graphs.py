@@ -47,7 +47,7 @@ class NamedPass(nn.Module):
 @pytest.mark.parametrize("name", FORMS)
 @torch.no_grad()
 def test_a_segmentors_pass_is_exported_before_it_ever_ran(name):
-    windows._hold_layout.cache_clear()
+    windows.forget_layouts()
     path, images = form(name).image_pass(), random_images()
     exported = torch.export.export(path, (images,), strict=False).module()
     torch.testing.assert_close(exported(images), path(images), rtol=0, atol=0)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hclip_mmseg.models import device_memory
 from hclip_mmseg.models.cost_aggregation.chunks import (
     CHUNK_ON_CPU,
     SHARE,
@@ -24,7 +25,6 @@ from hclip_mmseg.models.cost_aggregation.class_attention import ClassAggregation
 from hclip_mmseg.models.cost_aggregation.cost_volume import cost_volume, most_similar_classes
 from hclip_mmseg.models.cost_aggregation.decoder import CostDecoder
 from hclip_mmseg.models.cost_aggregation.spatial_attention import SpatialAggregation
-from hclip_mmseg.models.device_memory import allowance, bytes_of_number
 
 LEFT_OUT = -100.0
 """Logit of a class that was not among the most similar ones (docs/cat_seg.md, Cost aggregation)."""
@@ -170,7 +170,8 @@ class CostAggregator(nn.Module):
         text_guidance = None
         if self.text_projection is not None:
             mean = F.normalize(text, dim=-1).mean(dim=-2)
-            text_guidance = self.text_projection(F.normalize(mean, dim=-1))
+            mean = F.normalize(mean, dim=-1).to(self.text_projection[0].weight.dtype)
+            text_guidance = self.text_projection(mean)
         shared = self.decoder.project_guidance(guidance)
         chunks = self.chunks(cost)
         run_spatial = _run_again_backward if chunks.spatial_again else _run
@@ -194,12 +195,12 @@ class CostAggregator(nn.Module):
         size = self.training_chunk if gradients else self.inference_chunk
         if size != "auto":
             return fixed_chunks(size, batch, classes, gradients)
-        if torch.compiler.is_compiling() and cost.device.type == "cuda":
+        if torch.compiler.is_compiling() and device_memory.has_memory_of_its_own(cost.device):
             return Chunks(None)  # a graph asks for no memory's state
-        allowed = allowance(cost.device, SHARE)
+        allowed = device_memory.allowance(cost.device, SHARE)
         if allowed is None:
             return fixed_chunks(CHUNK_ON_CPU, batch, classes, gradients)
-        number = bytes_of_number(cost.device, cost.dtype)
+        number = device_memory.bytes_of_number(cost.device, cost.dtype)
         return fitting_chunks(allowed, self.map_bytes(height * width, number), batch, classes, gradients)
 
     def map_bytes(self, places: int, number: int) -> MapBytes:

@@ -15,8 +15,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from hclip_mmseg.models import device_memory
 from hclip_mmseg.models.cost_aggregation.chunks import SHARE
-from hclip_mmseg.models.device_memory import allowance
 from hclip_mmseg.models.features import HeadInputs
 from hclip_mmseg.models.losses.held_names import HeldNamesLoss
 from hclip_mmseg.models.name_groups import NameGroups, one_each
@@ -241,7 +241,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             images: normalised images [3, H, W] of any sizes, on one device.
         """
         text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
-        together = len(images) if text.device.type == "cuda" else 1
+        together = len(images) if device_memory.has_memory_of_its_own(text.device) else 1
         for start in range(0, len(images), together):
             cut = [self._cut_image(image) for image in images[start : start + together]]
             results = self._view_results(cut, text)
@@ -281,7 +281,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         maps, fewest = self.class_maps, 1
         if maps == "auto":
             maps = CLASS_MAPS_ON_CPU
-            allowed = allowance(device, SHARE)
+            allowed = device_memory.allowance(device, SHARE)
             if allowed is not None:
                 # of few names the image tower takes more than the maps
                 maps, fewest = max(allowed // (VIEW_BYTES * (self.clip_resolution or self.window) ** 2), 1), 16

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from kernels import Kernels
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_models import HEAD, backbone_config, tiny_segmentor
@@ -13,6 +12,7 @@ from torch.export import Dim
 
 from hclip_mmseg.adapters import ParameterVersions
 from hclip_mmseg.adapters.held import forget, settle
+from hclip_mmseg.costs.kernels import Kernels
 from hclip_mmseg.models import OpenVocabSegmentor
 from hclip_mmseg.models.cost_aggregation import windows
 

@@ -7,7 +7,6 @@ import copy
 import pytest
 import torch
 from fake_gpu import GIBI, cut_as_on_a_gpu, fake_gpu
-from kernels import Kernels
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from models.test_contracts import ASKED
@@ -15,6 +14,7 @@ from tiny_models import HEAD, backbone_config, clip_geometry, tiny_segmentor
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
+from hclip_mmseg.costs.kernels import Kernels
 from hclip_mmseg.models import OpenVocabSegmentor, device_memory
 from hclip_mmseg.models.cost_aggregation import CostAggregator
 from hclip_mmseg.models.cost_aggregation.chunks import Chunks, MapBytes, fitting_chunks
@@ -267,7 +267,7 @@ def test_labels_under_bfloat16_are_those_of_fp32(repository):
     config = launch.read_config(str(repository / "configs/training_free/naclip_tiny_scenes.py"))
     model = MODELS.build(config.model).cuda().eval()
     model.set_vocabulary(SCENE_CLASSES)
-    scenes = [torch.from_numpy(render_scene(seed)[0]).permute(2, 0, 1) for seed in range(8)]
+    scenes = [torch.from_numpy(render_scene(0, index, 192).image).permute(2, 0, 1) for index in range(8)]
     batch = model.data_preprocessor(dict(inputs=scenes, data_samples=[SegDataSample() for _ in scenes]), False)
     expected = [sample.pred_sem_seg.data for sample in model.predict(**batch)]
     with torch.autocast("cuda", torch.bfloat16):

@@ -9,10 +9,13 @@ import torch
 from fake_gpu import GIBI, cut_as_on_a_gpu, fake_gpu
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
-from models.test_contracts import ASKED
+from tiny_detectors import tiny_detector
+from tiny_maft_plus import tiny_maft_plus
+from tiny_mask_models import tiny_fisa
 from tiny_models import HEAD, backbone_config, clip_geometry, tiny_segmentor
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+from training_free.tiny_training_free import tiny_training_free
 
 from hclip_mmseg.costs.kernels import Kernels
 from hclip_mmseg.models import OpenVocabSegmentor, device_memory
@@ -49,10 +52,10 @@ def test_a_segmentor_mixes_no_devices_and_never_waits(name):
     assert not kernels.waits
 
 
-@pytest.mark.parametrize("name", [name for name in ASKED if name != "segmentor"])
-def test_no_model_mixes_devices_up_to_where_it_needs_a_number(name):
+@pytest.mark.parametrize("build", [tiny_training_free, tiny_fisa, tiny_maft_plus, tiny_detector])
+def test_no_model_mixes_devices_up_to_where_it_needs_a_number(build):
     """MMDetection's heads, and regions, look at numbers: there a pass without any ends."""
-    model = ASKED[name]().eval()
+    model = build().eval()
     model.set_vocabulary(NAMES)
     shape = (64, 64)
     meta = dict(ori_shape=shape, img_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0), pad_shape=shape)
@@ -206,7 +209,7 @@ def test_a_segmentor_cast_whole_predicts(name, dtype):
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_training_free_model_cast_whole_predicts(dtype):
-    model = ASKED["training_free"]()
+    model = tiny_training_free()
     model.set_vocabulary(NAMES)
     images = images_on("cpu", 1)
     expected = model.predict(images)[0].pred_sem_seg.data

@@ -13,7 +13,7 @@ WAITS = {
     "unique_dim",
 }  # fmt: skip
 """Operators whose result, or its size, the host has to know before it goes on."""
-VIEWS = {"_unsafe_view", "alias", "detach", "device", "empty", "empty_like", "lift_fresh"}
+VIEWS = {"_unsafe_view", "alias", "detach", "device", "empty", "empty_like", "lift_fresh", "promote_types"}
 """Operators that compute nothing, beside those that torch itself calls views."""
 
 

@@ -170,7 +170,7 @@ class CostAggregator(nn.Module):
         text_guidance = None
         if self.text_projection is not None:
             mean = F.normalize(text, dim=-1).mean(dim=-2)
-            mean = F.normalize(mean, dim=-1).to(self.text_projection[0].weight.dtype)
+            mean = F.normalize(mean, dim=-1).to(next(self.text_projection.parameters()).dtype)
             text_guidance = self.text_projection(mean)
         shared = self.decoder.project_guidance(guidance)
         chunks = self.chunks(cost)

@@ -25,6 +25,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "--seconds", type=float, default=20, help="end the steps of a form that is compared with a direct one then (20)"
     )
     add("--device", choices=["cpu", "cuda"], help="(cuda where there is one)")
+    add("--precision", choices=["fp32", "tf32", "bf16"], default="fp32", help="of both forms of a row (fp32)")
     add("--json", metavar="FILE", help="write all numbers there, after every row")
     add("--markdown", metavar="FILE", help="write the table there")
     add("--plot", metavar="FILE", help="write a plot of time and memory there")
@@ -37,10 +38,11 @@ def main(args: argparse.Namespace) -> int:
     from hclip_mmseg.costs import benchmark
 
     with launch.clear_errors():
-        benchmark.check_request(args.rows, args.repeat, (args.json, args.markdown, args.plot))
+        outputs = (args.json, args.markdown, args.plot)
+        benchmark.check_request(args.rows, args.repeat, outputs, args.precision, args.device)
     with launch.run_errors():
         record = benchmark.run_benchmark(
-            args.rows, args.repeat, args.seconds, args.device, args.json, args.markdown, args.plot
+            args.rows, args.repeat, args.seconds, args.device, *outputs, args.precision
         )
     return 1 if record["failed"] else 0
 

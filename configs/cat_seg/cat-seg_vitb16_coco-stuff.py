@@ -8,7 +8,7 @@ _base_ = [
 ]
 
 # 171 names: less memory for a twentieth more time
-model = dict(backbone=dict(checkpoint_text=True))
+model = dict(backbone=dict(checkpoint_text="auto"))
 
 paper = dict(
     table="main results",

@@ -5,7 +5,7 @@ _base_ = ["./frozen_vitb16_ov-coco.py"]
 model = dict(
     backbone=dict(
         adapter=dict(type="POP", block_size=128, orthogonal=("text",), relation=dict(type="linear")),
-        checkpoint_text=True,
+        checkpoint_text="auto",
     ),
     # the names are encoded at every step: one template, as in segmentation, and not ViLD's 63
     text_encoder=dict(templates="scene"),

@@ -288,7 +288,7 @@ def _model_lines(training: Training, trained: int, classes: int) -> list[str]:
     adapter = ADAPTERS[training.method]
     backbone = [f"adapter={adapter.format(rank=8 if training.size == 'tiny' else 64)}"] if adapter else []
     if trained > SCORED // 2 and training.size != "tiny":
-        backbone.append("checkpoint_text=True")  # less memory for a twentieth more time
+        backbone.append('checkpoint_text="auto"')  # on a CPU: less memory for a twentieth more time
     if backbone:
         parts.append(f"    backbone=dict({', '.join(backbone)}),")
     if classes > 255:

@@ -88,7 +88,7 @@ class ConvNeXtTower(nn.Module):
                 f"the image tower takes images whose sides are multiples of {stride} pixels, got {height} x {width}; "
                 f"set pad_size_divisor={stride} in the data preprocessor"
             )
-        x = self.trunk.stem(images)
+        x = self.trunk.stem(images.to(next(self.trunk.stem.parameters()).dtype))
         maps = []
         for stage in self.trunk.stages:
             x = stage(x)

@@ -67,7 +67,7 @@ class ImageTower(VisionTower):
     def embed(self, images: Tensor, adapter: Adapter | None = None) -> Tensor:
         """Normalised images [B, 3, H, W] -> tokens before the first block [B, 1 + patches, width], CLS first."""
         grid = self.grid_of(*images.shape[-2:])
-        patches = self.conv1(images).flatten(2).transpose(1, 2)
+        patches = self.conv1(images.to(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)
         cls = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         tokens = torch.cat([cls, patches], dim=1) + self.positions(grid).to(patches.dtype)
         normed: Tensor = self.ln_pre(tokens)

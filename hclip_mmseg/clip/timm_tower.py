@@ -92,7 +92,8 @@ class TimmTower(VisionTower):
             ValueError: if a side is no positive multiple of the patch size.
         """
         grid = self.grid_of(*images.shape[-2:])
-        tokens = self.trunk.patch_embed.proj(images).flatten(2).transpose(1, 2)
+        patches_of = self.trunk.patch_embed.proj
+        tokens = patches_of(images.to(patches_of.weight.dtype)).flatten(2).transpose(1, 2)
         if self.prefix:
             cls = self.trunk.cls_token.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
             tokens = torch.cat([cls, tokens], dim=1)

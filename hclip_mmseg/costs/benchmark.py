@@ -18,23 +18,33 @@ from hclip_mmseg.costs.rows import ROWS
 from hclip_mmseg.files.writing import write_whole
 
 Record = dict[str, Any]
-"""``python``, ``torch``, ``device``, ``results`` (row -> form -> figures) and ``failed`` (row -> why)."""
+"""``python``, ``torch``, ``device``, ``precision``, ``results`` (row -> form -> figures), ``failed`` (row -> why)."""
 
 
-def check_request(rows: Sequence[str], repeat: int, outputs: Sequence[str | None]) -> None:
+def check_request(
+    rows: Sequence[str], repeat: int, outputs: Sequence[str | None], precision: str = "fp32", device: str | None = None
+) -> None:
     """Check what is asked for, before anything is measured.
 
     Args:
         rows: names of rows.
         repeat: timed steps of a form.
         outputs: files that will be written; None for those that are not wanted.
+        precision: of both forms.
+        device: 'cpu' or 'cuda'; None: a GPU where there is one.
 
     Raises:
-        ValueError: if there is no such row, no step, or no folder for a file.
+        ValueError: if there is no such row, no step, no folder for a file, no such GPU, or a row compares precisions
+            itself.
     """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch finds no GPU; leave it out, or give --device cpu")
     unknown = [row for row in rows if row not in ROWS]
     if unknown:
         raise ValueError(f"no rows {unknown}; choose from {', '.join(ROWS)}")
+    own = [row for row in rows if ROWS[row].other == "fp32"]
+    if own and precision != "fp32":
+        raise ValueError(f"rows {own} compare bf16 with fp32 themselves; leave --precision {precision} out for them")
     if repeat < 1:
         raise ValueError(f"--repeat must be at least 1, not {repeat}")
     for path in (Path(output) for output in outputs if output is not None):
@@ -50,16 +60,18 @@ def run_benchmark(
     json_file: str | None = None,
     markdown_file: str | None = None,
     plot_file: str | None = None,
+    precision: str = "fp32",
 ) -> Record:
     """Measure rows and print their table; a row that fails does not stop the others.
 
     Args:
-        rows: their names; none for all.
+        rows: their names; none for all that the precision has.
         repeat: timed steps of a form.
         seconds: when the steps of a form that is compared with a direct one end.
         device: 'cpu' or 'cuda'; None: a GPU where there is one.
         json_file: written after every row; None for none.
         markdown_file, plot_file: written at the end; None for none.
+        precision: of both forms, one of ``measure.PRECISIONS``.
 
     Returns:
         All numbers, and the rows that failed.
@@ -70,13 +82,15 @@ def run_benchmark(
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads",
+        "precision": precision,
         "results": {},
         "failed": {},
     }
     console = Console()
-    for row in track([ROWS[name] for name in rows or ROWS], "rows", console=console):
+    every = [name for name, row in ROWS.items() if precision == "fp32" or row.other != "fp32"]
+    for row in track([ROWS[name] for name in rows or every], "rows", console=console):
         try:
-            record["results"][row.name] = measure(row, device, repeat, seconds)
+            record["results"][row.name] = measure(row, device, repeat, seconds, precision)
         except MeasurementError as error:
             record["failed"][row.name] = str(error)
             console.print(f"[red]{error}[/red]; going on with the other rows")

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from hclip_mmseg.costs.kernels import Kernels
 from hclip_mmseg.costs.operations import operations
 from hclip_mmseg.costs.rows import ROWS, Row
 from hclip_mmseg.engine.memory import keep_freed_memory, peak_memory
@@ -21,6 +22,8 @@ from hclip_mmseg.models.arithmetic import inference_arithmetic
 
 PROCESSES = multiprocessing.get_context("forkserver")
 """New processes are forked from one that has imported all and done nothing, which spares each the imports."""
+PRECISIONS = ("fp32", "tf32", "bf16")
+"""Of the layers' arithmetic: fp32; fp32 whose products a GPU may round to TF32; bfloat16 by autocast."""
 APART = multiprocessing.get_context("spawn")
 """For GPUs: imports ask whether there is one, and CUDA does not outlive a fork."""
 
@@ -38,17 +41,18 @@ class Measured:
         row: name of the row.
         form: 'ours' or the row's other form.
         device: 'cpu' or 'cuda'.
+        precision: one of ``PRECISIONS``, of both forms of a row.
 
     Raises:
         MeasurementError: here or later, if the process ends by itself.
     """
 
-    def __init__(self, row: str, form: str, device: str) -> None:
+    def __init__(self, row: str, form: str, device: str, precision: str = "fp32") -> None:
         self.what = f"{row} ({form})"
         self.seconds: list[float] = []
         processes = PROCESSES if device == "cpu" else APART
         self._pipe, theirs = processes.Pipe()
-        self._process = processes.Process(target=serve, args=(theirs, row, form, device), daemon=True)
+        self._process = processes.Process(target=serve, args=(theirs, row, form, device, precision), daemon=True)
         self._process.start()
         theirs.close()
         self._answer()
@@ -63,8 +67,9 @@ class Measured:
 
         Returns:
             ``median_s``, ``least_s``, ``most_s`` of ``count`` steps, ``peak_mib`` beyond what the process held
-            before it built anything, and for ours ``flop`` (operations of a step's matrix products and convolutions)
-            and ``rate`` (operations a second of a large matrix product).
+            before it built anything, and for ours ``flop`` (operations of a step's matrix products and convolutions),
+            ``launches`` (operators of a step that compute something), ``rate`` (operations a second of a large matrix
+            product) and ``copied`` (bytes a second that a large copy reads and writes).
         """
         self._pipe.send("end")
         found = self._answer()
@@ -102,7 +107,9 @@ def preload() -> None:
     PROCESSES.set_forkserver_preload(["__main__", "hclip_mmseg.costs.rows"])
 
 
-def measure(row: Row, device: str, repeat: int, seconds: float) -> dict[str, dict[str, float]]:
+def measure(
+    row: Row, device: str, repeat: int, seconds: float, precision: str = "fp32"
+) -> dict[str, dict[str, float]]:
     """Both forms of a row.
 
     Direct forms need much memory and are far away in time, so they have the machine alone, for up to ``seconds``
@@ -118,16 +125,18 @@ def measure(row: Row, device: str, repeat: int, seconds: float) -> dict[str, dic
     if row.other == "direct":
         found: dict[str, dict[str, float]] = {}
         for form in ("ours", row.other):
-            found |= _in_turn([form], row, device, repeat, seconds)
+            found |= _in_turn([form], row, device, repeat, seconds, precision)
         return found
-    return _in_turn(["ours", row.other], row, device, repeat, float("inf"))
+    return _in_turn(["ours", row.other], row, device, repeat, float("inf"), precision)
 
 
-def _in_turn(forms: Sequence[str], row: Row, device: str, repeat: int, seconds: float) -> dict[str, dict[str, float]]:
+def _in_turn(
+    forms: Sequence[str], row: Row, device: str, repeat: int, seconds: float, precision: str
+) -> dict[str, dict[str, float]]:
     measured: dict[str, Measured] = {}
     try:
         for form in forms:
-            measured[form] = Measured(row.name, form, device)
+            measured[form] = Measured(row.name, form, device, precision)
         start, steps = time.perf_counter(), 0
         while steps < repeat and (steps == 0 or time.perf_counter() - start < seconds):
             for process in measured.values():
@@ -139,14 +148,16 @@ def _in_turn(forms: Sequence[str], row: Row, device: str, repeat: int, seconds: 
             process.kill()
 
 
-def serve(pipe: Connection, name: str, form: str, device: str) -> None:
+def serve(pipe: Connection, name: str, form: str, device: str, precision: str = "fp32") -> None:
     """Run the process of a :class:`Measured`.
 
     Args:
         pipe: takes 'step' and 'end', and gives what is measured.
         name: of the row.
-        form, device: see :class:`Measured`.
+        form, device, precision: see :class:`Measured`.
     """
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
     before = peak_memory(device)
     if form != "direct":  # published code runs as torch is; our tools call this
         keep_freed_memory()
@@ -154,10 +165,11 @@ def serve(pipe: Connection, name: str, form: str, device: str) -> None:
     run = row.prepare(form, device)
     if form == "ours" and not row.training:
         run = as_predicted(run, device)
-    dtype = torch.bfloat16 if row.bf16(form) else torch.float32
+    bf16 = row.bf16(form) or precision == "bf16"
+    dtype = torch.bfloat16 if bf16 else torch.float32
     with (
         torch.set_grad_enabled(row.training),
-        torch.autocast(device, torch.bfloat16, enabled=row.bf16(form)),
+        torch.autocast(device, torch.bfloat16, enabled=bf16),
     ):
         timed(run, device)
         pipe.send("ready")
@@ -165,7 +177,14 @@ def serve(pipe: Connection, name: str, form: str, device: str) -> None:
             pipe.send(timed(run, device))
         found = {"peak_mib": max((peak_memory(device) - before) / 2**20, 1.0)}  # which is divided by
         if form == "ours":  # after the peak is taken, as counting holds memory of its own
-            found |= {"flop": operations(run, row.training), "rate": matrix_product_rate(device, dtype)}
+            kernels = Kernels()
+
+            def counted() -> None:
+                with kernels:
+                    run()
+
+            found |= {"flop": operations(counted, row.training), "rate": matrix_product_rate(device, dtype)}
+            found |= {"launches": kernels.calls.total(), "copied": copy_rate(device)}
     pipe.send(found)
 
 
@@ -191,6 +210,13 @@ def timed(step: Callable[[], object], device: str) -> float:
     end.record()
     torch.cuda.synchronize()
     return float(begin.elapsed_time(end)) / 1000
+
+
+def copy_rate(device: str) -> float:
+    """Bytes a second that the best of five copies of 256 MiB reads and writes."""
+    source = torch.zeros(1 << 26, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / min(timed(lambda: target.copy_(source), device) for _ in range(5))
 
 
 def matrix_product_rate(device: str, dtype: torch.dtype, side: int | None = None) -> float:

@@ -15,7 +15,7 @@ Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Row -> form -> figures."""
 
 HEADINGS = (
-    "row", "against", "ours, s", "other, s", "ratio", "target", "floor, s", "reached",
+    "row", "against", "ours, s", "other, s", "ratio", "target", "TFLOP", "floor, s", "reached", "launches",
     "ours, MiB", "other, MiB", "ratio", "target",
 )  # fmt: skip
 
@@ -37,7 +37,9 @@ def lines_of(results: Results) -> list[tuple[str, ...]]:
                 row.other,
                 *(f"{f['median_s']:.3f} ({f['least_s']:.3f}-{f['most_s']:.3f})" for f in (ours, other)),
                 *_against(ours["median_s"] / other["median_s"], row.time_target),
+                f"{ours['flop'] / 1e12:.3f}",
                 *((f"{floor:.3f}", f"{floor / ours['median_s']:.0%}") if floor <= ours["median_s"] else ("", "")),
+                f"{ours['launches']:.0f}" if "launches" in ours else "",
                 *(f"{f['peak_mib']:.0f}" for f in (ours, other)),
                 *_against(ours["peak_mib"] / other["peak_mib"], row.memory_target),
             )
@@ -61,7 +63,7 @@ def table_of(results: Results) -> Table:
 
 def markdown_of(record: Mapping[str, Any]) -> str:
     """The table for a page, with the machine that it was measured on and the rows that failed."""
-    text = f"Python {record['python']}, torch {record['torch']}, {record['device']}.\n\n"
+    text = f"Python {record['python']}, torch {record['torch']}, {record['device']}, {record['precision']}.\n\n"
     text += markdown_table(HEADINGS, lines_of(record["results"]), names=2)
     if record["failed"]:
         text += "\nNot measured:\n" + "".join(f"- {why}\n" for why in record["failed"].values())

@@ -23,6 +23,7 @@ from hclip_mmseg.files.writing import whole
 from hclip_mmseg.models import OpenVocabSegmentor
 from hclip_mmseg.models.cost_aggregation import CostAggregator
 from hclip_mmseg.models.name_groups import NameGroups, one_each
+from hclip_mmseg.models.segmentors.open_vocab_segmentor import CLASS_MAPS_ON_CPU
 from hclip_mmseg.training_free import TrainingFreeSegmentor
 from hclip_mmseg.visualization import name_colours
 
@@ -138,8 +139,10 @@ def _form_of(model: OpenVocabSegmentor | TrainingFreeSegmentor, dynamic_size: bo
         if model.clip_resolution is None:
             raise InputError("a model with test_cfg.clip_resolution=None has views of any size: set a number of pixels")
         names = ("mode", "canvas", "window", "overlap", "clip_resolution", "class_maps", "score_threshold")
-        size = (model.clip_resolution, model.clip_resolution)
-        return _Form("views", size, {name: getattr(model, name) for name in names})
+        settings = {name: getattr(model, name) for name in names}
+        if settings["class_maps"] == "auto":
+            settings["class_maps"] = CLASS_MAPS_ON_CPU
+        return _Form("views", (model.clip_resolution, model.clip_resolution), settings)
     if isinstance(model, TrainingFreeSegmentor):
         size = (model.resolution, model.resolution)
         return _Form("patches", None if dynamic_size else size, dict(resolution=model.resolution))

@@ -9,6 +9,12 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hclip_mmseg.clip import ClipTokenizer, TextTower, Tokenizer
+from hclip_mmseg.models.device_memory import Auto, allowance, bytes_of_number
+
+TEXT_SHARE = 0.1
+"""Part of a GPU's free memory for what the text tower keeps for the backward pass."""
+KEPT_BY_A_BLOCK = 16
+"""Times the width that a block of CLIP keeps a token: norms, q, k, v, mixed values, the MLP's hidden layer twice."""
 
 
 class CLIPBackbone(BaseModule, ABC):
@@ -23,14 +29,15 @@ class CLIPBackbone(BaseModule, ABC):
         text_tower: the text encoder.
         tokenizer: what makes the tokens that it reads.
         logit_scale: logarithm of the factor that CLIP multiplies cosines with, a scalar.
-        checkpoint_text: whether the text tower's blocks are computed again in the backward pass, for less memory.
+        checkpoint_text: whether the text tower's blocks are computed again in the backward pass, for less memory;
+            'auto': on a CPU they are, on a GPU where what they keep takes more than ``TEXT_SHARE`` of its free memory.
     """
 
     image_tower: Any
     text_tower: TextTower
     tokenizer: Tokenizer = ClipTokenizer()
     logit_scale: nn.Parameter
-    checkpoint_text: bool = False
+    checkpoint_text: bool | Auto = False
 
     @property
     def embed_dim(self) -> int:
@@ -43,8 +50,19 @@ class CLIPBackbone(BaseModule, ABC):
 
         The first ``shared`` tokens are the same in all texts and computed once; end tokens are not among them.
         """
-        embeddings: Tensor = self.text_tower(tokens, self.checkpoint_text, shared=shared)
+        embeddings: Tensor = self.text_tower(tokens, self.checkpoints_text(tokens), shared=shared)
         return embeddings
+
+    def checkpoints_text(self, tokens: Tensor) -> bool:
+        """Whether the blocks are computed again in the backward pass for these tokens [N, length]."""
+        if self.checkpoint_text != "auto":
+            return self.checkpoint_text
+        allowed = allowance(tokens.device, TEXT_SHARE)
+        if allowed is None:
+            return True
+        tower = self.text_tower
+        number = bytes_of_number(tokens.device, tower.positional_embedding.dtype)
+        return tokens.numel() * tower.width * tower.layers * KEPT_BY_A_BLOCK * number > allowed
 
     def text_parameters(self) -> list[nn.Parameter]:
         """All parameters that :meth:`encode_text` computes with."""

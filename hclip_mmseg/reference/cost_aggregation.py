@@ -38,7 +38,7 @@ def block_diagonals(pop: Any, tower: Tower, layer: int, width: int) -> list[Tens
     for projection in range(4):
         blocks = [matrices[:, :, projection, column] for column in range(count)]
         if tower == "text":
-            eye = torch.eye(q)
+            eye = torch.eye(q, device=matrices.device)
             skewed = [(block - block.T) / 2 for block in blocks]
             blocks = [(eye - s) @ torch.linalg.inv(eye + s) for s in skewed]
         found.append(torch.block_diag(*blocks))
@@ -114,11 +114,11 @@ def encode_text(backbone: Any, pop: Any, tokens: Tensor) -> Tensor:
     """All positions of the context, whatever the texts' lengths."""
     tower = backbone.text_tower
     length = tokens.shape[1]
-    mask = torch.full((length, length), float("-inf")).triu(1)
+    mask = torch.full((length, length), float("-inf"), device=tokens.device).triu(1)
     x = tower.token_embedding(tokens) + tower.positional_embedding[:length]
     for layer, module in enumerate(tower.transformer.resblocks):
         x = block(module, x, projections(module.attn, pop, backbone.adapter, "text", layer), mask)
-    x = tower.ln_final(x)[torch.arange(len(x)), tokens.argmax(dim=-1)] @ tower.text_projection
+    x = tower.ln_final(x)[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)] @ tower.text_projection
     return F.normalize(x, dim=-1)
 
 
@@ -134,7 +134,7 @@ def swin(module: Any, x: Tensor, guidance: Tensor | None, height: int, width: in
     mask = None
     if shift:
         grid = torch.roll(grid, (-shift, -shift), dims=(1, 2))
-        regions = torch.zeros(1, height, width, 1)
+        regions = torch.zeros(1, height, width, 1, device=x.device)
         cuts = (slice(0, -window), slice(-window, -shift), slice(-shift, None))
         for number, (rows, columns) in enumerate((r, k) for r in cuts for k in cuts):
             regions[:, rows, columns] = number
@@ -249,7 +249,7 @@ def head(module: Any, dense: Tensor, guidance: Sequence[Tensor], text: Tensor) -
     logits = decode(module.decoder, x, guidance)
     if kept is None:
         return logits
-    out = torch.full((b, count, *logits.shape[-2:]), -100.0)
+    out = logits.new_full((b, count, *logits.shape[-2:]), -100.0)
     return out.scatter_(1, kept[:, :, None, None].expand_as(logits), logits)
 
 
@@ -295,7 +295,7 @@ class Direct:
         logits = self.logits(F.interpolate(views, size=(side, side), mode="bilinear"), text)
         scores = F.interpolate(logits, size=(window, window), mode="bilinear").sigmoid()
         whole = F.interpolate(scores[-1:], size=(canvas, canvas), mode="bilinear")
-        ones = F.unfold(torch.ones(1, 1, canvas, canvas), window, stride=stride)
+        ones = F.unfold(torch.ones(1, 1, canvas, canvas, device=image.device), window, stride=stride)
         count = F.fold(ones, canvas, window, stride=stride)
         summed = F.fold(scores[:-1].flatten(1).T[None].view(1, -1, len(views) - 1), canvas, window, stride=stride)
         return ((summed / count + whole) / 2)[0]

@@ -20,7 +20,8 @@ def patch_logits(view: PatchView, text: Tensor, scale: Tensor, times_cls: bool) 
     Returns:
         [B, T, rows, columns].
     """
-    logits = scale * (F.normalize(view.tokens, dim=-1) @ text.T)
+    tokens = F.normalize(view.tokens, dim=-1)
+    logits = scale * (tokens @ text.T.to(tokens.dtype))
     patches = logits[:, 1:] * logits[:, :1] if times_cls else logits[:, 1:]
     return patches.transpose(1, 2).unflatten(2, view.grid)
 

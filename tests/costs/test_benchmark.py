@@ -79,12 +79,20 @@ def test_direct_forms_run_alone_and_others_in_turn(steps):
     assert [line[0] for line in steps()] == ["ours"] * 5 + ["direct"] * 4, "one before, and one to count"
     assert found["ours"]["count"] == found["direct"]["count"] == 3
     assert found["ours"]["flop"] == 2 * 8**3 and found["ours"]["rate"] > 0
+    assert found["ours"]["launches"] == 1 and found["ours"]["copied"] > 0
     assert len({line[3] for line in steps()}) == 2
     before = len(steps())
     measure.measure(ROWS["toy-pair"], "cpu", repeat=3, seconds=0)
     assert [line[0] for line in steps()[before:]] == ["ours", "frozen"] * 4 + ["ours"]
     assert "flop" not in found["direct"]
     assert all(line[2] == "True" for line in steps()[before:]) and steps()[0][2] == "False"
+
+
+def test_a_precision_is_that_of_both_forms(steps):
+    measure.measure(ROWS["toy"], "cpu", repeat=1, seconds=0, precision="bf16")
+    assert {tuple(line[:2]) for line in steps()} == {("ours", "bfloat16"), ("direct", "bfloat16")}
+    with pytest.raises(ValueError, match="compare bf16 with fp32 themselves; leave --precision tf32 out"):
+        benchmark.check_request(["toy-bf16"], 1, (), "tf32", "cpu")
 
 
 def test_the_peak_counts_what_a_step_holds_in_passing():
@@ -155,20 +163,14 @@ def test_the_table_and_the_plot(tmp_path):
         "whole-7": {"ours": figures(1, 500), "direct": figures(3, 1000)},
     }
     lines = {line[0]: line for line in lines_of(results)}
-    assert lines["train-171"][2:8] == (
-        "4.000 (3.000-5.000)",
-        "40.000 (39.000-41.000)",
-        "0.100",
-        "0.2 met",
-        "1.000",
-        "25%",
-    )
-    assert lines["train-171"][8:] == ("500", "1000", "0.500", "0.25 missed")
+    assert lines["train-171"][2:6] == ("4.000 (3.000-5.000)", "40.000 (39.000-41.000)", "0.100", "0.2 met")
+    assert lines["train-171"][7:9] == ("1.000", "25%")
+    assert lines["train-171"][10:] == ("500", "1000", "0.500", "0.25 missed")
     assert lines["train-171-adapters"][4:6] == ("1.100", "1.05 missed")
     overcounted = {**figures(4, 500), "flop": 5e9}
     (line,) = lines_of({"train-171": {"ours": overcounted, "direct": figures(40, 1000)}})
-    assert line[6:8] == ("", "")
-    machine = dict(python="3", torch="2", device="cpu", failed={})
+    assert line[7:9] == ("", "")
+    machine = dict(python="3", torch="2", device="cpu", precision="fp32", failed={})
     assert markdown_of(dict(machine, results=results)).count("\n| ") == 2 + len(results)
     plot(results, str(tmp_path / "plot.png"))
     assert (tmp_path / "plot.png").stat().st_size > 5000

@@ -6,6 +6,8 @@ names; its README gives the tolerances: 1e-4 on scores, relative 1e-3 on loss an
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -144,3 +146,20 @@ def published_gradient_norms(model) -> dict[str, float]:
     }
     published = to_published({"state_dict": gradients, "meta": {"published": {"kind": "cat-seg"}}})["model"]
     return {name: float(F.normalize(value.flatten(), dim=0) @ value.flatten()) for name, value in published.items()}
+
+
+@pytest.mark.gpu
+def test_scores_on_a_gpu(model, golden):
+    _, arrays, _ = golden
+    there = copy.deepcopy(model).cuda()
+    precision = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        sample = SegDataSample(metainfo=dict(ori_shape=(480, 640)))
+        result = there.predict(normalised(arrays["img"])[None].cuda(), [sample])[0]
+    finally:
+        torch.set_float32_matmul_precision(precision[0])
+        torch.backends.cudnn.allow_tf32 = precision[1]
+    found = result.seg_logits.data[:, ::4, ::4].cpu()
+    torch.testing.assert_close(found, torch.from_numpy(arrays["slide"]), rtol=0, atol=1e-5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from kernels import Kernels
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_models import HEAD, backbone_config, tiny_segmentor
@@ -13,6 +12,7 @@ from torch.export import Dim
 
 from hclip_mmseg.adapters import ParameterVersions
 from hclip_mmseg.adapters.held import forget, settle
+from hclip_mmseg.costs.kernels import Kernels
 from hclip_mmseg.models import OpenVocabSegmentor
 from hclip_mmseg.models.cost_aggregation import windows
 
@@ -47,7 +47,7 @@ class NamedPass(nn.Module):
 @pytest.mark.parametrize("name", FORMS)
 @torch.no_grad()
 def test_a_segmentors_pass_is_exported_before_it_ever_ran(name):
-    windows._hold_layout.cache_clear()
+    windows.forget_layouts()
     path, images = form(name).image_pass(), random_images()
     exported = torch.export.export(path, (images,), strict=False).module()
     torch.testing.assert_close(exported(images), path(images), rtol=0, atol=0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from kernels import Kernels
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_training_free import NAMES, REGIONS, textured_images, tiny_training_free
 from torch.export import Dim
 
 from hclip_mmseg.apis import OpenVocabInferencer
+from hclip_mmseg.costs.kernels import Kernels
 from hclip_mmseg.reference import cliptrase as literal
 from hclip_mmseg.training_free import UntrainedDistributed
 from hclip_mmseg.vocabularies import load_vocabulary

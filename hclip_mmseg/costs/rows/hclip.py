@@ -15,6 +15,7 @@ import hclip_mmseg  # noqa: F401 (registers)
 from hclip_mmseg.apis import launch
 from hclip_mmseg.clip import tokenize
 from hclip_mmseg.costs.rows.row import Row, Step
+from hclip_mmseg.models.segmentors.open_vocab_segmentor import CHECKED
 from hclip_mmseg.reference import cost_aggregation
 from hclip_mmseg.vocabularies import load_vocabulary
 
@@ -88,16 +89,16 @@ def view(form: str, device: str, count: int, size: int = 384) -> Step:
     return lambda: model.score(image)
 
 
-def slide(form: str, device: str, count: int) -> Step:
-    """Windows and the whole view of a 480 x 640 image, text cached."""
+def slide(form: str, device: str, count: int, images: int = 1) -> Step:
+    """Windows and the whole view of images of 480 x 640, text cached."""
     model = build(form, device).eval()
-    image = torch.randn(3, 480, 640, device=device)
+    batch = torch.randn(images, 3, 480, 640, device=device)
     if form == "direct":
         transcription, embeddings = direct_of(model), embeddings_of(count, device)
-        return lambda: transcription.slide(image, embeddings)
+        return lambda: [transcription.slide(image, embeddings) for image in batch]
     model.set_vocabulary(names(count))
     cache_text(model)
-    return lambda: model.score(image)
+    return lambda: [board.size for board in model.scores(batch)]
 
 
 def cache_text(model: Any) -> None:
@@ -111,15 +112,18 @@ def embeddings_of(count: int, device: str) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(count, 1, 512, device=device), dim=-1)
 
 
-def train(form: str, device: str, count: int = 171) -> Step:
-    """A training step of one 384 image: forward, backward, AdamW."""
+def train(form: str, device: str, count: int = 171, images: int = 1) -> Step:
+    """A training step of 384 images: forward, backward, AdamW."""
     model = build(form, device).train()
     model.set_vocabulary(names(count))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
-    image = torch.randn(1, 3, 384, 384, device=device)
-    labels = torch.randint(0, count, (1, 384, 384), device=device)
-    sample = SegDataSample()
-    sample.gt_sem_seg = PixelData(data=labels)
+    image = torch.randn(images, 3, 384, 384, device=device)
+    labels = torch.randint(0, count, (images, 384, 384), device=device)
+    samples = []
+    for own in labels:  # random labels are of the vocabulary; data loaders check theirs before they reach a GPU
+        sample = SegDataSample(metainfo={CHECKED: count})
+        sample.gt_sem_seg = PixelData(data=own[None])
+        samples.append(sample)
     if form == "direct":
         transcription, tokens = direct_of(model), tokens_of(count, device)
 
@@ -128,7 +132,7 @@ def train(form: str, device: str, count: int = 171) -> Step:
         if form == "direct":
             loss = transcription.loss(image, labels, tokens)
         else:
-            loss = model.loss(image, [sample])["decode.loss_bce"]
+            loss = model.loss(image, samples)["decode.loss_bce"]
         loss.backward()
         optimizer.step()
 
@@ -149,7 +153,10 @@ ROWS = (
     ),
     *(Row(f"whole-7-at-{size}", partial(view, count=7, size=size), plot=((SIDE, size),)) for size in (192, 576, 768)),
     Row("slide-7", partial(slide, count=7), time_target=1 / 8),
+    *(Row(f"slide-{count}", partial(slide, count=count)) for count in (150, 847)),
+    Row("slide-150-images-8", partial(slide, count=150, images=8)),
     Row("train-171", train, training=True, time_target=1 / 5, memory_target=1 / 4),
+    Row("train-171-images-4", partial(train, images=4), training=True),
     Row("train-171-adapters", train, other="frozen", training=True, time_target=1.05),
     Row("encode-384-folded", encode, other="frozen", time_target=SAME),
     Row("text-171-folded", partial(text, count=171), other="frozen", time_target=SAME),

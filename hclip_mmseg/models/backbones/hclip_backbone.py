@@ -23,6 +23,7 @@ from hclip_mmseg.clip import (
     with_parameters,
 )
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
+from hclip_mmseg.models.device_memory import Auto
 from hclip_mmseg.models.features import DenseFeatures
 
 AnyTower = VisionTower | TextTower
@@ -47,7 +48,8 @@ class HCLIPBackbone(CLIPBackbone):
             freezes them.
         residual: of the last block, see :func:`~hclip_mmseg.clip.attention.run_dense_block`; None: the image tower's
             own, 'cls' for those with a CLS token, 'block' for SigLIP's.
-        checkpoint_text: compute the text tower's blocks again in the backward pass, for less memory.
+        checkpoint_text: compute the text tower's blocks again in the backward pass, for less memory; 'auto': see
+            :class:`~hclip_mmseg.models.clip_backbone.CLIPBackbone`.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class HCLIPBackbone(CLIPBackbone):
         guidance_channels: Sequence[int] = (256, 128),
         train_positions: bool = False,
         residual: str | None = None,
-        checkpoint_text: bool = False,
+        checkpoint_text: bool | Auto = False,
         out_layers: Sequence[int] = (),
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -130,7 +132,8 @@ class HCLIPBackbone(CLIPBackbone):
 
     def encode_text(self, tokens: Tensor, shared: int = 0) -> Tensor:
         """See :class:`~hclip_mmseg.models.clip_backbone.CLIPBackbone`."""
-        embeddings: Tensor = self.adapted_tower("text")(tokens, checkpoint_blocks=self.checkpoint_text, shared=shared)
+        again = self.checkpoints_text(tokens)
+        embeddings: Tensor = self.adapted_tower("text")(tokens, checkpoint_blocks=again, shared=shared)
         return embeddings
 
     def encode_image(self, images: Tensor) -> Tensor:

@@ -10,6 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hclip_mmseg.models import device_memory
+from hclip_mmseg.models.cost_aggregation.chunks import (
+    CHUNK_ON_CPU,
+    SHARE,
+    Chunks,
+    ChunkSize,
+    MapBytes,
+    check_chunk,
+    fitting_chunks,
+    fixed_chunks,
+)
 from hclip_mmseg.models.cost_aggregation.class_attention import ClassAggregation
 from hclip_mmseg.models.cost_aggregation.cost_volume import cost_volume, most_similar_classes
 from hclip_mmseg.models.cost_aggregation.decoder import CostDecoder
@@ -74,11 +85,15 @@ class CostAggregator(nn.Module):
             drops classes between the decoder's layers. None: ``class_length``, as published.
         class_pooling: side of the pooling of class attention in training.
         decoder_channels, guidance_channels, guidance_projections: see :class:`CostDecoder`.
-        inference_chunk: how many class maps are aggregated at once without gradients; bounds the memory; None for
-            all at once.
+        inference_chunk: how many class maps are aggregated at once without gradients; bounds the memory. 'auto': 32 on
+            a CPU; on a GPU as many as fit (:mod:`~hclip_mmseg.models.cost_aggregation.chunks`). None: all.
         training_chunk: the same in training. Where there are more maps, each chunk is computed again in the
-            backward pass (171 classes of one image: a third of the memory for an eighth more time); None
-            keeps everything that the backward pass needs in memory, however many there are.
+            backward pass (171 classes of one image: a third of the memory for an eighth more time on a CPU); on a GPU
+            'auto' computes again only what does not fit. None keeps everything that the backward pass needs in memory,
+            however much it is.
+
+    Raises:
+        ValueError: if a chunk is no number of class maps.
     """
 
     def __init__(
@@ -97,12 +112,14 @@ class CostAggregator(nn.Module):
         guidance_channels: Sequence[int] = (256, 128),
         guidance_projections: Sequence[int] = (32, 16),
         inference_classes: int | None = None,
-        inference_chunk: int | None = 32,
-        training_chunk: int | None = 32,
+        inference_chunk: ChunkSize = "auto",
+        training_chunk: ChunkSize = "auto",
     ) -> None:
         super().__init__()
         if inference_classes is not None and not 1 <= inference_classes <= class_length:
             raise ValueError(f"inference_classes is from 1 to class_length, {class_length}, not {inference_classes}")
+        check_chunk("inference_chunk", inference_chunk)
+        check_chunk("training_chunk", training_chunk)
         self.class_length, self.inference_classes = class_length, inference_classes
         self.inference_chunk, self.training_chunk = inference_chunk, training_chunk
         self.embed_cost = nn.Conv2d(templates, dim, 7, padding=3)
@@ -162,16 +179,17 @@ class CostAggregator(nn.Module):
         text_guidance = None
         if self.text_projection is not None:
             mean = F.normalize(text, dim=-1).mean(dim=-2)
-            text_guidance = self.text_projection(F.normalize(mean, dim=-1))
+            mean = F.normalize(mean, dim=-1).to(next(self.text_projection.parameters()).dtype)
+            text_guidance = self.text_projection(mean)
         shared = self.decoder.project_guidance(guidance)
-        chunk = self._chunk(cost.shape[0])
-        again = torch.is_grad_enabled() and chunk is not None and chunk < cost.shape[2]
-        run = _run_again_backward if again else _run
-        x = _join([self._embed(part) for part in _chunks(cost, chunk, dim=2)])
+        chunks = self.chunks(cost)
+        run_spatial = _run_again_backward if chunks.spatial_again else _run
+        run_decoder = _run_again_backward if chunks.decoder_again else _run
+        x = _join([self._embed(part) for part in _chunks(cost, chunks.size, dim=2)])
         for layer in self.layers:
-            x = _join([run(layer.spatial, part, appearance) for part in _chunks(x, chunk, dim=1)])
-            x = layer.classes(x, text_guidance, maps_at_once=chunk)
-        return _join([run(self.decoder, part, shared) for part in _chunks(x, chunk, dim=1)])
+            x = _join([run_spatial(layer.spatial, part, appearance) for part in _chunks(x, chunks.size, dim=1)])
+            x = layer.classes(x, text_guidance, classes_at_once=chunks.size)
+        return _join([run_decoder(self.decoder, part, shared) for part in _chunks(x, chunks.size, dim=1)])
 
     def _embed(self, cost: Tensor) -> Tensor:
         """[B, P, T, H, W] -> [B, T, H, W, dim]."""
@@ -179,7 +197,37 @@ class CostAggregator(nn.Module):
         maps = cost.transpose(1, 2).flatten(0, 1)
         return self.embed_cost(maps).permute(0, 2, 3, 1).unflatten(0, (batch, classes))
 
-    def _chunk(self, batch: int) -> int | None:
-        """How many classes of each image are computed at once; None for all."""
-        size = self.training_chunk if torch.is_grad_enabled() else self.inference_chunk
-        return None if size is None else max(size // batch, 1)
+    def chunks(self, cost: Tensor) -> Chunks:
+        """How the aggregation of a cost volume [B, P, T, H, W] is cut now, on its device."""
+        batch, _, classes, height, width = cost.shape
+        gradients = torch.is_grad_enabled()
+        size = self.training_chunk if gradients else self.inference_chunk
+        if size != "auto":
+            return fixed_chunks(size, batch, classes, gradients)
+        if torch.compiler.is_compiling() and device_memory.has_memory_of_its_own(cost.device):
+            return Chunks(None)  # a graph asks for no memory's state
+        allowed = device_memory.allowance(cost.device, SHARE)
+        if allowed is None:
+            return fixed_chunks(CHUNK_ON_CPU, batch, classes, gradients)
+        number = device_memory.bytes_of_number(cost.device, cost.dtype)
+        return fitting_chunks(allowed, self.map_bytes(height * width, number), batch, classes, gradients)
+
+    def map_bytes(self, places: int, number: int) -> MapBytes:
+        """Bytes of a class map.
+
+        Counted in numbers a place, as autograd keeps them: a Swin block 18 times the width (norms, q, k and v, mixed
+        values, the MLP's hidden layer before and behind its activation), class aggregation at pooled places 5 times.
+
+        Args:
+            places: of the grid.
+            number: bytes of a number.
+        """
+        dim, layers = self.embed_cost.out_channels, len(self.layers)
+        decoder = self.decoder.kept_numbers()
+        numbers = (
+            (2 + 5 * layers) * dim,
+            36 * layers * dim,
+            sum(decoder),
+            3 * dim + max(12 * dim, max(decoder)),
+        )
+        return MapBytes(*(places * number * count for count in numbers))

@@ -127,14 +127,14 @@ class ClassAggregation(nn.Module):
         x = x + attended
         return x + self.mlp(self.norm2(x))
 
-    def forward(self, x: Tensor, guidance: Tensor | None, maps_at_once: int | None = None) -> Tensor:
+    def forward(self, x: Tensor, guidance: Tensor | None, classes_at_once: int | None = None) -> Tensor:
         """Aggregates over classes.
 
         Args:
             x: [B, T, H, W, dim].
             guidance: text guidance [B, T, guidance_dim], or None.
-            maps_at_once: bounds the memory where there is neither pooling nor a gradient: so many class maps' worth
-                of places are computed at a time, as places do not see each other. None for all.
+            classes_at_once: bounds the memory where there is neither pooling nor a gradient: as many places are
+                computed at a time as so many classes' maps have, since places do not see each other. None for all.
 
         Returns:
             [B, T, H, W, dim].
@@ -143,9 +143,9 @@ class ClassAggregation(nn.Module):
         pooling = self.pooling if self.training else 1
         if pooling == 1:
             places = x.flatten(2, 3)
-            if maps_at_once is None or torch.is_grad_enabled():
+            if classes_at_once is None or torch.is_grad_enabled():
                 return x + self.aggregate(places, guidance).view_as(x)
-            at_once = max(maps_at_once * height * width // (batch * classes), 1)
+            at_once = max(classes_at_once * height * width // classes, 1)
             result = torch.empty_like(places)
             for old, new in zip(places.split(at_once, dim=2), result.split(at_once, dim=2), strict=True):
                 new.copy_(self.aggregate(old, guidance).add_(old))

@@ -12,12 +12,13 @@ def cost_volume(dense: Tensor, text: Tensor) -> Tensor:
 
     Args:
         dense: [B, C, H, W].
-        text: [B, T, P, C], T classes in P prompt templates.
+        text: [B, T, P, C], T classes in P prompt templates; of any dtype.
 
     Returns:
-        [B, P, T, H, W] in [-1, 1].
+        [B, P, T, H, W] in [-1, 1], in the dtype of ``dense``.
     """
-    return torch.einsum("bchw,btpc->bpthw", F.normalize(dense, dim=1), F.normalize(text, dim=-1))
+    normalised = F.normalize(text, dim=-1).to(dense.dtype)
+    return torch.einsum("bchw,btpc->bpthw", F.normalize(dense, dim=1), normalised)
 
 
 def most_similar_classes(cost: Tensor, count: int) -> Tensor:

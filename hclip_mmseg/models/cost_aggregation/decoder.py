@@ -113,6 +113,12 @@ class CostDecoder(nn.Module):
             for step, projection, given in zip(self.steps, self.guidance_projections, guidance, strict=True)
         )
 
+    def kept_numbers(self) -> list[int]:
+        """How many numbers each step keeps for the backward pass, a place of the cost's grid and class."""
+        return [
+            4 ** (index + 1) * (step.up_channels + 4 * step.conv2.out_channels) for index, step in enumerate(self.steps)
+        ]
+
     def forward(self, x: Tensor, shared: tuple[Tensor, ...]) -> Tensor:
         """Score maps of some of the classes.
 

@@ -37,6 +37,11 @@ def window_layout(height: int, width: int, window: int, shift: int, device: torc
     return make(height, width, window, shift, device)
 
 
+def forget_layouts() -> None:
+    """Drop the layouts that are held."""
+    _hold_layout.cache_clear()
+
+
 @lru_cache(maxsize=64)
 @torch.inference_mode(False)
 def _hold_layout(height: int, width: int, window: int, shift: int, device: torch.device) -> WindowLayout:

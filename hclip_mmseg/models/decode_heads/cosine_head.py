@@ -45,7 +45,8 @@ class CosineHead(OpenVocabDecodeHead):
         """Logits [B, T, h, w] of all names, the mean over templates; none is left out."""
         given = HeadInputs.of(inputs)
         text = F.normalize(F.normalize(given.text, dim=-1).mean(dim=1), dim=-1)
-        return self.scale * (F.normalize(given.dense, dim=1).transpose(1, 3) @ text.T).transpose(1, 3), None
+        dense = F.normalize(given.dense, dim=1)
+        return self.scale * (dense.transpose(1, 3) @ text.T.to(dense.dtype)).transpose(1, 3), None
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Sequence[Any]) -> dict[str, Tensor]:
         """As :meth:`OpenVocabDecodeHead.loss_by_feat`.

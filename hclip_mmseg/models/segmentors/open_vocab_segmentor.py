@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from hclip_mmseg.models import device_memory
+from hclip_mmseg.models.cost_aggregation.chunks import SHARE
 from hclip_mmseg.models.features import HeadInputs
 from hclip_mmseg.models.losses.held_names import HeldNamesLoss
 from hclip_mmseg.models.name_groups import NameGroups, one_each
@@ -22,6 +25,7 @@ from hclip_mmseg.models.score_maps import resized, resized_in_chunks, unflipped
 from hclip_mmseg.models.segmentors.scored_names import relabelled, scored_groups
 from hclip_mmseg.models.segmentors.segmentor_pass import SegmentorPass
 from hclip_mmseg.models.segmentors.views import (
+    CutImage,
     ScoreCanvas,
     View,
     check_views,
@@ -32,6 +36,9 @@ from hclip_mmseg.vocabularies.labels import check_labels, label_of_no_class
 
 CHECKED = "names_checked"
 """In a sample's meta information: how many names its labels were found to belong to."""
+CLASS_MAPS_ON_CPU = 256
+VIEW_BYTES = 32
+"""Bytes that a class map takes in inference, a pixel of its view."""
 
 
 @MODELS.register_module()
@@ -59,8 +66,8 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
               at, and the part of it that neighbours share (384, 0.333);
             - clip_resolution: side that every image and view is resized to for the image tower (384); None
               takes them as they are;
-            - class_maps: how many class maps the head works on at once over all views (256); bounds the
-              memory;
+            - class_maps: how many class maps the head works on at once over all views; bounds the memory ('auto': 256
+              on a CPU; on a GPU as many as fit, of all images of a batch);
             - score_memory: bytes up to which the scores of all names are kept in the result as
               ``seg_logits`` (2 GiB); above, the result holds the label map alone;
             - score_threshold: pixels whose best score is below get the label 255, or 65535
@@ -105,7 +112,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         self.window = settings.pop("window", 384)
         self.overlap = settings.pop("overlap", 0.333)
         self.clip_resolution = settings.pop("clip_resolution", 384)
-        self.class_maps = settings.pop("class_maps", 256)
+        self.class_maps = settings.pop("class_maps", "auto")
         self.score_memory = settings.pop("score_memory", 2 << 30)
         self.score_threshold = settings.pop("score_threshold", None)
         if settings:
@@ -215,7 +222,6 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
         return SegmentorPass(self.backbone.image_side(), self.decode_head, text)
 
-    @torch.no_grad()
     def score(self, image: Tensor) -> ScoreCanvas:
         """Scores of an image, after the sigmoid, averaged over its views.
 
@@ -226,22 +232,44 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             The canvas, its ``scores`` [K, h, w] in [0, 1] at the canvas's size for the K ``classes`` that
             any view scored.
         """
+        return next(self.scores([image]))
+
+    @torch.no_grad()
+    def scores(self, images: Sequence[Tensor]) -> Iterator[ScoreCanvas]:
+        """The canvas of each image, as :meth:`score` gives it; on a GPU views of several images run as one batch.
+
+        Args:
+            images: normalised images [3, H, W] of any sizes, on one device.
+        """
+        text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
+        together = len(images) if device_memory.has_memory_of_its_own(text.device) else 1
+        for start in range(0, len(images), together):
+            cut = [self._cut_image(image) for image in images[start : start + together]]
+            results = self._view_results(cut, text)
+            for image in cut:
+                yield self._canvas_of(image, list(islice(results, len(image.views))), len(text))
+
+    def _cut_image(self, image: Tensor) -> CutImage:
         size = self._canvas_size(image)
         if self.mode == "whole" or self.canvas:
             image = shrunk(image, min(size))
-        canvas = resized(image, size)
         views = views_of(*size, self.mode, self.window, max(int(self.window * (1 - self.overlap)), 1))
-        text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
-        at_once = self._views_at_once(len(text))
-        results = [
-            result
-            for start in range(0, len(views), at_once)
-            for result in self._score_views(image, canvas, views[start : start + at_once], text)
-        ]
+        return CutImage(image, resized(image, size), views)
+
+    def _view_results(self, images: Sequence[CutImage], text: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """(logits [K, h, w], classes [K] or None) of each view of each image."""
+        views = [(image, view) for image in images for view in image.views]
+        at_once = self._views_at_once(len(text), text.device)
+        for start in range(0, len(views), at_once):
+            pixels = [self._pixels(image, view) for image, view in views[start : start + at_once]]
+            for _, alike in groupby(pixels, key=lambda part: part.shape):
+                yield from self._score_views(torch.cat(list(alike)), text)
+
+    def _canvas_of(self, image: CutImage, results: list[tuple[Tensor, Tensor | None]], names: int) -> ScoreCanvas:
         kept = [classes for _, classes in results if classes is not None]
-        classes = torch.cat(kept).unique() if kept else torch.arange(len(text), device=image.device)
-        board = ScoreCanvas(size, views, classes)
-        for view, (logits, of_view) in zip(views, results, strict=True):
+        classes = torch.cat(kept).unique() if kept else torch.arange(names, device=image.canvas.device)
+        board = ScoreCanvas((image.canvas.shape[-2], image.canvas.shape[-1]), image.views, classes)
+        for view, (logits, of_view) in zip(image.views, results, strict=True):
             board.add(view, logits, of_view, self._intermediate_size(view))
         return board
 
@@ -250,8 +278,15 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             return self.window, self.window
         return (self.canvas, self.canvas) if self.canvas else (image.shape[-2], image.shape[-1])
 
-    def _views_at_once(self, classes: int) -> int:
-        return max(self.class_maps // min(classes, self.class_maps), 1)
+    def _views_at_once(self, classes: int, device: torch.device) -> int:
+        maps, fewest = self.class_maps, 1
+        if maps == "auto":
+            maps = CLASS_MAPS_ON_CPU
+            allowed = device_memory.allowance(device, SHARE)
+            if allowed is not None:
+                # of few names the image tower takes more than the maps
+                maps, fewest = max(allowed // (VIEW_BYTES * (self.clip_resolution or self.window) ** 2), 1), 16
+        return max(maps // max(min(classes, maps), fewest), 1)
 
     def _intermediate_size(self, view: View) -> tuple[int, int] | None:
         """The size of logits before the sigmoid: the published code takes it late in windows only."""
@@ -259,23 +294,20 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             return None
         return (self.window, self.window) if view.whole else (view.height, view.width)
 
-    def _score_views(
-        self, image: Tensor, canvas: Tensor, views: Sequence[View], text: Tensor
-    ) -> list[tuple[Tensor, Tensor | None]]:
-        """(logits [K, h, w], classes [K] or None) of each view, all run as one batch."""
-        batch = torch.cat([self._cut(image, canvas, view) for view in views])
-        features = self.backbone(batch)
+    def _score_views(self, views: Tensor, text: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """(logits [K, h, w], classes [K] or None) of each of the views [V, 3, H, W], run as one batch."""
+        features = self.backbone(views)
         logits, kept = self.decode_head.most_similar(HeadInputs(features.dense, features.guidance, text))
-        return [(logits[i], None if kept is None else kept[i]) for i in range(len(views))]
+        return zip(logits, [None] * len(logits) if kept is None else kept, strict=True)
 
-    def _cut(self, image: Tensor, canvas: Tensor, view: View) -> Tensor:
+    def _pixels(self, image: CutImage, view: View) -> Tensor:
         """The pixels of a view [1, 3, H, W]; a whole view is taken from the image itself."""
         if self.mode == "whole":
-            pixels = image
+            pixels = image.pixels
         elif view.whole:
-            pixels = resized(image, (self.window, self.window))
+            pixels = resized(image.pixels, (self.window, self.window))
         else:
-            pixels = canvas[:, view.top : view.top + view.height, view.left : view.left + view.width]
+            pixels = image.canvas[:, view.top : view.top + view.height, view.left : view.left + view.width]
         return self._at_clip_resolution(pixels[None])
 
     def predict(self, inputs: Tensor, data_samples: Sequence[SegDataSample] | None = None) -> list[SegDataSample]:
@@ -293,13 +325,14 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         """
         if data_samples is None:
             data_samples = [SegDataSample(metainfo=dict(ori_shape=inputs.shape[-2:])) for _ in inputs]
+        height, width = inputs.shape[-2:]
+        images = []
         for image, sample in zip(inputs, data_samples, strict=True):
-            meta = sample.metainfo
-            left, right, top, bottom = meta.get("img_padding_size", meta.get("padding_size", (0, 0, 0, 0)))
-            height, width = image.shape[-2:]
-            board = self.score(image[:, top : height - bottom, left : width - right])
-            board.scores = unflipped(board.scores, meta)
-            self._store(sample, board, tuple(meta.get("ori_shape", (height, width))[:2]))
+            left, right, top, bottom = sample.get("img_padding_size", sample.get("padding_size", (0, 0, 0, 0)))
+            images.append(image[:, top : height - bottom, left : width - right])
+        for board, sample in zip(self.scores(images), data_samples, strict=True):
+            board.scores = unflipped(board.scores, sample.metainfo)
+            self._store(sample, board, tuple(sample.get("ori_shape", (height, width))[:2]))
         return list(data_samples)
 
     def _store(self, sample: SegDataSample, board: ScoreCanvas, size: tuple[int, int]) -> None:

@@ -23,6 +23,20 @@ class View(NamedTuple):
     whole: bool
 
 
+class CutImage(NamedTuple):
+    """An image as its views are cut from it.
+
+    Attributes:
+        pixels: the image [3, H, W], shrunk where it is larger than the canvas.
+        canvas: resized to the canvas [3, h, w].
+        views: what is looked at.
+    """
+
+    pixels: Tensor
+    canvas: Tensor
+    views: list[View]
+
+
 def check_views(
     mode: str, canvas: int | None, window: int, overlap: float, clip_resolution: int | None
 ) -> None:

@@ -13,7 +13,7 @@ WAITS = {
     "unique_dim",
 }  # fmt: skip
 """Operators whose result, or its size, the host has to know before it goes on."""
-VIEWS = {"_unsafe_view", "alias", "detach", "empty", "empty_like", "lift_fresh"}
+VIEWS = {"_unsafe_view", "alias", "detach", "device", "empty", "empty_like", "lift_fresh", "promote_types"}
 """Operators that compute nothing, beside those that torch itself calls views."""
 
 
@@ -26,7 +26,7 @@ class Kernels(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
 

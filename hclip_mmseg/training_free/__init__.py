@@ -2,6 +2,7 @@
 
 from hclip_mmseg.training_free.backbone import PatchView, TrainingFreeBackbone
 from hclip_mmseg.training_free.clip_crop import CLIPCrop
+from hclip_mmseg.training_free.clip_features import CLIPPatchFeatures
 from hclip_mmseg.training_free.gem import GEMAttention
 from hclip_mmseg.training_free.global_aggregation import GlobalAggregation
 from hclip_mmseg.training_free.hungarian_metric import HungarianIoUMetric
@@ -28,6 +29,7 @@ from hclip_mmseg.training_free.untrained_distributed import UntrainedDistributed
 __all__ = [
     "PAMR",
     "CLIPCrop",
+    "CLIPPatchFeatures",
     "GEMAttention",
     "GlobalAggregation",
     "HungarianIoUMetric",

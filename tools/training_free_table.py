@@ -1,4 +1,4 @@
-"""Segment the rendered scenes by the frozen tiny CLIP in every form: python tools/training_free_table.py [--methods]."""
+"""Segment scenes by the frozen tiny CLIP in every form or method: python tools/training_free_table.py [--methods]."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 from numpy.typing import NDArray
@@ -153,9 +154,9 @@ class Scenes:
             rgb = np.ascontiguousarray(sample["inputs"].numpy()[::-1].transpose(1, 2, 0))
             write_image(folder / Path(sample["data_samples"].img_path).name, colour_regions(rgb))
 
-    def segment(self, changes: Mapping[str, Any], device: str) -> tuple[float, float]:
+    def segment(self, changes: Mapping[str, Any], device: torch.device) -> tuple[float, float]:
         """mIoU in percent and the median processor seconds an image of a method."""
-        model = build_model(method_config(changes, self.folder)).to(device)
+        model: Any = build_model(method_config(changes, self.folder)).to(device)
         model.set_vocabulary(self.metainfo["classes"])
         metric = OpenVocabIoUMetric(iou_metrics=["mIoU"])
         metric.dataset_meta = self.metainfo
@@ -196,7 +197,7 @@ def interval(values: Sequence[float]) -> float:
 
 
 def measure(
-    methods: Mapping[str, Mapping[str, Any]], series: Sequence[int], scenes: int, device: str
+    methods: Mapping[str, Mapping[str, Any]], series: Sequence[int], scenes: int, device: torch.device
 ) -> dict[str, Measured]:
     """Segment scenes by methods, those of a series by all methods before the next.
 
@@ -204,7 +205,7 @@ def measure(
         methods: name -> changes below ``model``.
         series: seeds of the scenes.
         scenes: how many of each.
-        device: such as 'cpu'.
+        device: for the models.
     """
     found = {name: Measured() for name in methods}
     with TemporaryDirectory() as folder:

@@ -131,7 +131,7 @@ def test_the_files_longest_unused_go(tmp_path):
 
 def test_a_digest_tells_values_shapes_and_types_apart():
     values = torch.arange(6.0)
-    digests = [digest_of([values]), digest_of([values.view(2, 3)]), digest_of([values.double()]), digest_of([values], 1)]
+    digests = [digest_of([x]) for x in (values, values.view(2, 3), values.double())] + [digest_of([values], 1)]
     assert len({*digests, digest_of([values + 1e-7])}) == 5
     assert digest_of([values.clone()]) == digests[0]
 

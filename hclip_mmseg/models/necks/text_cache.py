@@ -31,7 +31,7 @@ def digest_of(tensors: Iterable[Tensor], *about: object) -> str:
     for tensor in tensors:
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{values.dtype} {list(values.shape)};".encode())
-        digest.update(values.flatten().view(torch.uint8).numpy())
+        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -270,7 +270,8 @@ def _tables(
         differences = [a - b for a, b in zip(values, reported[single].miou[condition], strict=True)]
         pairs.append(f"{condition} {statistics.mean(differences):+.1f} ± {interval(differences):.1f}")
     choice_lines = [
-        [name, *(f"{statistics.mean(values):.1f}" for values in choice[name].miou.values()), f"{choice[name].mean():.1f}"]
+        [name, *(f"{statistics.mean(values):.1f}" for values in choice[name].miou.values())]
+        + [f"{choice[name].mean():.1f}"]
         for name in [*ranked[:10], *sorted(METHODS, key=lambda name: choice[name].mean(), reverse=True)[:3]]
     ]
     return (

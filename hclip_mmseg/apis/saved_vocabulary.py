@@ -84,7 +84,7 @@ class SavedVocabulary:
         if self.averaged != model.text_encoder.average:
             raise InputError(f"{self.source} holds embeddings of another form: text_encoder.average differs")
         if model.text_encoder.class_prompts:
-            raise InputError(f"{self.source} was made without text_encoder.class_prompts: set it to None, or give names")
+            raise InputError(f"{self.source} has no text_encoder.class_prompts: set it to None, or give names")
         if self.weights != digest_of(parameters):
             raise InputError(
                 f"the embeddings in {self.source} were computed by other weights than this model's; save them anew by "

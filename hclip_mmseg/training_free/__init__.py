@@ -18,7 +18,9 @@ from hclip_mmseg.training_free.region_kmeans_hook import RegionKMeansHook
 from hclip_mmseg.training_free.region_queries import RegionQueries, RegionQueryGenerator
 from hclip_mmseg.training_free.region_scope import RegionScope
 from hclip_mmseg.training_free.residual_attention import ResidualAttention
+from hclip_mmseg.training_free.sam_aggregation import SAMAggregation
 from hclip_mmseg.training_free.sam_masks import SAMMaskFolder
+from hclip_mmseg.training_free.sam_prompts import SAMPrompts
 from hclip_mmseg.training_free.segmentor import TrainingFreeSegmentor
 from hclip_mmseg.training_free.self_calibration import SelfCalibration
 from hclip_mmseg.training_free.stitched_scope import StitchedScope
@@ -47,7 +49,9 @@ __all__ = [
     "RegionQueryGenerator",
     "RegionScope",
     "ResidualAttention",
+    "SAMAggregation",
     "SAMMaskFolder",
+    "SAMPrompts",
     "SelfCalibration",
     "StitchedScope",
     "TimmPatchFeatures",

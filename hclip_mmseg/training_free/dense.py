@@ -53,6 +53,8 @@ class ImageContext:
         classify: dense tokens -> cosines with all names [B, names, rows, columns].
         metainfo: of the image, such as ``img_path``.
         first: which of the windows is the first of those at hand.
+        original: normalised pixels [3, H, W] as they came, before they were resized; None: ``image``.
+        benchmark: name of the benchmark's list that is asked for; "" for others.
     """
 
     image: Tensor
@@ -60,6 +62,8 @@ class ImageContext:
     classify: Callable[[DenseTokens], Tensor]
     metainfo: Mapping[str, Any] = field(default_factory=dict)
     first: int = 0
+    original: Tensor | None = None
+    benchmark: str = ""
 
 
 class DenseMethod(nn.Module, ABC):

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from hclip_mmseg.training_free.dense import ImageContext
+
 
 @MODELS.register_module()
 class GlobalAggregation(nn.Module):
@@ -26,7 +28,7 @@ class GlobalAggregation(nn.Module):
             raise ValueError(f"GlobalAggregation: scale {scale} must be at least 0 and tile {tile} at least 1")
         self.scale, self.tile = scale, tile
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor, context: ImageContext | None = None) -> Tensor:
         """Stitched token maps [B, C, rows, columns], each image by itself -> the same, mixed."""
         return torch.stack([self._mixed(own.flatten(1).T).T.unflatten(1, maps.shape[-2:]) for own in maps])
 

@@ -28,8 +28,8 @@ class LabelPropagation(nn.Module):
     """Spreads the scores of the patches of all windows of an image together (LPOSS, CVPR 2025, section 3.2).
 
     F solves (I - alpha D^-1/2 W D^-1/2) F = Y. W joins each patch with the most alike ones by
-    max(similarity, 0)^power exp(-decay distance), in both directions; D are the sums of its rows. Solved for all names at
-    once: by Cholesky factors where W is small, else by conjugate gradients on the sparse matrix.
+    max(similarity, 0)^power exp(-decay distance), in both directions; D are the sums of its rows. Solved for all names
+    at once: by Cholesky factors where W is small, else by conjugate gradients on the sparse matrix.
 
     Args:
         features: config of the model whose values in the last block are compared, such as

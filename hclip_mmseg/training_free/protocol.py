@@ -146,7 +146,7 @@ class Protocol:
         Raises:
             ValueError: if they hold a threshold for background and the vocabulary has none.
         """
-        settings = self._of(vocabulary.name.partition(AT)[0])
+        settings = self._of(benchmark_of(vocabulary))
         if not has_background(vocabulary):
             named = [name for name in ("prob_thd", "area_thd") if getattr(settings, name)]
             if named:
@@ -186,9 +186,14 @@ def build_protocol(config: Mapping[str, Any] | None) -> Protocol | None:
     return None
 
 
+def benchmark_of(vocabulary: Vocabulary) -> str:
+    """The name of the benchmark's list that a vocabulary is, in whatever style; "" for others."""
+    return vocabulary.name.partition(AT)[0]
+
+
 def has_background(vocabulary: Vocabulary) -> bool:
     """Whether the first class is background: by the benchmark's own list, or by what the first class is called."""
-    benchmark = vocabulary.name.partition(AT)[0]
+    benchmark = benchmark_of(vocabulary)
     first = load_vocabulary(benchmark).classes[0] if benchmark else (vocabulary.categories or vocabulary.names)[0]
     return first.casefold() == "background"
 

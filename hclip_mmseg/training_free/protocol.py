@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -184,6 +184,28 @@ def build_protocol(config: Mapping[str, Any] | None) -> Protocol | None:
             "times_cls)"
         )
     return None
+
+
+def tuned_settings(model: Mapping[str, Any], benchmarks: Iterable[str]) -> tuple[str, ...]:
+    """The settings of a model's config that differ between benchmarks, such as 'protocol.short_side'.
+
+    Args:
+        model: the config; its protocol's settings, and all others that are mappings from benchmarks.
+        benchmarks: names in any spelling.
+    """
+    protocol = build_protocol(model.get("protocol"))
+    own = () if protocol is None else protocol.tuned(benchmarks)
+    return (*(f"protocol.{name}" for name in own), *_mappings_from_benchmarks(model, ""))
+
+
+def _mappings_from_benchmarks(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        names = [canonical_name(str(key)) for key in value if key != "default"]
+        if names and path != "protocol.benchmarks" and all(name in VOCABULARY_OF.values() for name in names):
+            yield path
+            return
+        for key, entry in value.items():
+            yield from _mappings_from_benchmarks(entry, f"{path}.{key}".lstrip("."))
 
 
 def benchmark_of(vocabulary: Vocabulary) -> str:

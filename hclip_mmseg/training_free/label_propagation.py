@@ -73,6 +73,9 @@ class LabelPropagation(nn.Module):
             ]
         )
         right = own.flatten(2).transpose(1, 2).flatten(0, 1)
+        if context.kept is not None:
+            graph = joined_weights(unit, middles.to(unit.device), self.neighbours, self.power, self.decay)
+            context.keep("graph of patches", graph[: grid[0] * grid[1], : grid[0] * grid[1]], grid)
         spread = self.spread(unit, middles.to(unit.device), right)
         return WindowScores(spread.unflatten(0, (len(own), -1)).transpose(1, 2).reshape(own.shape), windows)
 

@@ -129,14 +129,15 @@ class ResidualAttention(DenseMethod):
         """See :class:`DenseMethod`."""
         x, middle = self._middle(trunk, pixels)
         grid = trunk.tower.grid_of(*pixels.shape[-2:])
-        found = self._last(trunk, x, middle, grid, None, context.benchmark)
+        found = self._last(trunk, x, middle, grid, None, context)
         if self.feedback is None:
             return DenseTokens(found, grid)
         logits = context.classify(DenseTokens(found, grid))
         pairs = zip(logits.float(), pixels.float(), strict=True)
         labels = [self.feedback.labels(*pair, context.benchmark) for pair in pairs]
         alike = torch.stack([self.feedback.alike(own) for own in labels])
-        return DenseTokens(self._last(trunk, x, middle, grid, alike, context.benchmark), grid)
+        context.keep("alike in a first result", alike, grid)
+        return DenseTokens(self._last(trunk, x, middle, grid, alike, context), grid)
 
     def _middle(self, trunk: Trunk, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens before the last block, and C, [n, heads, tokens, tokens]."""
@@ -157,7 +158,7 @@ class ResidualAttention(DenseMethod):
         middle: Tensor,
         grid: tuple[int, int],
         alike: Tensor | None,
-        benchmark: str,
+        context: ImageContext,
     ) -> Tensor:
         """Tokens of the patches [n, patches, width]."""
         block = trunk.tower.blocks[trunk.last]
@@ -170,12 +171,13 @@ class ResidualAttention(DenseMethod):
             scores = parts[pair[0]] @ parts[pair[1]].mT * parts["v"].shape[-1] ** -0.5
             if alike is not None and self.feedback is not None:
                 own = F.pad(alike / alike.amax(dim=(1, 2), keepdim=True), (1, 0, 1, 0))[:, None]
-                tau, weight = self.feedback.tau.at(benchmark), self.feedback.weight.at(benchmark)
+                tau, weight = self.feedback.tau.at(context.benchmark), self.feedback.weight.at(context.benchmark)
                 scores = tau * ((1 - weight) * scores + weight * own)
             if self.form.sigma is not None:
                 scores = scores + neighbour_window(grid, self.form.sigma, x.device).to(scores.dtype)
             weights = weights + scores.softmax(dim=-1)
-        tau, weight = self.tau.at(benchmark), self.weight.at(benchmark)
+        tau, weight = self.tau.at(context.benchmark), self.weight.at(context.benchmark)
         weights = tau * ((1 - weight) * weights + weight * middle)
+        context.keep("attention", weights, grid)
         mixed = (weights @ parts["v"]).transpose(1, 2).flatten(2)
         return finish_last_block(block, x, mixed, trunk.projections(trunk.last), self.form)[:, 1:]

@@ -58,6 +58,7 @@ class SAMAggregation(nn.Module):
         for view in views:
             own = resized(on_grid[..., start : start + view.grid[1]], view.grid)
             weights = self.weights(view, context.benchmark)
+            context.keep("attention of SAM", weights, view.grid)
             mixed.append(resized((weights @ own.flatten(1).T).T.unflatten(1, view.grid), (rows, view.grid[1])))
             start += view.grid[1]
         return torch.cat(mixed, dim=-1)[None]

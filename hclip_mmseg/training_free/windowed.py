@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hclip_mmseg.models.score_maps import resized
 from hclip_mmseg.training_free.backbone import TrainingFreeBackbone
 from hclip_mmseg.training_free.decisions import Decision, ScoredImage, decide
-from hclip_mmseg.training_free.dense import DenseTokens, ImageContext
+from hclip_mmseg.training_free.dense import DenseTokens, ImageContext, PatchWeights
 from hclip_mmseg.training_free.protocol import Protocol, Settings, benchmark_of, class_of_each_name, has_background
 from hclip_mmseg.training_free.windows import Windows, WindowScores, at_protocol_size
 from hclip_mmseg.vocabularies import Vocabulary
@@ -90,6 +90,7 @@ class WindowedSegmentation(nn.Module):
         settings: Settings,
         metainfo: Mapping[str, Any],
         benchmark: str = "",
+        kept: dict[str, PatchWeights] | None = None,
     ) -> tuple[WindowScores, Tensor]:
         """Cosines of all patches and names, and the image at the protocol's size.
 
@@ -100,6 +101,7 @@ class WindowedSegmentation(nn.Module):
             settings: of the protocol.
             metainfo: of the image.
             benchmark: name of the benchmark's list that is asked for; "" for others.
+            kept: see :class:`~.dense.ImageContext`.
         """
 
         def classify(dense: DenseTokens) -> Tensor:
@@ -108,7 +110,7 @@ class WindowedSegmentation(nn.Module):
 
         original, image = image, at_protocol_size(image[None], settings)[0]
         windows = Windows.of((image.shape[-2], image.shape[-1]), settings)
-        context = ImageContext(image, windows, classify, metainfo, 0, original, benchmark)
+        context = ImageContext(image, windows, classify, metainfo, 0, original, benchmark, kept)
         pixels = windows.cut(image)
         if backbone.method is not None and backbone.method.whole_image:
             dense = [backbone.dense(pixels, context)]

@@ -62,6 +62,14 @@ def configs_as_they_come() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def a_home_of_their_own(tmp_path_factory) -> Iterator[None]:
+    """Text embeddings of tests are neither kept among a user's nor taken from there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HCLIP_HOME", str(tmp_path_factory.mktemp("hclip_home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def the_scope_of_mmseg() -> None:
     """Where types of configs are looked for first: a test that needs MMDetection's must not decide it for the next."""

@@ -4,7 +4,8 @@ python tools/visualize.py IMAGE... --vocab "cat, grass" [--config CONFIG] [--poi
 python tools/visualize.py --similarity CONFIG [--checkpoint FILE]
 
 Of every image: correlation heat maps of points before and after recovery, global patches by depth, regions before
-and after denoising, the final masks. Of a data set: similarities of its classes, frozen and fine-tuned. All are PNG
+and after denoising, the final masks; by a config of the field what a method's patches take of each other, its regions
+and the map of every name. Of a data set: similarities of its classes, frozen and fine-tuned. All are PNG
 files in one folder, gathered by its index.html.
 """
 
@@ -30,7 +31,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("images", nargs="*", metavar="IMAGE", help="images, or folders of images")
     add("--vocab", help="class names with commas between, a file, or a benchmark's name")
-    add("--config", "--model", default=TINY, help=f"config of CLIPtrase, or its name in hclip-models ({TINY})")
+    add("--config", "--model", default=TINY, help=f"config without training, or its name in hclip-models ({TINY})")
     add("--points", nargs="+", type=point_of, metavar="X,Y", help="pixels to explain (the largest regions' middles)")
     add("--similarity", metavar="CONFIG", help="compare the classes of this config's test data")
     add("--checkpoint", help="fine-tuned weights for --similarity, beside the frozen CLIP")

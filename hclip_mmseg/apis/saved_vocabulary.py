@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from torch import Tensor
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.writing import whole
 from hclip_mmseg.models import OpenVocabModel
+from hclip_mmseg.models.necks.text_cache import digest_of
 from hclip_mmseg.vocabularies import Vocabulary, check_names
 
 SUFFIX = ".safetensors"
@@ -27,16 +26,6 @@ KIND = "hclip_mmseg vocabulary"
 def is_saved(source: object) -> bool:
     """Whether a source of class names is such a file, by its name."""
     return isinstance(source, (str, Path)) and str(source).strip().lower().endswith(SUFFIX)
-
-
-def weights_of_text(parameters: Iterable[Tensor]) -> str:
-    """A digest of all weights that embeddings are computed with."""
-    digest = blake2b(digest_size=16)
-    for parameter in parameters:
-        values = parameter.detach().cpu().contiguous()
-        digest.update(f"{values.dtype} {list(values.shape)};".encode())
-        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,11 +56,13 @@ class SavedVocabulary:
     def of(cls, model: OpenVocabModel, vocabulary: Vocabulary) -> SavedVocabulary:
         """What a model, asked for a vocabulary, has encoded."""
         encoder, parameters = model.text_encoder, list(model.backbone.text_parameters())
+        if encoder.class_prompts:
+            raise InputError("a saved vocabulary has templates alone: set text_encoder.class_prompts=None to save one")
         with torch.no_grad():
             embeddings = encoder(model.backbone.encode_text, parameters).cpu().contiguous()
         return cls(
             vocabulary, encoder.vocabulary, encoder.complete, encoder.templates, encoder.average,
-            weights_of_text(parameters), embeddings,
+            digest_of(parameters), embeddings,
         )  # fmt: skip
 
     def write(self, path: str | Path) -> None:
@@ -92,7 +83,9 @@ class SavedVocabulary:
         parameters = list(model.backbone.text_parameters())
         if self.averaged != model.text_encoder.average:
             raise InputError(f"{self.source} holds embeddings of another form: text_encoder.average differs")
-        if self.weights != weights_of_text(parameters):
+        if model.text_encoder.class_prompts:
+            raise InputError(f"{self.source} has no text_encoder.class_prompts: set it to None, or give names")
+        if self.weights != digest_of(parameters):
             raise InputError(
                 f"the embeddings in {self.source} were computed by other weights than this model's; save them anew by "
                 "--save-vocab with this config and checkpoint"

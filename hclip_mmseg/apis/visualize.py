@@ -24,8 +24,9 @@ from hclip_mmseg.files.writing import write_figure, write_image
 from hclip_mmseg.training_free.class_similarity import class_embeddings
 from hclip_mmseg.training_free.depth import GLOBAL
 from hclip_mmseg.training_free.explanation import Explanation, Point, explain
+from hclip_mmseg.training_free.method_explanation import MethodExplanation, explain_method
 from hclip_mmseg.visualization import draw_overlay
-from hclip_mmseg.visualization.correlation_figures import depth_figure, matrix_figure, point_figure
+from hclip_mmseg.visualization.correlation_figures import depth_figure, matrix_figure, name_figure, point_figure
 from hclip_mmseg.visualization.gallery import Section, write_gallery
 from hclip_mmseg.visualization.overlay import beside
 
@@ -62,7 +63,8 @@ class Figures:
     """What is to be drawn, and the folder for it.
 
     Attributes:
-        inferencer: of a model that finds regions, with its vocabulary set; None: no images are explained.
+        inferencer: of a model that finds regions or has a protocol of the field, with its vocabulary set; None: no
+            images are explained.
         paths: of the images.
         points: (x, y) in pixels to explain; None: the middles of the largest regions.
         similarity: the classes to compare, or None.
@@ -85,10 +87,7 @@ class Figures:
         failed: list[Exception] = []
         for number, path in enumerate(tqdm(self.paths, unit="image", disable=None)):
             try:
-                assert self.inferencer is not None
-                shown = explain(self.inferencer.model, images.read_image(path), self.points)
-                self.folder.mkdir(parents=True, exist_ok=True)
-                figures = draw_explanation(shown, self.folder, f"{number:03d}_{plain_name(Path(path).stem)}")
+                figures = self._explain(path, f"{number:03d}_{plain_name(Path(path).stem)}")
             except FullDiskError:
                 raise
             except (ValueError, OSError, MemoryError) as error:
@@ -102,6 +101,18 @@ class Figures:
         if sections:
             print(f"{len(sections)} sections in {self.folder / 'index.html'}")
         return not failed
+
+    def _explain(self, path: str | Path, name: str) -> list[tuple[str, str]]:
+        """Write the figures of an image; (caption, file) of each."""
+        assert self.inferencer is not None
+        model, image = self.inferencer.model, images.read_image(path)
+        if model.windowed is None:
+            shown = explain(model, image, self.points)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return draw_explanation(shown, self.folder, name)
+        of_method = explain_method(model, image, self.points, path=path)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return draw_method(of_method, self.folder, name)
 
     def _add(self, sections: list[Section], section: Section) -> None:
         """Write the page anew with one section more, so that it shows all that is done whenever the work ends."""
@@ -127,7 +138,7 @@ def prepare_figures(
     Args:
         sources: images and folders of images to explain.
         vocabulary: class names with commas between, a file of them, or a benchmark's name.
-        config: path of a config of CLIPtrase, or its name as ``hclip-models`` lists it, for the images.
+        config: path of a config without training, or its name as ``hclip-models`` lists it, for the images.
         points: (x, y) in pixels to explain; None: the middles of the largest regions.
         similarity: path or name of the config whose test data's classes are compared, or None.
         checkpoint: its fine-tuned weights, to be compared with the frozen CLIP; None: of a name, what is published.
@@ -146,8 +157,11 @@ def prepare_figures(
     if sources:
         paths = images.list_images(sources)
         inferencer = OpenVocabInferencer(open_model(config, offline=offline).config, device=device)
-        if getattr(inferencer.model, "region_finder", None) is None:
-            raise ValueError(f"{config} finds no regions: choose a config of CLIPtrase")
+        model = inferencer.model
+        if getattr(model, "windowed", None) is None and getattr(model, "region_finder", None) is None:
+            raise ValueError(
+                f"{config} finds no regions and has no protocol: choose one of configs/cliptrase or training_free"
+            )
         inferencer.set_vocabulary(vocabulary or "")
     compared = prepare_similarity(similarity, checkpoint, samples, device, offline) if similarity else None
     return Figures(inferencer, paths, points, compared, Path(out_dir))
@@ -191,6 +205,26 @@ def draw_explanation(shown: Explanation, folder: Path, name: str) -> list[tuple[
         "depth": "What every patch gets of the others' attention, block by block; 1 is an even share.",
     }
     return [(caption, files[part]) for part, caption in captions.items()]
+
+
+def draw_method(shown: MethodExplanation, folder: Path, name: str) -> list[tuple[str, str]]:
+    """Write the figures of one image by a method of the field; (caption, file) of each."""
+    drawn = [("masks", "Final masks.")]
+    write_image(folder / f"{name}_masks.png", draw_overlay(shown.image, shown.labels, shown.vocabulary))
+    write_figure(folder / f"{name}_names.png", name_figure(shown.image, shown.names), 110)
+    drawn.append(("names", "Probability of the names that are most probable somewhere."))
+    if shown.taken:
+        write_figure(folder / f"{name}_points.png", point_figure(shown.image, shown.points, shown.taken), 110)
+        caption = "What the patch at a point takes of the others, the whole image in one window: "
+        drawn.append(("points", f"{caption}{', '.join(shown.taken)}."))
+    if shown.regions:
+        parts = []
+        for title, numbers in shown.regions.items():
+            names = [f"region {index + 1}" for index in range(int(numbers.max()) + 1)]
+            parts.append(draw_overlay(shown.image, numbers, names, title=title))
+        write_image(folder / f"{name}_regions.png", beside(*parts))
+        drawn.append(("regions", "Regions read from a folder."))
+    return [(caption, f"{name}_{part}.png") for part, caption in drawn]
 
 
 def draw_regions(shown: Explanation) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from rich.console import Console
@@ -33,6 +34,9 @@ LABELLED_NOTE = (
 )
 ALL_NOTE = "mAcc over all classes counts those that are never labelled as 0, as CLIPtrase does."
 SEEN_NOTE = "A class is seen if one of its names is that of a class of the training data."
+EIGHT = ("VOC21", "PC-60", "COCO-Object", "PAS-20", "PC-59", "COCO-Stuff", "Cityscapes", "A-150")
+"""The benchmarks that methods without training are averaged over."""
+TUNED_NOTE = "Chosen by the method's authors benchmark by benchmark, on the data that is reported: {}."
 FILE_WIDTH = 160  # characters in a line where no terminal says
 
 
@@ -67,25 +71,52 @@ class Report:
     def headings(self) -> list[str]:
         """The paper's name of each benchmark, where it has one."""
         of = {benchmark: printed.heading for (benchmark, _), printed in self.printed.items()}
-        return [of.get(name, name) for name in self.names]
+        return [of.get(name, name) for name in self.names] + (["mean of eight"] if self._averages() else [])
+
+    def _averages(self) -> bool:
+        return bool(self._model().get("protocol")) and set(EIGHT) <= set(self.names)
+
+    def _with_mean(self, texts: list[str]) -> list[str]:
+        """A row's texts, with the mean of the eight benchmarks where they are asked for; "" where one lacks."""
+        if not self._averages():
+            return texts
+        of = dict(zip(self.names, texts, strict=True))
+        numbers = [float(of[name]) for name in EIGHT if of[name]]
+        return [*texts, f"{fmean(numbers):.2f}" if len(numbers) == len(EIGHT) else ""]
 
     def rows(self) -> dict[str, list[str]]:
         """Title of a row -> a text for each benchmark; rows in which nothing stands are left out."""
         rows: dict[str, list[str]] = {}
         for metric, own in self.measured_as.items():
-            rows[f"{TITLES.get(own, own)}, measured here"] = [self._measured(name, own) for name in self.names]
-            rows[f"{metric}, {self.printed_row}"] = [self._printed(name, metric) for name in self.names]
+            measured = [self._measured(name, own) for name in self.names]
+            rows[f"{TITLES.get(own, own)}, measured here"] = self._with_mean(measured)
+            printed = [self._printed(name, metric) for name in self.names]
+            rows[f"{metric}, {self.printed_row}"] = self._with_mean(printed)
         for metric, title in SPLIT.items():
             if metric not in self.measured_as.values():
-                rows[title] = [self._measured(name, metric) for name in self.names]
-        rows["seen classes"] = [self._seen(name) for name in self.names]
-        rows["images"] = [f"{self._of(name).get('images') or ''}" for name in self.names]
+                rows[title] = self._with_mean([self._measured(name, metric) for name in self.names])
+        blank = [""] if self._averages() else []
+        rows["seen classes"] = [self._seen(name) for name in self.names] + blank
+        rows["images"] = [f"{self._of(name).get('images') or ''}" for name in self.names] + blank
         return {title: texts for title, texts in rows.items() if any(texts)}
 
     @property
     def printed_row(self) -> str:
         """How the paper's row is called."""
         return f"printed ({self.paper.get('row', 'the paper')})"
+
+    def tuned(self) -> tuple[str, ...]:
+        """The settings of the model that its authors chose for each benchmark."""
+        model = self._model()
+        if not model.get("protocol"):
+            return ()
+        from hclip_mmseg.training_free.protocol import tuned_settings  # which needs what other models do not
+
+        return tuned_settings(model, EIGHT)
+
+    def _model(self) -> Mapping[str, Any]:
+        model: Mapping[str, Any] = (self.results.about.get("settings") or {}).get("model") or {}
+        return model
 
     def _of(self, name: str) -> Mapping[str, Any]:
         return self.results.measured.get(name, {})
@@ -126,6 +157,8 @@ class Report:
         notes += [LABELLED_NOTE] if any(TITLES["mIoU_labelled"] in title for title in rows) else []
         notes += [ALL_NOTE] if any(TITLES["mAcc_all"] in title for title in rows) else []
         notes += [SEEN_NOTE] if "seen classes" in rows else []
+        tuned = self.tuned()
+        notes += [TUNED_NOTE.format(", ".join(tuned))] if tuned else []
         return " ".join(notes)
 
     def write(self) -> list[Path]:
@@ -143,7 +176,7 @@ class Report:
     def markdown(self) -> str:
         """The table, what made it, and every class's IoU."""
         about = self.results.about
-        lines = ["# Benchmarks", "", _line("", *self.headings()), "|---|" + "---:|" * len(self.names)]
+        lines = ["# Benchmarks", "", _line("", *self.headings()), "|---|" + "---:|" * len(self.headings())]
         lines += [_line(title, *texts) for title, texts in self.rows().items()]
         lines += ["", self._note(), ""]
         lines += [f"- config: `{about['config']}`", f"- checkpoint: `{about['checkpoint']}`"]

@@ -2,6 +2,7 @@
 
 from hclip_mmseg.training_free.backbone import PatchView, TrainingFreeBackbone
 from hclip_mmseg.training_free.clip_crop import CLIPCrop
+from hclip_mmseg.training_free.clip_features import CLIPPatchFeatures
 from hclip_mmseg.training_free.gem import GEMAttention
 from hclip_mmseg.training_free.global_aggregation import GlobalAggregation
 from hclip_mmseg.training_free.hungarian_metric import HungarianIoUMetric
@@ -17,7 +18,9 @@ from hclip_mmseg.training_free.region_kmeans_hook import RegionKMeansHook
 from hclip_mmseg.training_free.region_queries import RegionQueries, RegionQueryGenerator
 from hclip_mmseg.training_free.region_scope import RegionScope
 from hclip_mmseg.training_free.residual_attention import ResidualAttention
+from hclip_mmseg.training_free.sam_aggregation import SAMAggregation
 from hclip_mmseg.training_free.sam_masks import SAMMaskFolder
+from hclip_mmseg.training_free.sam_prompts import SAMPrompts
 from hclip_mmseg.training_free.segmentor import TrainingFreeSegmentor
 from hclip_mmseg.training_free.self_calibration import SelfCalibration
 from hclip_mmseg.training_free.stitched_scope import StitchedScope
@@ -28,6 +31,7 @@ from hclip_mmseg.training_free.untrained_distributed import UntrainedDistributed
 __all__ = [
     "PAMR",
     "CLIPCrop",
+    "CLIPPatchFeatures",
     "GEMAttention",
     "GlobalAggregation",
     "HungarianIoUMetric",
@@ -45,7 +49,9 @@ __all__ = [
     "RegionQueryGenerator",
     "RegionScope",
     "ResidualAttention",
+    "SAMAggregation",
     "SAMMaskFolder",
+    "SAMPrompts",
     "SelfCalibration",
     "StitchedScope",
     "TimmPatchFeatures",

@@ -14,7 +14,7 @@ from hclip_mmseg.clip.attention import attend, finish_block, run_block
 from hclip_mmseg.models import HCLIPBackbone
 from hclip_mmseg.models.features import DenseFeatures
 from hclip_mmseg.training_free.dense import DenseMethod, DenseTokens, ImageContext, Trunk, whole_patches
-from hclip_mmseg.training_free.last_attention import FORMS, Form, check_form, run_last_block
+from hclip_mmseg.training_free.last_attention import FORMS, Form, attention_weights, check_form, run_last_block
 from hclip_mmseg.training_free.self_correlation import correlation_features
 
 CORRELATION = ("similarity", "heads")
@@ -116,6 +116,9 @@ class TrainingFreeBackbone(HCLIPBackbone):
             return found
         grid, last = tower.grid_of(*pixels.shape[-2:]), trunk.last
         x, _ = trunk.run(pixels)
+        if context.kept is not None:
+            weights = attention_weights(tower.blocks[last], x, projections(last), self.attention, self.similarity, grid)
+            context.keep("attention", weights, grid)
         x = run_last_block(tower.blocks[last], x, projections(last), self.attention, self.similarity, grid=grid)
         return DenseTokens(x[:, 1:], grid)
 

@@ -43,6 +43,18 @@ class DenseTokens(NamedTuple):
         return embeddings
 
 
+class PatchWeights(NamedTuple):
+    """What every patch takes of the others.
+
+    Attributes:
+        weights: [patches, patches], a row for each patch that takes.
+        grid: rows and columns of patches.
+    """
+
+    weights: Tensor
+    grid: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class ImageContext:
     """What a method may know of the image beside the pixels of its windows.
@@ -53,6 +65,9 @@ class ImageContext:
         classify: dense tokens -> cosines with all names [B, names, rows, columns].
         metainfo: of the image, such as ``img_path``.
         first: which of the windows is the first of those at hand.
+        original: normalised pixels [3, H, W] as they came, before they were resized; None: ``image``.
+        benchmark: name of the benchmark's list that is asked for; "" for others.
+        kept: title -> what patches were mixed by, filled by :meth:`keep` for whoever shows it; None: nothing is kept.
     """
 
     image: Tensor
@@ -60,6 +75,24 @@ class ImageContext:
     classify: Callable[[DenseTokens], Tensor]
     metainfo: Mapping[str, Any] = field(default_factory=dict)
     first: int = 0
+    original: Tensor | None = None
+    benchmark: str = ""
+    kept: dict[str, PatchWeights] | None = None
+
+    def keep(self, title: str, weights: Tensor, grid: tuple[int, int]) -> None:
+        """Keep what patches are mixed by, where it is asked for.
+
+        Args:
+            title: such as 'attention'.
+            weights: [patches, patches] of the first window, or [windows, (heads,) patches, patches], with or without
+                the CLS token before the patches; heads are averaged.
+            grid: rows and columns of patches.
+        """
+        if self.kept is None:
+            return
+        first = weights if weights.ndim == 2 else weights[0]
+        own = first.mean(dim=0) if first.ndim == 3 else first
+        self.kept[title] = PatchWeights(own[-grid[0] * grid[1] :, -grid[0] * grid[1] :], grid)
 
 
 class DenseMethod(nn.Module, ABC):

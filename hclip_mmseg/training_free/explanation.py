@@ -61,6 +61,14 @@ def middles(regions: NDArray[np.int64], count: int) -> tuple[Point, ...]:
     return tuple(found)
 
 
+def check_points(points: Sequence[Point] | None, image: NDArray[np.uint8]) -> None:
+    """Raises a ValueError if a point (x, y) is outside of an image [H, W, 3]."""
+    height, width = image.shape[:2]
+    outside = [point for point in points or () if not (0 <= point[0] < width and 0 <= point[1] < height)]
+    if outside:
+        raise ValueError(f"the point {outside[0]} (x, y) is outside of the image of {width} x {height} pixels")
+
+
 @torch.no_grad()
 def explain(
     model: TrainingFreeSegmentor, image: NDArray[np.uint8], points: Sequence[Point] | None = None, count: int = 3
@@ -80,9 +88,7 @@ def explain(
     if finder is None:
         raise ValueError("the model compares single patches and finds no regions: choose a config of CLIPtrase")
     height, width = image.shape[:2]
-    outside = [point for point in points or () if not (0 <= point[0] < width and 0 <= point[1] < height)]
-    if outside:
-        raise ValueError(f"the point {outside[0]} (x, y) is outside of the image of {width} x {height} pixels")
+    check_points(points, image)
     bgr = torch.from_numpy(np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)))
     sample = SegDataSample(metainfo=dict(ori_shape=(height, width)))
     labels = model.test_step(dict(inputs=[bgr], data_samples=[sample]))[0].pred_sem_seg.data[0]

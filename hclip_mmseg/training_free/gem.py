@@ -47,22 +47,24 @@ class GEMAttention(DenseMethod):
             if index == first:
                 beside = x
             if index >= first:
-                mixed = self._mixed(trunk, x, index, block.attn.num_heads)
+                mixed, weights = self._mixed(trunk, x, index, block.attn.num_heads)
                 beside = beside + block.ls_1(trunk.projections(index).out(mixed))
             x = run_block(block, x, trunk.projections(index)) if index < trunk.last else x
+        context.keep("attention", weights, tower.grid_of(*pixels.shape[-2:]))
         return DenseTokens(beside[:, 1:], tower.grid_of(*pixels.shape[-2:]))
 
-    def _mixed(self, trunk: Trunk, x: Tensor, layer: int, heads: int) -> Tensor:
+    def _mixed(self, trunk: Trunk, x: Tensor, layer: int, heads: int) -> tuple[Tensor, Tensor]:
+        """What a block adds to the second path, before its projection, and its mean attention."""
         normed = trunk.normed(x, layer)
         q, k, v = (y.unflatten(-1, (heads, -1)).transpose(1, 2) for y in trunk.projections(layer).qkv(normed))
         scale: float | Tensor = self.temperature or normed.norm(dim=-1).mean(dim=-1).view(-1, 1, 1, 1)
         if self.temperature is None:
             scale = scale * q.shape[-1] ** -0.5
-        total = torch.zeros_like(v)
+        weights = torch.zeros(())
         for y in (v, k, q):
             for _ in range(self.iterations):
                 y = F.normalize(y, dim=-1)
                 y = (scale * y @ y.mT).softmax(dim=-1) @ y
             y = F.normalize(y, dim=-1)
-            total += (scale * y @ y.mT).softmax(dim=-1) @ v
-        return (total / 3).transpose(1, 2).flatten(2)
+            weights = weights.to(y) + (scale * y @ y.mT).softmax(dim=-1) / 3
+        return (weights @ v).transpose(1, 2).flatten(2), weights

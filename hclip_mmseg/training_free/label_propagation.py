@@ -17,14 +17,19 @@ from hclip_mmseg.training_free.dense import ImageContext
 from hclip_mmseg.training_free.timm_features import CLIP_MEAN, CLIP_STD
 from hclip_mmseg.training_free.windows import WindowScores
 
+DENSE_BELOW = 8
+"""Up to so many times the neighbours of a patch, W is solved as a dense matrix: it is hardly sparse then."""
+MOST_ALPHA_IN_SINGLE = 0.999
+"""Above, the equation's condition number, 2 / (1 - alpha), is too large for factors in single precision."""
+
 
 @MODELS.register_module()
 class LabelPropagation(nn.Module):
     """Spreads the scores of the patches of all windows of an image together (LPOSS, CVPR 2025, section 3.2).
 
     F solves (I - alpha D^-1/2 W D^-1/2) F = Y. W joins each patch with the most alike ones by
-    max(similarity, 0)^power exp(-decay distance), in both directions; D are the sums of its rows. Solved by conjugate
-    gradients on the sparse matrix, all names at once.
+    max(similarity, 0)^power exp(-decay distance), in both directions; D are the sums of its rows. Solved for all names
+    at once: by Cholesky factors where W is small, else by conjugate gradients on the sparse matrix.
 
     Args:
         features: config of the model whose values in the last block are compared, such as
@@ -33,7 +38,7 @@ class LabelPropagation(nn.Module):
         power: of the similarities.
         decay: of the distance between the patches' middles, for each pixel.
         alpha: how much is spread, 0 to below 1.
-        tolerance, steps: of the conjugate gradients.
+        tolerance, steps: of the conjugate gradients; the factors need none.
     """
 
     def __init__(
@@ -67,9 +72,25 @@ class LabelPropagation(nn.Module):
                 for top, left in windows.places
             ]
         )
-        graph = patch_graph(unit, middles.to(unit.device), self.neighbours, self.power, self.decay)
-        spread = solve(graph, own.flatten(2).transpose(1, 2).flatten(0, 1), self.alpha, self.tolerance, self.steps)
+        right = own.flatten(2).transpose(1, 2).flatten(0, 1)
+        if context.kept is not None:
+            graph = joined_weights(unit, middles.to(unit.device), self.neighbours, self.power, self.decay)
+            context.keep("graph of patches", graph[: grid[0] * grid[1], : grid[0] * grid[1]], grid)
+        spread = self.spread(unit, middles.to(unit.device), right)
         return WindowScores(spread.unflatten(0, (len(own), -1)).transpose(1, 2).reshape(own.shape), windows)
+
+    def spread(self, unit: Tensor, middles: Tensor, scores: Tensor) -> Tensor:
+        """Scores [patches, names] spread over the graph of patches.
+
+        Args:
+            unit: what patches are compared by, [patches, C] of unit norm.
+            middles: of the patches, [patches, 2] in pixels.
+            scores: [patches, names].
+        """
+        settings = (self.neighbours, self.power, self.decay)
+        if len(unit) <= DENSE_BELOW * self.neighbours and self.alpha <= MOST_ALPHA_IN_SINGLE:
+            return solve_dense(joined_weights(unit, middles, *settings), scores, self.alpha)
+        return solve(patch_graph(unit, middles, *settings), scores, self.alpha, self.tolerance, self.steps)
 
 
 @MODELS.register_module()
@@ -172,6 +193,29 @@ def patch_graph(
     return sparse.csr_array(one_way + one_way.T)
 
 
+def joined_weights(features: Tensor, middles: Tensor, neighbours: int, power: float, decay: float) -> Tensor:
+    """:func:`patch_graph` as a dense matrix [patches, patches]; of patches equally alike at the last place all join."""
+    similar = features @ features.T
+    count = len(features)
+    if neighbours < count:
+        least = similar.kthvalue(count - neighbours + 1, dim=1).values[:, None]
+        chosen = similar >= least
+    weights = similar.clamp_(min=0).pow_(power).mul_(torch.cdist(middles, middles).mul_(-decay).exp_())
+    if neighbours < count:
+        weights.mul_(chosen)
+    return weights + weights.T
+
+
+def solve_dense(weights: Tensor, scores: Tensor, alpha: float) -> Tensor:
+    """:func:`solve` of a dense W [nodes, nodes], by its Cholesky factors."""
+    weights.fill_diagonal_(0)
+    sums = weights.sum(dim=1)
+    root = torch.where(sums > 0, sums, torch.ones_like(sums)).rsqrt()
+    matrix = weights.mul_(root[:, None]).mul_(-alpha * root)
+    matrix.diagonal().add_(1)
+    return torch.cholesky_solve(scores.to(matrix.dtype), torch.linalg.cholesky(matrix)).to(scores.dtype)
+
+
 def check_alpha(alpha: float) -> None:
     """Raises a ValueError unless alpha is from 0 to below 1, where the equation has one solution."""
     if not 0 <= alpha < 1:
@@ -191,26 +235,32 @@ def solve(graph: sparse.csr_array, scores: Tensor, alpha: float, tolerance: floa
     Returns:
         F of (I - alpha D^-1/2 W D^-1/2) F = Y, [nodes, names].
     """
-    joined = (graph - sparse.diags_array(graph.diagonal())).tocsr()
+    joined = (graph - sparse.diags_array(graph.diagonal())).tocsr().astype(np.float32)
     sums = np.asarray(joined.sum(axis=1)).ravel()
-    root = sparse.diags_array(np.where(sums > 0, sums, 1) ** -0.5)
-    spread = (alpha * (root @ joined @ root)).tocsr().astype(np.float32)
-    right = scores.float().cpu().numpy()
-    found = np.zeros_like(right)
-    residual, direction = right.copy(), right.copy()
-    squared = np.einsum("ij,ij->j", residual, residual)
+    root = np.where(sums > 0, sums, 1) ** -0.5
+    joined.data *= alpha * np.repeat(root, np.diff(joined.indptr)) * root[joined.indices]
+    result = scores.float().cpu().numpy().copy()
+    squared = np.einsum("ij,ij->j", result, result)
     limit = tolerance**2 * squared
-    active = np.flatnonzero(squared > limit)
+    columns = np.flatnonzero(squared > 0)
+    residual = np.ascontiguousarray(result[:, columns])
+    result[:, columns] = 0
+    found, direction, squared, limit = np.zeros_like(residual), residual.copy(), squared[columns], limit[columns]
     for _ in range(steps):
-        if not len(active):
+        unsolved = squared > limit
+        if not unsolved.any():
             break
-        own = direction[:, active]
-        image = own - spread @ own
-        length = squared[active] / np.einsum("ij,ij->j", own, image)
-        found[:, active] += length * own
-        residual[:, active] -= length * image
-        after = np.einsum("ij,ij->j", residual[:, active], residual[:, active])
-        direction[:, active] = residual[:, active] + (after / squared[active]) * own
-        squared[active] = after
-        active = active[after > limit[active]]
-    return torch.from_numpy(found).to(scores.device)
+        if 2 * unsolved.sum() < len(columns):  # copied seldom, as it costs as much as a step
+            result[:, columns] = found
+            columns, squared, limit = columns[unsolved], squared[unsolved], limit[unsolved]
+            found, residual, direction = (np.ascontiguousarray(x[:, unsolved]) for x in (found, residual, direction))
+        image = direction - joined @ direction
+        length = squared / np.maximum(np.einsum("ij,ij->j", direction, image), np.finfo(np.float32).tiny)
+        found += length * direction
+        residual -= length * image
+        after = np.einsum("ij,ij->j", residual, residual)
+        direction *= after / np.maximum(squared, np.finfo(np.float32).tiny)
+        direction += residual
+        squared = after
+    result[:, columns] = found
+    return torch.from_numpy(result).to(scores.device)

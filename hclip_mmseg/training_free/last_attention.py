@@ -103,6 +103,36 @@ def run_last_block(
     return finish_last_block(block, x, mixed, projections, chosen)
 
 
+def attention_weights(
+    block: Block,
+    x: Tensor,
+    projections: Projections,
+    form: str | Form,
+    similarity: str = "inner",
+    grid: tuple[int, int] | None = None,
+) -> Tensor:
+    """What :func:`run_last_block` mixes the values by, written out to be looked at; arguments as there.
+
+    Returns:
+        [batch, heads, 1 + patches, 1 + patches]; of a form without pairs, each token itself.
+    """
+    chosen, heads = check_form(form, similarity), block.attn.num_heads
+    if not chosen.pairs:
+        return torch.eye(x.shape[1], device=x.device).expand(len(x), heads, -1, -1)
+    parts = dict(zip("qkv", projections.qkv(projections.normed("ln_1", block.ln_1(x))), strict=True))
+    total = torch.zeros(())
+    for pair in chosen.pairs:
+        own, other = parts[pair[0]], parts[pair[1]]
+        if similarity == "cosine":
+            own, other = _of_one_length(own, heads), _of_one_length(other, heads)
+        own, other = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (own, other))
+        scores = own @ other.mT * own.shape[-1] ** -0.5
+        if chosen.sigma is not None and grid is not None:
+            scores = scores + neighbour_window(grid, chosen.sigma, x.device).to(scores.dtype)
+        total = total.to(scores) + scores.softmax(dim=-1)
+    return total
+
+
 def finish_last_block(block: Block, x: Tensor, mixed: Tensor, projections: Projections, form: Form) -> Tensor:
     """What follows the attention: out(mixed), with the block's residual and MLP where the form keeps them.
 

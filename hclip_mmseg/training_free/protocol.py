@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
@@ -146,7 +146,7 @@ class Protocol:
         Raises:
             ValueError: if they hold a threshold for background and the vocabulary has none.
         """
-        settings = self._of(vocabulary.name.partition(AT)[0])
+        settings = self._of(benchmark_of(vocabulary))
         if not has_background(vocabulary):
             named = [name for name in ("prob_thd", "area_thd") if getattr(settings, name)]
             if named:
@@ -186,9 +186,36 @@ def build_protocol(config: Mapping[str, Any] | None) -> Protocol | None:
     return None
 
 
+def tuned_settings(model: Mapping[str, Any], benchmarks: Iterable[str]) -> tuple[str, ...]:
+    """The settings of a model's config that differ between benchmarks, such as 'protocol.short_side'.
+
+    Args:
+        model: the config; its protocol's settings, and all others that are mappings from benchmarks.
+        benchmarks: names in any spelling.
+    """
+    protocol = build_protocol(model.get("protocol"))
+    own = () if protocol is None else protocol.tuned(benchmarks)
+    return (*(f"protocol.{name}" for name in own), *_mappings_from_benchmarks(model, ""))
+
+
+def _mappings_from_benchmarks(value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        names = [canonical_name(str(key)) for key in value if key != "default"]
+        if names and path != "protocol.benchmarks" and all(name in VOCABULARY_OF.values() for name in names):
+            yield path
+            return
+        for key, entry in value.items():
+            yield from _mappings_from_benchmarks(entry, f"{path}.{key}".lstrip("."))
+
+
+def benchmark_of(vocabulary: Vocabulary) -> str:
+    """The name of the benchmark's list that a vocabulary is, in whatever style; "" for others."""
+    return vocabulary.name.partition(AT)[0]
+
+
 def has_background(vocabulary: Vocabulary) -> bool:
     """Whether the first class is background: by the benchmark's own list, or by what the first class is called."""
-    benchmark = vocabulary.name.partition(AT)[0]
+    benchmark = benchmark_of(vocabulary)
     first = load_vocabulary(benchmark).classes[0] if benchmark else (vocabulary.categories or vocabulary.names)[0]
     return first.casefold() == "background"
 

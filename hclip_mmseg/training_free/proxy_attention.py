@@ -38,7 +38,9 @@ class ProxyAttention(DenseMethod):
         features = self.features(pixels, grid)[:, 1:]
         x, _ = trunk.run(pixels)
         values = resized_tokens(trunk.values(x)[:, 1:], trunk.tower.grid_of(*pixels.shape[-2:]), grid)
-        mixed = [proxy_weights(own, self.beta, self.gamma) @ v for own, v in zip(features, values, strict=True)]
+        weights = [proxy_weights(own, self.beta, self.gamma) for own in features]
+        context.keep("affinity", weights[0], grid)
+        mixed = [own @ v for own, v in zip(weights, values, strict=True)]
         return DenseTokens(trunk.out(torch.stack(mixed)), grid)
 
 

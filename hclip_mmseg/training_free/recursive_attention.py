@@ -39,6 +39,7 @@ class RecursiveAttention(DenseMethod):
         y = F.normalize(y, dim=-1)
         scores = self.scale * y @ y.mT
         weights = scores.masked_fill(scores < 0, -torch.inf).softmax(dim=-1)
+        context.keep("attention", weights, trunk.tower.grid_of(*pixels.shape[-2:]))
         mixed = weights @ v.unflatten(-1, (heads, -1)).transpose(1, 2)
         x = finish_last_block(block, x, mixed.transpose(1, 2).flatten(2), projections, self.form)
         return DenseTokens(x[:, 1:], trunk.tower.grid_of(*pixels.shape[-2:]))

@@ -71,6 +71,7 @@ class RegionScope(DenseMethod):
         fine = [nearest(window, grid) for window in numbers]
         merged = [merged_regions(f, ids, self.merge) for f, ids in zip(unit, fine, strict=True)]
         weights = torch.stack([self.weights(f, ids) for f, ids in zip(unit, merged, strict=True)])
+        context.keep("affinity within regions", weights, grid)
         layers = layers_of(self.layers, trunk.tower.layers, type(self).__name__) if self.spatial else ()
         x, kept = trunk.run(pixels, layers)
         post = trunk.tower.ln_post

@@ -15,6 +15,7 @@ from hclip_mmseg.clip.attention import run_block
 from hclip_mmseg.training_free.dense import DenseMethod, DenseTokens, ImageContext, Trunk, layers_of
 from hclip_mmseg.training_free.last_attention import check_form, finish_last_block, neighbour_window
 from hclip_mmseg.training_free.pamr import PAMR
+from hclip_mmseg.training_free.per_benchmark import PerBenchmark, Setting
 
 
 class SemanticFeedback:
@@ -27,7 +28,9 @@ class SemanticFeedback:
 
     Args:
         tau, weight: the scores become tau ((1 - weight) scores + weight alike / its maximum).
-        threshold: of the probabilities; the authors chose it for each data set.
+        threshold: of the probabilities.
+        Of these three the authors chose other numbers for each data set: each may be a mapping from benchmarks, see
+        :data:`~.per_benchmark.Setting`.
         scale: of the cosines in their softmax.
         sigma: of the Gaussian, in patches.
         smooth: whether PAMR is run.
@@ -35,25 +38,26 @@ class SemanticFeedback:
 
     def __init__(
         self,
-        tau: float = 1.8,
-        weight: float = 0.7,
-        threshold: float = 0.25,
+        tau: Setting = 1.8,
+        weight: Setting = 0.7,
+        threshold: Setting = 0.25,
         scale: float = 40.0,
         sigma: float = 5.0,
         smooth: bool = True,
     ) -> None:
-        self.tau, self.weight, self.threshold = tau, weight, threshold
+        self.tau, self.weight = PerBenchmark(tau, "feedback.tau"), PerBenchmark(weight, "feedback.weight")
+        self.threshold = PerBenchmark(threshold, "feedback.threshold")
         self.scale, self.sigma = scale, sigma
         self.pamr = PAMR() if smooth else None
 
-    def labels(self, logits: Tensor, pixels: Tensor) -> Tensor:
+    def labels(self, logits: Tensor, pixels: Tensor, benchmark: str = "") -> Tensor:
         """Labels of a window's patches [rows, columns] from cosines [names, rows, columns] and pixels [3, h, w]."""
         rows, columns = logits.shape[-2:]
         maps = F.interpolate(logits[None], size=pixels.shape[-2:], mode="bilinear", align_corners=False)[0]
         if self.pamr is not None:
             maps = self.pamr.prepared(pixels)(maps)
         best, label = (self.scale * maps).softmax(dim=0).max(dim=0)
-        label = label.masked_fill(best < self.threshold, 0)
+        label = label.masked_fill(best < self.threshold.at(benchmark), 0)
         of_patches = label.unflatten(1, (columns, -1)).unflatten(0, (rows, -1)).transpose(1, 2).flatten(2)
         votes = torch.zeros(rows, columns, len(logits), device=logits.device)
         return votes.scatter_add_(2, of_patches, torch.ones_like(of_patches, dtype=votes.dtype)).argmax(dim=-1)
@@ -97,7 +101,7 @@ class ResidualAttention(DenseMethod):
     Args:
         form: of A, one of :data:`~.last_attention.FORMS`; its residual and MLP are kept.
         layers: the middle blocks, from 0 or negative from behind the last; 6 to 9 of 12 as published.
-        tau, weight: of the attention.
+        tau, weight: of the attention; each may be a mapping from benchmarks, see :data:`~.per_benchmark.Setting`.
         feedback: arguments of :class:`SemanticFeedback`; None for none.
     """
 
@@ -105,12 +109,14 @@ class ResidualAttention(DenseMethod):
         self,
         form: str = "naclip",
         layers: Sequence[int] = (-7, -6, -5, -4),
-        tau: float = 2.0,
-        weight: float = 0.3,
+        tau: Setting = 2.0,
+        weight: Setting = 0.3,
         feedback: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.form, self.layers, self.tau, self.weight = check_form(form), tuple(layers), tau, weight
+        self.form, self.layers = check_form(form), tuple(layers)
+        self.tau = PerBenchmark(tau, "ResidualAttention.tau")
+        self.weight = PerBenchmark(weight, "ResidualAttention.weight")
         if not self.form.pairs:
             raise ValueError(f"ResidualAttention mixes attentions, and the form {form!r} has none; take 'naclip'")
         self.feedback = None if feedback is None else SemanticFeedback(**feedback)
@@ -123,13 +129,15 @@ class ResidualAttention(DenseMethod):
         """See :class:`DenseMethod`."""
         x, middle = self._middle(trunk, pixels)
         grid = trunk.tower.grid_of(*pixels.shape[-2:])
-        found = self._last(trunk, x, middle, grid, None)
+        found = self._last(trunk, x, middle, grid, None, context)
         if self.feedback is None:
             return DenseTokens(found, grid)
         logits = context.classify(DenseTokens(found, grid))
-        labels = map(self.feedback.labels, logits.float(), pixels.float())
+        pairs = zip(logits.float(), pixels.float(), strict=True)
+        labels = [self.feedback.labels(*pair, context.benchmark) for pair in pairs]
         alike = torch.stack([self.feedback.alike(own) for own in labels])
-        return DenseTokens(self._last(trunk, x, middle, grid, alike), grid)
+        context.keep("alike in a first result", alike, grid)
+        return DenseTokens(self._last(trunk, x, middle, grid, alike, context), grid)
 
     def _middle(self, trunk: Trunk, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens before the last block, and C, [n, heads, tokens, tokens]."""
@@ -143,7 +151,15 @@ class ResidualAttention(DenseMethod):
             x = run_block(block, x, trunk.projections(index))
         return x, total
 
-    def _last(self, trunk: Trunk, x: Tensor, middle: Tensor, grid: tuple[int, int], alike: Tensor | None) -> Tensor:
+    def _last(
+        self,
+        trunk: Trunk,
+        x: Tensor,
+        middle: Tensor,
+        grid: tuple[int, int],
+        alike: Tensor | None,
+        context: ImageContext,
+    ) -> Tensor:
         """Tokens of the patches [n, patches, width]."""
         block = trunk.tower.blocks[trunk.last]
         parts = {
@@ -155,10 +171,13 @@ class ResidualAttention(DenseMethod):
             scores = parts[pair[0]] @ parts[pair[1]].mT * parts["v"].shape[-1] ** -0.5
             if alike is not None and self.feedback is not None:
                 own = F.pad(alike / alike.amax(dim=(1, 2), keepdim=True), (1, 0, 1, 0))[:, None]
-                scores = self.feedback.tau * ((1 - self.feedback.weight) * scores + self.feedback.weight * own)
+                tau, weight = self.feedback.tau.at(context.benchmark), self.feedback.weight.at(context.benchmark)
+                scores = tau * ((1 - weight) * scores + weight * own)
             if self.form.sigma is not None:
                 scores = scores + neighbour_window(grid, self.form.sigma, x.device).to(scores.dtype)
             weights = weights + scores.softmax(dim=-1)
-        weights = self.tau * ((1 - self.weight) * weights + self.weight * middle)
+        tau, weight = self.tau.at(context.benchmark), self.weight.at(context.benchmark)
+        weights = tau * ((1 - weight) * weights + weight * middle)
+        context.keep("attention", weights, grid)
         mixed = (weights @ parts["v"]).transpose(1, 2).flatten(2)
         return finish_last_block(block, x, mixed, trunk.projections(trunk.last), self.form)[:, 1:]

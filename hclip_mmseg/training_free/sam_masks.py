@@ -16,6 +16,7 @@ from torch import Tensor
 from hclip_mmseg.files.errors import one_line
 from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.paths import locate, looked_in
+from hclip_mmseg.training_free.refinement import Evidence
 
 MOST_PIXELS = 1 << 28
 """Pixels of the largest image whose masks are read; 16,384 x 16,384."""
@@ -104,18 +105,19 @@ class SAMMaskFolder:
             raise FileNotFoundError(f"no folder of SAM's masks: looked for at {looked_in(folder)}")
         self.folder = found
 
-    def __call__(self, labels: Tensor, metainfo: Mapping[str, Any], classes: int) -> Tensor:
+    def __call__(self, labels: Tensor, evidence: Evidence) -> Tensor:
         """The corrected label map.
 
         Args:
             labels: int64 [H, W].
-            metainfo: of the image: ``img_path``, and ``clip_crop`` where :class:`~.clip_crop.CLIPCrop` cut it.
-            classes: number of labels.
+            evidence: of the image: the number of classes, ``img_path``, and ``clip_crop`` where
+                :class:`~.clip_crop.CLIPCrop` cut it.
 
         Raises:
             FileNotFoundError: if the image has no masks.
             ValueError: if they are of another size.
         """
+        metainfo = evidence.metainfo
         stem = Path(metainfo["img_path"]).stem
         paths = [self.folder / f"{stem}{suffix}" for suffix in (".json", ".npy")]
         path = next((path for path in paths if path.is_file()), None)
@@ -131,7 +133,7 @@ class SAMMaskFolder:
                 f"the masks in {path} are of {tuple(masks.shape[1:])} pixels, the labels of {tuple(labels.shape)}; "
                 "they must be made for the same image"
             )
-        return relabel(labels, masks.to(labels.device), classes)
+        return relabel(labels, masks.to(labels.device), evidence.classes)
 
 
 def _cropped(masks: Tensor, crop: tuple[int, int, int, int] | None, size: tuple[int, int]) -> Tensor:

@@ -24,7 +24,8 @@ from hclip_mmseg.training_free.last_attention import within_regions
 from hclip_mmseg.training_free.patch_labels import labels_of_patches
 from hclip_mmseg.training_free.patch_pass import PatchPass, patch_logits
 from hclip_mmseg.training_free.pixel_labels import pixel_labels
-from hclip_mmseg.training_free.protocol import build_protocol, recognised
+from hclip_mmseg.training_free.protocol import benchmark_of, build_protocol, recognised
+from hclip_mmseg.training_free.refinement import Evidence
 from hclip_mmseg.training_free.region_finder import RegionFinder
 from hclip_mmseg.training_free.regions import vote
 from hclip_mmseg.training_free.resolution import at_resolution
@@ -248,7 +249,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
             features = self.region_finder.features_of(images, view)
             regions = [self.region_finder.start(*pair, grid) for pair in zip(features, sizes, strict=True)]
 
-        return [partial(self._store, *of_one) for of_one in zip(samples, logits, sizes, regions, strict=True)]
+        return [partial(self._store, *of_one) for of_one in zip(samples, images, logits, sizes, regions, strict=True)]
 
     def _segment_windows(self, images: Tensor, samples: Sequence[SegDataSample]) -> list[Callable[[], None]]:
         """As :meth:`_segment`, by the protocol."""
@@ -262,7 +263,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
                 view = self.backbone.look(whole)
                 regions = self.region_finder.start(self.region_finder.features_of(whole, view)[0], size, view.grid)
             found = self.windowed(self.backbone, self.text(), self.asked, image, size, sample.metainfo)
-            finish.append(partial(self._store_windows, sample, found, regions))
+            finish.append(partial(self._store_windows, sample, image, found, regions))
         return finish
 
     def _allowed(self, samples: Sequence[SegDataSample], grid: tuple[int, int], device: torch.device) -> Tensor | None:
@@ -278,7 +279,12 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         return within_regions(labels.to(device))
 
     def _store(
-        self, sample: SegDataSample, logits: Tensor, size: tuple[int, int], regions: Future[Tensor | None] | None
+        self,
+        sample: SegDataSample,
+        image: Tensor,
+        logits: Tensor,
+        size: tuple[int, int],
+        regions: Future[Tensor | None] | None,
     ) -> None:
         groups: NameGroups = sample.metainfo.get("name_groups") or one_each(self.vocabulary)
         probabilities = groups.class_maps(logits.softmax(dim=0))
@@ -287,10 +293,12 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         if len(own):
             labels = own[pixel_labels(probabilities.scores if groups.merges else logits[own], size)]
         all_maps = probabilities.scores.new_zeros(classes, *logits.shape[1:]).index_copy_(0, own, probabilities.scores)
-        self._finish(sample, labels, lambda: all_maps, groups, regions if len(own) else None)
+        self._finish(sample, labels, lambda: all_maps, groups, regions if len(own) else None, image)
         sample.set_metainfo({"presence": probabilities.presence})
 
-    def _store_windows(self, sample: SegDataSample, found: Found, regions: Future[Tensor | None] | None) -> None:
+    def _store_windows(
+        self, sample: SegDataSample, image: Tensor, found: Found, regions: Future[Tensor | None] | None
+    ) -> None:
         """As :meth:`_store`, of labels that the protocol decided on."""
         groups: NameGroups = sample.metainfo.get("name_groups") or one_each(self.vocabulary)
         if groups.merge == "mean" or groups.least_presence is not None:
@@ -304,7 +312,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         def maps() -> Tensor:
             return groups.merged(found.scored.probabilities(found.scale))[1]
 
-        self._finish(sample, labels, maps, groups, regions)
+        self._finish(sample, labels, maps, groups, regions, image)
         if "name_groups" in sample.metainfo:
             sample.set_metainfo({"presence": maps().flatten(1).amax(dim=1)})
 
@@ -315,6 +323,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         maps: Callable[[], Tensor],
         groups: NameGroups,
         regions: Future[Tensor | None] | None,
+        image: Tensor,
     ) -> None:
         """Puts the labels [H, W], corrected, and where wanted the probabilities of classes into the sample."""
         classes, size = len(groups.names), (labels.shape[0], labels.shape[1])
@@ -323,7 +332,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
             labels = vote(labels, found, classes)
         labels = unflipped(labels, sample.metainfo)
         if self.refinement is not None and bool((labels < classes).any()):
-            labels = self.refinement(labels, sample.metainfo, classes)
+            labels = self.refinement(labels, self._evidence(sample.metainfo, classes, maps, size, image))
         wanted = sample.metainfo.get("keep_scores", True)
         if wanted and 4 * classes * labels.numel() <= self.score_memory:
             scores = unflipped(resized(maps(), size), sample.metainfo)
@@ -333,3 +342,19 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
             score = score_of_label(unflipped(maps(), sample.metainfo), labels)
             sample.pred_sem_seg.set_data(dict(score=score[None]))
         sample.set_metainfo({"vocabulary": groups.names})
+
+    def _evidence(
+        self,
+        metainfo: Mapping[str, Any],
+        classes: int,
+        maps: Callable[[], Tensor],
+        size: tuple[int, int],
+        image: Tensor,
+    ) -> Evidence:
+        return Evidence(
+            metainfo,
+            classes,
+            lambda: unflipped(resized(maps(), size), metainfo),
+            lambda: unflipped(image, metainfo),
+            benchmark_of(self.asked),
+        )

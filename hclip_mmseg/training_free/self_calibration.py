@@ -66,7 +66,10 @@ class SelfCalibration(DenseMethod):
         patches = self.weighted(cosines) @ mended(x[:, 1:], outliers, grid)
         by = self.weighted(cosines_of(kept[aggregate][:, 1:]))
         total = torch.stack([kept[layer] for layer in collected]).sum(dim=0)
-        tokens = self._last(trunk, patches, x[:, :1], cosines) + self._last(trunk, total[:, 1:], total[:, :1], cosines)
+        tokens, weights = self._last(trunk, patches, x[:, :1], cosines)
+        context.keep("attention", weights, grid)
+        context.keep("similarity of a middle block", cosines, grid)
+        tokens = tokens + self._last(trunk, total[:, 1:], total[:, :1], cosines)[0]
         return DenseTokens(by @ tokens, grid)
 
     def outliers(self, patches: Tensor) -> Tensor:
@@ -85,14 +88,16 @@ class SelfCalibration(DenseMethod):
         kept = cosines.masked_fill(cosines < self.threshold, 0)
         return kept / kept.sum(dim=-1, keepdim=True)
 
-    def _last(self, trunk: Trunk, patches: Tensor, cls: Tensor, cosines: Tensor) -> Tensor:
+    def _last(self, trunk: Trunk, patches: Tensor, cls: Tensor, cosines: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens of the patches, and A, [n, heads, patches, patches]."""
         heads = trunk.tower.blocks[trunk.last].attn.num_heads
         _, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in trunk.qkv(patches, trunk.last))
         scores = self.scale * (cosines - cosines.mean(dim=(1, 2), keepdim=True))
         alike = scores.masked_fill(scores < 0, -torch.inf).softmax(dim=-1)[:, None]
         own = (k @ k.mT * k.shape[-1] ** -0.5).softmax(dim=-1)
-        mixed = (alike @ v + own @ v) / 2
-        return trunk.out(mixed.transpose(1, 2).flatten(2)) + self.cls_weight * cls
+        weights = (alike + own) / 2
+        mixed = (weights @ v).transpose(1, 2).flatten(2)
+        return trunk.out(mixed) + self.cls_weight * cls, weights
 
 
 def cosines_of(patches: Tensor) -> Tensor:

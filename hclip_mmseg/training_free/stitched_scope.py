@@ -62,6 +62,7 @@ class StitchedScope(RegionScope):
         found = nearest(numbers, whole)
         merged = merged_regions(unit, found, self.merge)
         weights = self.weights(unit, merged)
+        context.keep("affinity within regions", weights, whole)
 
         layers = layers_of(self.layers, trunk.tower.layers, type(self).__name__) if self.spatial else ()
         kept: dict[int, list[Tensor]] = {layer: [] for layer in (trunk.last, *layers)}

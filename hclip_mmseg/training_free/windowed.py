@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from hclip_mmseg.models.score_maps import resized
 from hclip_mmseg.training_free.backbone import TrainingFreeBackbone
 from hclip_mmseg.training_free.decisions import Decision, ScoredImage, decide
-from hclip_mmseg.training_free.dense import DenseTokens, ImageContext
-from hclip_mmseg.training_free.protocol import Protocol, Settings, class_of_each_name, has_background
+from hclip_mmseg.training_free.dense import DenseTokens, ImageContext, PatchWeights
+from hclip_mmseg.training_free.protocol import Protocol, Settings, benchmark_of, class_of_each_name, has_background
 from hclip_mmseg.training_free.windows import Windows, WindowScores, at_protocol_size
 from hclip_mmseg.vocabularies import Vocabulary
 
@@ -89,6 +89,8 @@ class WindowedSegmentation(nn.Module):
         image: Tensor,
         settings: Settings,
         metainfo: Mapping[str, Any],
+        benchmark: str = "",
+        kept: dict[str, PatchWeights] | None = None,
     ) -> tuple[WindowScores, Tensor]:
         """Cosines of all patches and names, and the image at the protocol's size.
 
@@ -98,15 +100,17 @@ class WindowedSegmentation(nn.Module):
             image: normalised [3, H, W].
             settings: of the protocol.
             metainfo: of the image.
+            benchmark: name of the benchmark's list that is asked for; "" for others.
+            kept: see :class:`~.dense.ImageContext`.
         """
 
         def classify(dense: DenseTokens) -> Tensor:
             tokens = F.normalize(dense.projected(backbone.image_tower), dim=-1)
             return (tokens @ text.to(tokens.dtype).T).transpose(1, 2).unflatten(2, dense.grid)
 
-        image = at_protocol_size(image[None], settings)[0]
+        original, image = image, at_protocol_size(image[None], settings)[0]
         windows = Windows.of((image.shape[-2], image.shape[-1]), settings)
-        context = ImageContext(image, windows, classify, metainfo)
+        context = ImageContext(image, windows, classify, metainfo, 0, original, benchmark, kept)
         pixels = windows.cut(image)
         if backbone.method is not None and backbone.method.whole_image:
             dense = [backbone.dense(pixels, context)]
@@ -121,7 +125,7 @@ class WindowedSegmentation(nn.Module):
             stitched = windows.stitched(torch.cat([part.maps() for part in dense]))[None]
         aggregation = self.get_part("aggregation")
         if aggregation is not None:
-            stitched = aggregation(stitched)
+            stitched = aggregation(stitched, context)
         scores = classify(DenseTokens.of_maps(stitched, dense[0].normed))
         return self._propagated(WindowScores(scores, windows.whole()), context), image
 
@@ -150,7 +154,7 @@ class WindowedSegmentation(nn.Module):
             metainfo: of the image.
         """
         settings = self.protocol.settings(vocabulary)
-        scores, image = self.scores(backbone, text, image, settings, metainfo)
+        scores, image = self.scores(backbone, text, image, settings, metainfo, benchmark_of(vocabulary))
         smoothing = self.get_part("smoothing")
         own = (image.shape[-2], image.shape[-1])
         at = own if getattr(smoothing, "at_protocol_size", False) else size

@@ -81,6 +81,24 @@ def depth_figure(image: NDArray[np.uint8], received: NDArray[np.floating], thres
     return figure
 
 
+def name_figure(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.floating]]) -> Figure:
+    """The probability map of every name over the image, all on the scale from 0 to 1.
+
+    Args:
+        image: RGB [H, W, 3].
+        maps: name -> [H, W].
+    """
+    columns = min(len(maps), 4)
+    rows = -(-len(maps) // columns)
+    figure = Figure(figsize=(2.6 * columns, _height(image, 2.6) * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes[len(maps) :]:
+        axis.set_axis_off()
+    for axis, (name, heat) in zip(axes, maps.items(), strict=False):
+        _lay_over(axis, image, heat, f"{name}: at most {heat.max():.2f}", vmin=0, vmax=1)
+    return figure
+
+
 def matrix_figure(names: Sequence[str], models: Mapping[str, Mapping[str, NDArray[np.floating]]]) -> Figure:
     """Matrices of cosines between classes: a line for each kind on one colour scale, the models side by side.
 

@@ -15,25 +15,18 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
 from filelock import FileLock, Timeout
 
 from hclip_mmseg.files.checkpoints import find_checkpoint
 from hclip_mmseg.files.checksums import sha256_of
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.home import HOME, home
 from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.writing import write_whole
 from hclip_mmseg.zoo.metafiles import ZooModel
 
-HOME = "HCLIP_HOME"
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Of errors where a folder cannot be written to."""
-
-
-def home() -> Path:
-    """The folder of all models: ``HCLIP_HOME``, else ``hclip_mmseg`` in torch.hub's own folder."""
-    chosen = os.environ.get(HOME)
-    return Path(chosen).expanduser().absolute() if chosen else Path(torch.hub.get_dir()).absolute() / "hclip_mmseg"
 
 
 def hub_cache() -> Path | None:

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from rich.console import Console
 
 from hclip_mmseg.benchmarks.command import training_names, use_benchmarks
-from hclip_mmseg.benchmarks.report import Report, plain_metrics
+from hclip_mmseg.benchmarks.report import EIGHT, Report, plain_metrics
 from hclip_mmseg.benchmarks.results import Results
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS
 from hclip_mmseg.demo_assets.scenes import TRAIN_NAMES
@@ -56,6 +56,35 @@ def test_headings_of_other_papers_are_the_same_benchmarks():
     found = printed_figures(dict(pAcc={"VOC20": 89.68}, mIoU={"ADEfull": 6.31}))
     assert {(name, metric) for name, metric in found} == {("PAS-20", "pAcc"), ("A-847", "mIoU")}
     assert printed_figures(None) == {}
+
+
+def test_the_mean_of_the_eight_and_what_was_tuned(tmp_path):
+    measured = {name: {"mIoU": 10.0 * place} for place, name in enumerate(EIGHT)}
+    figures = dict(row="NACLIP", mIoU={name: 20.0 for name in EIGHT})
+    results = results_of(tmp_path / "row.json", {**measured, "A-847": {"mIoU": 99.0}}, **figures)
+    assert "mean of eight" not in Report(results, EIGHT).headings(), "of a model without a protocol of the field"
+    results.about["settings"] = dict(model=dict(protocol=dict(type="cliptrase")))
+    report = Report(results, [*EIGHT, "A-847"])
+    assert report.tuned() == ()
+    assert report.headings()[-1] == "mean of eight"
+    rows = report.rows()
+    assert rows["mIoU, measured here"][-1] == "35.00" and rows["mIoU, printed (NACLIP)"][-1] == "20.00"
+    assert report.rows()["images"][-1] == ""
+    assert "Chosen by" not in report.markdown()
+    weight = {"default": 0.4, "VOC21": 0.3}
+    attention = dict(type="ResidualAttention", weight=weight, feedback=dict(threshold={"default": 0.2, "PC-60": 0.3}))
+    model = dict(backbone=dict(attention=attention), protocol=dict(type="naclip"))
+    results.about["settings"] = dict(model=model)
+    assert report.tuned() == (
+        "protocol.short_side", "protocol.prob_thd",
+        "backbone.attention.weight", "backbone.attention.feedback.threshold",
+    )  # fmt: skip
+    assert "on the data that is reported: protocol.short_side, protocol.prob_thd, backbone" in report.markdown()
+    line = next(line for line in report.markdown().splitlines() if line.startswith("| mIoU, measured"))
+    assert len(cells(line)) == 11
+    del results.measured["A-150"]
+    assert Report(results, EIGHT).rows()["mIoU, measured here"][-1] == ""
+    assert "mean of eight" not in Report(results, EIGHT[:7]).headings()
 
 
 def test_rows_of_any_metrics(tmp_path):

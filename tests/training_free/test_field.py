@@ -20,7 +20,7 @@ from hclip_mmseg.reference import middle_blocks
 from hclip_mmseg.reference import training_free as literal
 from hclip_mmseg.training_free import PAMR, GlobalAggregation, LabelPropagation, PixelPropagation
 from hclip_mmseg.training_free.dense import DenseTokens, ImageContext, Trunk
-from hclip_mmseg.training_free.label_propagation import solve
+from hclip_mmseg.training_free.label_propagation import joined_weights, solve, solve_dense
 from hclip_mmseg.training_free.last_attention import Form, neighbour_window, run_last_block
 from hclip_mmseg.training_free.protocol import Settings
 from hclip_mmseg.training_free.proxy_attention import proxy_weights
@@ -214,9 +214,23 @@ def test_spreading():
     found = solve(sparse.csr_array(weights.numpy()), scores, 0.9, 1e-6, 50)
     torch.testing.assert_close(found.double(), literal.spread(weights.double(), scores, 0.9), atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(found[3], scores[3])
+    torch.testing.assert_close(solve_dense(weights.clone(), scores, 0.9), found, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(solve(sparse.csr_array(weights.numpy()), scores, 0.0, 1e-6, 50), scores)
     with pytest.raises(ValueError, match="from 0 to below 1"):
         PixelPropagation(alpha=1.0)
+
+
+@pytest.mark.parametrize("alpha", [0.8, 0.9995])
+def test_a_sparse_graph_is_the_dense_one(alpha):
+    unit = torch.nn.functional.normalize(torch.randn(50, 6), dim=-1)
+    middles, scores = 100 * torch.rand(50, 2), torch.randn(50, 3)
+    method = LabelPropagation(FEATURES, neighbours=5, decay=0.02, alpha=alpha, steps=500)
+    assert len(unit) > 8 * method.neighbours
+    sparsely = method.spread(unit, middles, scores)
+    expected = literal.propagated(scores, unit, middles, 5, 3.0, 0.02, alpha)
+    torch.testing.assert_close(sparsely.double(), expected, atol=1e-2 if alpha > 0.9 else 1e-4, rtol=1e-3)
+    densely = solve_dense(joined_weights(unit, middles, 5, 3.0, 0.02), scores, alpha)
+    torch.testing.assert_close(densely.double(), expected, atol=1e-2 if alpha > 0.9 else 1e-4, rtol=1e-3)
 
 
 @torch.no_grad()

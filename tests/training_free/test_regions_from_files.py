@@ -12,7 +12,7 @@ from mmseg.structures import SegDataSample
 from PIL import Image
 from pycocotools import mask as coco_mask
 from test_field import FEATURES, base, model_of, trunk
-from tiny_training_free import textured_images
+from tiny_training_free import evidence, textured_images
 
 from hclip_mmseg.reference import middle_blocks
 from hclip_mmseg.reference import training_free as literal
@@ -68,7 +68,7 @@ def test_kinds_of_files(folder):
 
 def test_votes_are_one_region_at_a_time(folder):
     labels = torch.from_numpy(np.random.default_rng(1).integers(0, 5, (40, 24)))
-    found = RegionFolder(str(folder))(labels, dict(img_path="a.jpg"), 5)
+    found = RegionFolder(str(folder))(labels, evidence(dict(img_path="a.jpg"), 5))
     numbers, expected = torch.from_numpy(numbers_of(40, 24)), labels.clone()
     for number in (1, 2, 7):
         expected[numbers == number] = labels[numbers == number].bincount().argmax()

@@ -17,7 +17,15 @@ from pycocotools import mask as coco_mask
 from timm.models import register_model
 from timm.models.eva import Eva
 from tiny_models import randomise
-from tiny_training_free import NAMES, PIXELS, REGIONS, textured_images, tiny_backbone_config, tiny_training_free
+from tiny_training_free import (
+    NAMES,
+    PIXELS,
+    REGIONS,
+    evidence,
+    textured_images,
+    tiny_backbone_config,
+    tiny_training_free,
+)
 
 from hclip_mmseg.benchmarks.command import check_takes_names
 from hclip_mmseg.training_free import (
@@ -145,19 +153,19 @@ def test_masks_from_files(tmp_path):
     np.save(tmp_path / "b.npy", masks)
     folder = SAMMaskFolder(str(tmp_path))
     for name in "ab":
-        torch.testing.assert_close(folder(labels, dict(img_path=f"images/{name}.jpg"), 3), expected)
+        torch.testing.assert_close(folder(labels, evidence(dict(img_path=f"images/{name}.jpg"), 3)), expected)
     with pytest.raises(FileNotFoundError, match=r"no masks of c\.jpg"):
-        folder(labels, dict(img_path="c.jpg"), 3)
+        folder(labels, evidence(dict(img_path="c.jpg"), 3))
     with pytest.raises(ValueError, match="must be made for the same image"):
-        folder(labels[:5], dict(img_path="a.jpg"), 3)
+        folder(labels[:5], evidence(dict(img_path="a.jpg"), 3))
     (tmp_path / "even.json").write_text("[]")
     np.save(tmp_path / "sky.npy", masks[:0])
     for name in ("even", "sky"):  # SAM found nothing in it
         for crop in ({}, dict(clip_crop=(20, 30, 0, 0))):
-            assert folder(labels, dict(img_path=f"{name}.jpg", **crop), 3) is labels
+            assert folder(labels, evidence(dict(img_path=f"{name}.jpg", **crop), 3)) is labels
     (tmp_path / "d.json").write_text("[{}]")
     with pytest.raises(ValueError, match=r"d\.json holds no masks"):
-        folder(labels, dict(img_path="d.jpg"), 3)
+        folder(labels, evidence(dict(img_path="d.jpg"), 3))
     with pytest.raises(FileNotFoundError, match="no folder of SAM's masks"):
         SAMMaskFolder(str(tmp_path / "none"))
 
@@ -171,7 +179,7 @@ def test_masks_are_cut_as_their_image_was(tmp_path):
     labels = torch.from_numpy(np.random.default_rng(0).integers(0, 5, (20, 20)))
     inside = torch.zeros(20, 20, dtype=torch.bool)
     inside[:, 5:15] = True
-    found = model.refinement(labels, dict(img_path="a.jpg", clip_crop=(20, 30, 0, 5)), 5)
+    found = model.refinement(labels, evidence(dict(img_path="a.jpg", clip_crop=(20, 30, 0, 5)), 5))
     torch.testing.assert_close(found, relabel(labels, inside[None], 5))
     sample = SegDataSample(metainfo=dict(img_path="a.jpg", ori_shape=(40, 60)))
     whole = model.predict(textured_images(1), [sample])[0].pred_sem_seg.data[0]

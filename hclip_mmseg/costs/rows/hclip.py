@@ -68,6 +68,7 @@ def text(form: str, device: str, count: int) -> Step:
         tokens, transcription = tokens_of(count, device), direct_of(model)
         return lambda: transcription.text(tokens)
     model.set_vocabulary(names(count))
+    model.text_encoder.cache = False
 
     def ours() -> object:
         model.text_encoder.forget()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.registry import init_default_scope
@@ -16,7 +15,7 @@ from hclip_mmseg.apis import launch
 from hclip_mmseg.costs.rows.row import Row, Step
 from hclip_mmseg.reference import sliding
 from hclip_mmseg.reference import training_free as literal
-from hclip_mmseg.training_free.label_propagation import patch_graph, solve
+from hclip_mmseg.training_free.label_propagation import joined_weights, solve_dense
 from hclip_mmseg.training_free.protocol import class_of_each_name
 from hclip_mmseg.vocabularies import as_vocabulary, load_vocabulary
 
@@ -60,10 +59,10 @@ def spread(form: str, device: str) -> Step:
     features = F.normalize(torch.randn(1176, 64, generator=generator) + 0.5, dim=-1).to(device)
     middles = 400 * torch.rand(1176, 2, generator=generator).to(device)
     scores = torch.randn(1176, 47, generator=generator).to(device)
-    graph = partial(patch_graph, features, middles, neighbours=400, power=3.0, decay=0.01)
+    weights = partial(joined_weights, features, middles, neighbours=400, power=3.0, decay=0.01)
     if form == "ours":
-        return lambda: solve(graph(), scores, alpha=0.95, tolerance=1e-6, steps=50)
-    return lambda: literal.spread(torch.from_numpy(np.asarray(graph().todense())).double(), scores, alpha=0.95)
+        return lambda: solve_dense(weights(), scores, alpha=0.95)
+    return lambda: literal.spread(weights().double(), scores, alpha=0.95)
 
 
 ROWS = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,12 +12,19 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held
+from hclip_mmseg.adapters.held import is_tracing
 from hclip_mmseg.clip import ClipTokenizer, Tokenizer, cut_behind_longest, resolve_templates, tokenize
+from hclip_mmseg.models.necks.class_prompts import class_prompt_tokens, read_class_prompts
+from hclip_mmseg.models.necks.text_cache import FORM, LEAST_TEXTS, TextCache, digest_of, plain
 from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
 
 PROMPTS = ("first", "whole")
 SMALLEST = 32
 """Fewest texts for which a batch of their own pays."""
+ALIKE = 2e-3
+"""How far numbers of unit embeddings may differ that the same weights and texts give, in bfloat16 too. Embeddings from
+disk are used if those of the first name are as near as that: what beside weights decides them, such as the activation
+between them, is in no key."""
 
 
 def length_buckets(ends: Tensor, largest: int, smallest: int = SMALLEST) -> tuple[Tensor, list[int]]:
@@ -117,6 +124,10 @@ class TextEncoderNeck(BaseModule):
             says otherwise; 'whole', all of it with its commas, as in CLIPtrase's and SAN's code.
         chunk: how many texts are encoded at once without gradients.
         context_length: positions of the text tower, as long as no tokenizer was given (:meth:`read_with`).
+        cache: whether embeddings of many texts are kept on disk, see :class:`~.text_cache.TextCache`; or the folder.
+            Weights that change within a process, as in training, are not followed.
+        class_prompts: sentences of their own for some names, which count as further templates of theirs; a mapping or
+            the path of a JSON file, see :func:`~.class_prompts.read_class_prompts`. Only with ``average``.
 
     Attributes:
         stuff: those of the names that the vocabulary says are not counted one by one; None where it says nothing.
@@ -133,6 +144,8 @@ class TextEncoderNeck(BaseModule):
         prompt: str = "first",
         chunk: int = 256,
         context_length: int = 77,
+        cache: bool | str = True,
+        class_prompts: str | Mapping[str, Sequence[str]] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -143,11 +156,18 @@ class TextEncoderNeck(BaseModule):
         self.prompt = prompt
         self.chunk = chunk
         self.tokenizer: Tokenizer = ClipTokenizer(context_length)
+        self.cache = cache
+        self.class_prompts = read_class_prompts(class_prompts)
+        if self.class_prompts and not average:
+            raise ValueError("text_encoder.class_prompts are averaged with the templates: set average=True")
         self._vocabulary: tuple[str, ...] = ()
         self._whole = False
         self.stuff: tuple[str, ...] | None = None
         self._tokens: Tensor | None = None
         self._batches: TextBatches | None = None
+        self._own: tuple[Tensor, Tensor] | None = None
+        self._weights: Held[str] = Held()
+        self._first_weights: str | None = None
         self._embeddings: Held[Tensor] = Held()
         self._taken_over: Held[dict[tuple[Any, ...], Tensor]] = Held()
         if vocabulary is not None:
@@ -170,8 +190,7 @@ class TextEncoderNeck(BaseModule):
             ValueError: if a name is too long for it, or the tokenizer cannot be had.
         """
         if self._vocabulary:
-            self._tokens = tokenize(self._vocabulary, self.templates, tokenizer, self._whole)
-            self._batches = TextBatches.of(self._tokens, self.chunk, tokenizer)
+            self._use(self._vocabulary, self._whole, self.templates, tokenizer)
         self.tokenizer = tokenizer
         self.forget()
 
@@ -214,11 +233,16 @@ class TextEncoderNeck(BaseModule):
         if (titles, whole, resolved) == (self._vocabulary, self._whole, self.templates):
             self.stuff = vocabulary.stuff
             return
-        self._tokens = tokenize(titles, resolved, self.tokenizer, whole)
+        self._use(titles, whole, resolved, self.tokenizer)
         self.stuff = vocabulary.stuff
-        self._batches = TextBatches.of(self._tokens, self.chunk, self.tokenizer)
-        self._vocabulary, self._whole, self.templates = titles, whole, resolved
         self._embeddings.forget()
+
+    def _use(self, titles: tuple[str, ...], whole: bool, templates: tuple[str, ...], tokenizer: Tokenizer) -> None:
+        """Take over names, templates and tokenizer, all or none of them."""
+        tokens = tokenize(titles, templates, tokenizer, whole)
+        own = class_prompt_tokens(self.class_prompts, titles, tokenizer) if self.class_prompts else None
+        self._tokens, self._own, self._batches = tokens, own, TextBatches.of(tokens, self.chunk, tokenizer)
+        self._vocabulary, self._whole, self.templates, self.tokenizer = titles, whole, templates, tokenizer
 
     def set_templates(self, templates: str | Sequence[str]) -> None:
         """Replaces the templates and keeps the names.
@@ -254,6 +278,7 @@ class TextEncoderNeck(BaseModule):
         """Drop the embeddings; they are computed again when next needed."""
         self._embeddings.forget()
         self._taken_over.forget()
+        self._weights.forget()
 
     def forward(
         self,
@@ -282,7 +307,7 @@ class TextEncoderNeck(BaseModule):
             )
         parameters = list(parameters)
         if torch.is_grad_enabled() and any(parameter.requires_grad for parameter in parameters):
-            return self._encode(encode_text, self._batches_of(subset, parameters[0].device))
+            return self._encode_with_own(encode_text, subset, parameters[0].device)
         device = parameters[0].device
         embeddings = self._embeddings.get(lambda: parameters, lambda: self._encode_all(encode_text, parameters, device))
         return embeddings if subset is None else embeddings[subset]
@@ -294,14 +319,69 @@ class TextEncoderNeck(BaseModule):
     ) -> Tensor:
         known = self._taken_over.value and self._taken_over.get(lambda: parameters, dict)
         if not known:
-            return self._encode(encode_text, self._batches_of(None, device))
+            return self._encode_or_read(encode_text, parameters, device)
         rows = [known.get((name, self._whole, self.templates)) for name in self._vocabulary]
         missing = [place for place, row in enumerate(rows) if row is None]
         if missing:
-            encoded = self._encode(encode_text, self._batches_of(torch.tensor(missing), device))
+            encoded = self._encode_with_own(encode_text, torch.tensor(missing), device)
             for place, row in zip(missing, encoded, strict=True):
                 rows[place] = row
         return torch.stack([row for row in rows if row is not None])
+
+    def _encode_or_read(
+        self, encode_text: Callable[..., Tensor], parameters: list[nn.Parameter], device: torch.device
+    ) -> Tensor:
+        """Embeddings of all names, from disk where they are kept there."""
+        key = self._cache_key(parameters, device)
+        if key is None:
+            return self._encode_with_own(encode_text, None, device)
+        cache = TextCache(self.cache if isinstance(self.cache, str) else None)
+        assert self._tokens is not None
+        found = cache.read(key, (len(self._tokens), 1 if self.average else self._tokens.shape[1]))
+        if found is not None:
+            found = found.to(device)
+            first = self._encode_with_own(encode_text, torch.tensor([0]), device)
+            if found.shape[-1:] == first.shape[-1:] and torch.allclose(found[:1], first, rtol=0, atol=ALIKE):
+                return found
+        embeddings = self._encode_with_own(encode_text, None, device)
+        cache.write(key, embeddings)
+        return embeddings
+
+    def _cache_key(self, parameters: list[nn.Parameter], device: torch.device) -> str | None:
+        """What tells embeddings of all names apart from any others; None where they are not to be kept on disk."""
+        assert self._tokens is not None
+        in_graph = torch.compiler.is_compiling() or is_tracing()
+        if not self.cache or in_graph or self._tokens[..., 0].numel() < LEAST_TEXTS or not plain(parameters):
+            return None
+        weights = self._weights.get(lambda: parameters, lambda: digest_of(parameters))
+        self._first_weights = self._first_weights or weights
+        if weights != self._first_weights:
+            return None
+        amp = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
+        return digest_of([self._tokens, *(self._own or ())], FORM, weights, self.average, device.type, amp)
+
+    def _encode_with_own(
+        self, encode_text: Callable[..., Tensor], subset: Tensor | None, device: torch.device
+    ) -> Tensor:
+        """Embeddings of the names in ``subset``, or of all, with their own sentences where they have any."""
+        batches = self._batches_of(subset, device)
+        if self._own is None:
+            return self._averaged(self._encode(encode_text, batches))
+        tokens, owners = self._own
+        if subset is not None:
+            place = torch.full((len(self._vocabulary),), -1)
+            place[subset.cpu()] = torch.arange(len(subset))
+            tokens, owners = tokens[place[owners] >= 0], place[owners][place[owners] >= 0]
+        total = self._encode(encode_text, batches).sum(dim=1)
+        if len(tokens):
+            own = self._encode(encode_text, TextBatches.of(tokens, self.chunk, self.tokenizer).to(device))
+            total = total.index_add(0, owners.to(device), own[:, 0])
+        return F.normalize(total[:, None], dim=-1)
+
+    def _averaged(self, embeddings: Tensor) -> Tensor:
+        if self.average and embeddings.shape[1] > 1:
+            embeddings = F.normalize(embeddings.mean(dim=1, keepdim=True), dim=-1)
+        return embeddings
 
     def _batches_of(self, subset: Tensor | None, device: torch.device) -> TextBatches:
         assert self._tokens is not None and self._batches is not None
@@ -311,12 +391,10 @@ class TextEncoderNeck(BaseModule):
         return self._batches
 
     def _encode(self, encode_text: Callable[..., Tensor], batches: TextBatches) -> Tensor:
+        """Unit embeddings [names, templates, C]."""
         parts = [
             encode_text(tokens, shared=shared).float()
             for tokens, shared in zip(batches.tokens, batches.shared, strict=True)
         ]
         embeddings = F.normalize(torch.cat(parts)[batches.places], dim=-1)
-        embeddings = embeddings.view(batches.names, batches.templates, -1)
-        if self.average and embeddings.shape[1] > 1:
-            embeddings = F.normalize(embeddings.mean(dim=1, keepdim=True), dim=-1)
-        return embeddings
+        return embeddings.view(batches.names, batches.templates, -1)

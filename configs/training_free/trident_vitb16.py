@@ -1,0 +1,28 @@
+"""Trident with DINO ViT-B/16 and SAM ViT-B: tokens of all windows joined by SAM's attention; by its own protocol."""
+
+_base_ = ["../_base_/training_free_vitb16.py"]
+
+benchmark_style = "proxyclip"
+sam = "pretrained/sam_vit_b_01ec64.pth"
+model = dict(
+    backbone=dict(
+        attention=dict(
+            type="ProxyAttention",
+            features=dict(
+                type="TimmPatchFeatures", model="vit_base_patch16_224.dino", weights="pretrained/dino_vitb16.pth"
+            ),
+        ),
+    ),
+    protocol=dict(type="trident"),
+    windowed=dict(
+        stitch=True,
+        aggregation=dict(
+            type="SAMAggregation",
+            weights=sam,
+            # chosen by its authors for these data sets
+            factor={"default": 1.2, "Cityscapes": 3.0, "PAS-20": 0.0},
+            negative={"A-150": 0.6, "Cityscapes": 0.6},
+            strips={"default": 1, "Cityscapes": 2},
+        ),
+    ),
+)

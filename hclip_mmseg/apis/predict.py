@@ -26,7 +26,7 @@ from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.files.showing import printable
-from hclip_mmseg.results import Result, ResultWriter, check_box_formats, check_formats
+from hclip_mmseg.results import Result, ResultWriter, check_box_formats, check_formats, part_suffix
 from hclip_mmseg.vocabularies import read_vocabulary
 
 SCENE_WORDS = {word for name in SCENE_CLASSES for word in name.split()}
@@ -164,8 +164,7 @@ def prepare_prediction(
     if save_vocab is not None:
         inferencer.save_vocabulary(save_vocab)
         print(f"embeddings of {len(inferencer.question.compared)} names saved in {save_vocab}")
-    which = "" if part[1] == 1 else f"_{part[0]}-of-{part[1]}"
-    writer = ResultWriter(out_dir, wanted, which, **(drawing or {}))
+    writer = ResultWriter(out_dir, wanted, part_suffix(*part), **(drawing or {}))
     return Prediction(inferencer, writer, paths, batch_size, part)
 
 
@@ -193,8 +192,8 @@ def prepare_exported(
     for name in ("alpha", "min_score"):
         check_score((drawing or {}).get(name, 0), name)
     launch.check_writable(out_dir, "--out-dir")
-    which = "" if part[1] == 1 else f"_{part[0]}-of-{part[1]}"
-    return Prediction(OnnxInferencer(file), ResultWriter(out_dir, wanted, which, **(drawing or {})), paths, part=part)
+    writer = ResultWriter(out_dir, wanted, part_suffix(*part), **(drawing or {}))
+    return Prediction(OnnxInferencer(file), writer, paths, part=part)
 
 
 def read_part(text: str) -> tuple[int, int]:

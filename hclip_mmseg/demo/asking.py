@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
@@ -58,8 +59,8 @@ class Request:
 
     def updated(self, query: Mapping[str, str], models: Sequence[str], examples: Sequence[str]) -> Request:
         """The request with what an address says; what it says of unknown models, examples and scores is left out."""
-        texts = {name: query[name][:LONGEST_TEXT] for name in ("names", "background") if name in query}
-        found = replace(self, **texts)
+        names, background = query.get("names", self.names), query.get("background", self.background)
+        found = replace(self, names=names[:LONGEST_TEXT], background=background[:LONGEST_TEXT])
         if query.get("model") in models:
             found = replace(found, model=query["model"])
         if query.get("example") in examples:
@@ -132,14 +133,14 @@ def answer(
     background = names_of_text(request.background) if request.background.strip() else None
     if len(vocabulary.asked) > MOST_NAMES:
         raise InputError(f"{len(vocabulary.asked)} class names; at most {MOST_NAMES} are taken here")
-    rules = dict(background=background, threshold=check_score(request.threshold, "the threshold") or None)
+    options: dict[str, Any] = dict(background=background, threshold=check_score(request.threshold, "threshold") or None)
 
     def ask(inferencer: ImageInferencer) -> Result:
         pixels = np.ascontiguousarray(image[..., ::-1])
         size = 4 * image.shape[0] * image.shape[1] * len(vocabulary.asked)
         wanted = isinstance(inferencer, OpenVocabInferencer) and size <= SCORE_BYTES
-        options = dict(scores=True) if wanted else {}
-        (result,) = inferencer([pixels], vocabulary, **rules, **options)
+        scores: dict[str, Any] = dict(scores=True) if wanted else {}
+        (result,) = inferencer([pixels], vocabulary, **options, **scores)
         return result
 
     progress(0.1, f"opening {request.model}")

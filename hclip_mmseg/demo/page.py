@@ -25,8 +25,8 @@ KEPT_SECONDS = 3600
 WAITING = 20
 """Visitors that may wait for their turn; more are told to come again."""
 INTRODUCTION = """# Find anything by its name
-Drop an image, write class names, and see where they are. Names stand between commas; `person = man, woman; cat` is a class of
-several names, and `coco_stuff_171` a benchmark's list. The mouse over the image says the names."""
+Drop an image, write class names, and see where they are. Names stand between commas; `person = man, woman; cat` is a
+class of several names, and `coco_stuff_171` a benchmark's list. The mouse over the image says the names."""
 SHOW_ADDRESS = """(query) => {
   if (!query) return "";
   history.replaceState(null, "", query);
@@ -34,14 +34,9 @@ SHOW_ADDRESS = """(query) => {
 }"""
 
 
-class ImageFile(gr.Image):
-    """An image as the file that was given, which is looked at here and not by Gradio, so that errors say what is wrong."""
-
-    is_template = True  # drawn in the browser as the class above it
-
-    def preprocess(self, payload: ImageData | None) -> str | None:
-        """The path of the file; None where nothing was given."""
-        return None if payload is None else payload.path
+def path_of(payload: ImageData | None) -> str | None:
+    """The path of an image's file; None where nothing was given."""
+    return None if payload is None else payload.path
 
 
 class Page:
@@ -93,7 +88,8 @@ class Page:
 
     def find_restored(self, asked: bool, *inputs: Any, progress: gr.Progress = gr.Progress()) -> list[Any]:  # noqa: B008
         """As :meth:`find` where an address says what is asked; else nothing changes."""
-        return self.find(*inputs, progress=progress) if asked else [gr.skip()] * 7
+        path, names, model, background, threshold, compare = inputs
+        return self.find(path, names, model, background, threshold, compare, progress) if asked else [gr.skip()] * 7
 
     def outputs(self, found: Answer, asked: Request, name: str) -> list[Any]:
         """Both drawings, the table, heat maps, notes, files, and the end of the page's address."""
@@ -130,7 +126,11 @@ class Page:
             gr.Markdown(INTRODUCTION)
             with gr.Row():
                 with gr.Column():
-                    image = ImageFile(type="filepath", sources=["upload", "clipboard"], label="Image", elem_id="image")
+                    image: Any = gr.Image(
+                        type="filepath", sources=["upload", "clipboard"], label="Image", elem_id="image"
+                    )
+                    # the file is read here and not by Gradio, so that errors say what is wrong
+                    image.preprocess = path_of
                     names = gr.Textbox(label="Class names", lines=2, elem_id="names")
                     model = gr.Dropdown(list(self.shelf.names), label="Model", elem_id="model")
                     background = gr.Textbox(

@@ -14,6 +14,7 @@ from PIL import Image
 from hclip_mmseg.results import Result
 from hclip_mmseg.results.coco import polygons_of
 from hclip_mmseg.visualization import name_colours
+from hclip_mmseg.visualization.overlay import LEAST_SHARE
 
 STYLE = (
     ".region{fill-opacity:.5;stroke:#fff;stroke-width:.7}.region:hover{fill-opacity:.15}"
@@ -48,7 +49,8 @@ def result_table(result: Result) -> str:
         shares = result.shares()
         order = [*shares, *(name for name in result.vocabulary if name not in shares)]
         highest = {name: f"{score:.2f}" for name, score in result.presence.items()}
-        rows = [(name, f"{shares.get(name, 0.0):.1%}", highest.get(name, "")) for name in order]
+        found_in = {name: f"{share:.1%}" if share >= LEAST_SHARE else "<0.1%" for name, share in shares.items()}
+        rows = [(name, found_in.get(name, "not found"), highest.get(name, "")) for name in order]
         headings = ("class name", "share of the image", "highest score")
     return (
         f"<table><thead>{_row('th', headings)}</thead><tbody>{''.join(_row('td', row) for row in rows)}</tbody></table>"

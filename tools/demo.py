@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from hclip_mmseg.demo.serve import check_gradio, serving
 
     launch.prepare_process()
+    launch.interrupt_on_termination()
     with launch.clear_errors():
         check_gradio()
         models = offered_models(args.model, args.checkpoint)

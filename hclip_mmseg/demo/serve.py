@@ -77,7 +77,8 @@ def serving(
                 footer_links=[],
             )
         except OSError as error:
-            raise InputError(f"the page cannot be served at {host}, port {port}: {error}") from error
+            said = f"the page cannot be served at {host}, port {port}: is it taken? Give another by --port"
+            raise InputError(said) from error
         try:
             yield address
         finally:

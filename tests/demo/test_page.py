@@ -132,6 +132,14 @@ def test_an_address_brings_the_state_back(visit):
     assert titles(other) == found
 
 
+def test_a_port_that_is_taken_is_said_in_one_line(address):
+    with (
+        pytest.raises(ValueError, match=r"port \d+: is it taken\? Give another by --port"),
+        serving(offered_models(()), port=urlsplit(address).port, device="cpu"),
+    ):
+        pass
+
+
 def test_label_map_and_json_are_downloaded(visit, tmp_path):
     page = visit(f"?names={NAMES}&example=scene_1")
     found = titles(page)

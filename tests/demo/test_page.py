@@ -64,11 +64,15 @@ def titles(page, place: str = "#drawn") -> dict[str, str]:
     return dict(text.rsplit(", ", 1) for text in found)
 
 
-def find(page) -> dict[str, str]:
-    """Asks, and waits for the answer of these fields."""
-    before = page.locator("#link textarea, #link input").first.input_value()
+def find(page, **said: str | None) -> dict[str, str]:
+    """Asks, and waits for the answer to what is ``said`` then: field -> its value in the page's address, if it has any."""
+
+    def answered(url: str) -> bool:
+        query = parse_qs(urlsplit(url).query)
+        return all(query.get(name) == (value and [value]) for name, value in said.items())
+
     page.locator("#find").click()
-    playwright.expect(page.locator("#link textarea, #link input").first).not_to_have_value(before, timeout=MINUTE)
+    page.wait_for_url(answered, timeout=MINUTE)
     return titles(page)
 
 
@@ -82,17 +86,17 @@ def drop(page, file: Path) -> None:
 def test_names_threshold_and_background_change_what_is_found(visit):
     page = visit()
     page.locator("#names textarea").fill(NAMES)
-    everything = find(page)
+    everything = find(page, names=NAMES)
     assert set(everything) <= {"grass", "water", "red striped circle"} and len(everything) > 1
     rows = page.locator("#table tbody tr").all_text_contents()
     assert any("grass" in row for row in rows)
     page.locator("#maps img").first.wait_for()
     page.locator("#threshold input[type=number]").fill("0.99")
     page.locator("#background textarea, #background input").first.fill("snow, sand")
-    fewer = find(page)
+    fewer = find(page, threshold="0.99", background="snow, sand")
     assert sum(float(share[:-1]) for share in fewer.values()) < sum(float(share[:-1]) for share in everything.values())
     page.locator("#threshold input[type=number]").fill("0")
-    assert "background" in find(page)
+    assert "background" in find(page, threshold=None, background="snow, sand")
 
 
 def test_a_broken_file_is_said_in_the_page_and_the_page_goes_on(visit, tmp_path):
@@ -107,7 +111,7 @@ def test_a_broken_file_is_said_in_the_page_and_the_page_goes_on(visit, tmp_path)
     assert "holiday.png is" in message.inner_text() and "/" not in message.inner_text()
     page.locator("#names textarea").fill(NAMES)
     drop(page, whole)
-    assert find(page)
+    assert find(page, names=NAMES, example=None)
 
 
 def test_two_visitors_at_once_get_their_own_names(visit):

@@ -14,7 +14,7 @@ from miniature import REPOSITORY
 
 PACKAGE = REPOSITORY / "hclip_mmseg"
 LAYERS = (
-    ("ablation", "benchmarks", "costs"),
+    ("ablation", "benchmarks", "costs", "demo"),
     ("apis",),
     ("zoo",),
     ("conversion", "export"),

@@ -35,11 +35,14 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument(
         "--vocab",
-        help="class names with commas between, a file of them (text, JSON, CSV, YAML; FILE:COLUMN of a table), or a "
-        "benchmark's name (coco_stuff_171)",
+        help="class names with commas between ('person = man, woman; cat': classes of several names), a file of them "
+        "(text, JSON, CSV, YAML; FILE:COLUMN of a table), or a benchmark's name (coco_stuff_171)",
     )
     asked.add_argument(
         "--onnx", metavar="FILE", help="instead of a config: a model that tools/export.py wrote for its own class names"
+    )
+    asked.add_argument(
+        "--merge-parts", action="store_true", help="only put the files together that all --part K/N wrote in --out-dir"
     )
     add("--templates", help="prompts: scene, vild, vild-63, imagenet, a text with {}, or a .txt file with one a line")
     add("--save-vocab", metavar="FILE", help="write names and embeddings (.safetensors), for --vocab FILE later on")
@@ -72,7 +75,9 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "tools/fold_adapters.py, model.backbone.adapter=None",
     )
     args = parser.parse_args(argv)
-    if args.images and args.video is not None or not (args.images or args.video or args.save_vocab):
+    if args.images and args.video is not None or not (
+        args.images or args.video or args.save_vocab or args.merge_parts
+    ):
         parser.error("give images, or a video by --video")
     if args.onnx and args.video is not None:
         parser.error("--onnx takes images: a video needs a config")
@@ -87,8 +92,13 @@ def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis.question import Rules
     from hclip_mmseg.apis.settings import read_settings
     from hclip_mmseg.apis.video import VideoPrediction, check_video
+    from hclip_mmseg.results import merge_parts
 
     launch.prepare_process()
+    if args.merge_parts:
+        with launch.clear_errors(args.out_dir):
+            print("\n".join(map(str, merge_parts(args.out_dir))))
+        return
     drawing = dict(
         alpha=args.alpha,
         names_on_regions=args.names_on_regions or None,

@@ -26,7 +26,7 @@ from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.files.showing import printable
-from hclip_mmseg.results import Result, ResultWriter, check_box_formats, check_formats
+from hclip_mmseg.results import Result, ResultWriter, check_box_formats, check_formats, part_suffix
 from hclip_mmseg.vocabularies import read_vocabulary
 
 SCENE_WORDS = {word for name in SCENE_CLASSES for word in name.split()}
@@ -151,8 +151,7 @@ class Output:
     def writer(self, usual: Sequence[str]) -> ResultWriter:
         """Writes results, in the usual formats where none are chosen."""
         wanted = usual if self.formats is None else check_formats(self.formats)
-        which = "" if self.part[1] == 1 else f"_{self.part[0]}-of-{self.part[1]}"
-        return ResultWriter(self.folder, wanted, which, **self.drawing)
+        return ResultWriter(self.folder, wanted, part_suffix(*self.part), **self.drawing)
 
 
 def prepare_prediction(

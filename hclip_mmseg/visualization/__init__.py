@@ -2,6 +2,7 @@
 
 from hclip_mmseg.visualization.boxes import draw_boxes
 from hclip_mmseg.visualization.colours import name_colours
+from hclip_mmseg.visualization.heat_map import draw_heat_map
 from hclip_mmseg.visualization.label_maps import LabelMapHook, label_image, write_label_map
 from hclip_mmseg.visualization.overlay import beside, class_shares, draw_overlay
 from hclip_mmseg.visualization.visualization_hook import OpenVocabVisualizationHook
@@ -14,6 +15,7 @@ __all__ = [
     "beside",
     "class_shares",
     "draw_boxes",
+    "draw_heat_map",
     "draw_overlay",
     "label_image",
     "name_colours",

@@ -41,6 +41,7 @@ def draw_boxes(
         draw.rectangle(corners[place].tolist(), outline=colour, width=width)
         text = f"{shortened(names[labels[place]])} {scores[place]:.2f}"
         x, y = corners[place][:2].tolist()
+        x = max(min(x, drawn.width - letters.getlength(text)), 0)
         field = draw.textbbox((x, y), text, font=letters)
         draw.rectangle(field, fill=colour)
         dark = np.dot(colours[labels[place]], (0.299, 0.587, 0.114)) < 140

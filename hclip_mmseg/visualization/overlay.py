@@ -103,8 +103,10 @@ def _write_words(
         depth = distance_transform_edt(np.pad(labels == index, 1))[1:-1, 1:-1]
         deepest = np.argwhere(depth == depth.max())
         y, x = deepest[len(deepest) // 2]
-        place = ((x + 0.5) * enlarged, (y + 0.5) * enlarged)
         name = shortened(names[index])
+        half = letters.getlength(name) / 2 + 2
+        inside = min(max((x + 0.5) * enlarged, half), max(drawn.width - half, half))
+        place = (inside, (y + 0.5) * enlarged)
         draw.text(place, name, fill=PAPER, font=letters, anchor="mm", stroke_width=2, stroke_fill=INK)
     return np.asarray(drawn)
 

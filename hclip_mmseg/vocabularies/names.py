@@ -29,7 +29,7 @@ _PATH = re.compile(r"(~[^/\n]*|\.{0,2})/[^\n]*|[^\n]*/")
 def read_vocabulary(source: Names, *, repeats: bool = False) -> Vocabulary:
     """A vocabulary from whatever a person gives. Texts and files are parsed here and nowhere else.
 
-    - a text: "cat, grass, traffic light", commas or line ends between the classes;
+    - a text: "cat, grass, traffic light", commas or line ends between the classes; see :func:`names_of_text`;
     - the path of a file: see :func:`~hclip_mmseg.vocabularies.list_files.read_entries`; "FILE:COLUMN" names the column
       of a table. Synonyms become part of a class's title, behind commas; the first name is the one that is asked for.
       With "FILE@each" all are, each by itself, as training-free methods' code reads its ``cls_<data set>.txt``;
@@ -57,6 +57,22 @@ def read_vocabulary(source: Names, *, repeats: bool = False) -> Vocabulary:
     text = source.strip()
     if _looks_like_file(text):
         return _of_file(text)
+    return names_of_text(text)
+
+
+def names_of_text(text: str) -> Vocabulary:
+    """A vocabulary from a text or a benchmark's name; no file is read, whatever the text says.
+
+    "person = man, woman, child" is a class of four names, which counts as much as the best of them; semicolons or line
+    ends then part the classes: "person = man, woman; cat, dog".
+
+    Args:
+        text: class names, a list or an object as JSON or Python write them, or the name of a benchmark's vocabulary.
+
+    Raises:
+        ValueError: see :func:`read_vocabulary`.
+    """
+    text = text.strip()
     if canonical_name(text) in available_vocabularies():
         return load_vocabulary(text)
     if text[:1] in ("[", "{"):
@@ -66,11 +82,34 @@ def read_vocabulary(source: Names, *, repeats: bool = False) -> Vocabulary:
             raise InputError(
                 f"'{text[:60]}' begins like a list or an object and is none: brackets or quotes"
             ) from error
-        return _checked(entries_of(value), repeats=repeats)
+        return _checked(entries_of(value))
+    if "=" in text:
+        return _with_synonyms([part for part in re.split(r"[;\n]", text) if part.strip()])
     names = [name.strip() for line in text.splitlines() if line.strip() for name in line.split(",")]
     for name in names:
         _refuse_other_source(name, alone=len(names) == 1)
     return _checked(Entries(tuple(names)))
+
+
+def _with_synonyms(parts: Sequence[str]) -> Vocabulary:
+    """Classes from parts of a text: "name = synonym, synonym", or names with commas between."""
+    members: list[tuple[str, ...]] = []
+    for part in parts:
+        name, sign, others = part.partition("=")
+        synonyms = tuple(other.strip() for other in others.split(","))
+        if not sign:
+            members += [(own.strip(),) for own in part.split(",")]
+        elif "," in name or "=" in others or not name.strip() or not all(synonyms):
+            raise InputError(
+                f"'{part.strip()[:60]}' is no class with its synonyms: write 'person = man, woman', and ';' between "
+                "the classes"
+            )
+        else:
+            members.append((name.strip(), *synonyms))
+    asked = _checked(Entries(tuple(name for names in members for name in names))).titles
+    names = iter(asked)  # without needless space
+    own = tuple(tuple(next(names) for _ in each) for each in members)
+    return Vocabulary(tuple(map(", ".join, own)), members=own)
 
 
 def read_names(source: Names, *, repeats: bool = False) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pytest
 from hclip_mmseg.datasets.coco_stuff import COCOStuff171Dataset
 from hclip_mmseg.vocabularies import load_vocabulary, read_names, read_vocabulary
 from hclip_mmseg.vocabularies.doubts import doubts_about
+from hclip_mmseg.vocabularies.names import names_of_text
 
 WALL = ("wall", "traffic light", "sky")
 SYNONYMS = ("wall, brick wall", "traffic light, stoplight", "sky")
@@ -165,6 +166,27 @@ def test_python_values_are_read_as_files_are():
         read_names('["wall", "sky"')
     with pytest.raises(ValueError, match="class name 1 is 3 of type int"):
         read_names(["wall", 3])
+
+
+def test_synonyms_in_a_text_are_names_of_one_class():
+    vocabulary = read_vocabulary("person = man,  woman, child; cat, dog\nsky=air")
+    assert vocabulary.titles == ("person, man, woman, child", "cat", "dog", "sky, air")
+    assert vocabulary.asked == ("person", "man", "woman", "child", "cat", "dog", "sky", "air")
+    assert vocabulary.folds == (0, 0, 0, 0, 1, 2, 3, 3)
+
+
+@pytest.mark.parametrize("text", ["cat, person = man", "person = man = woman", "= man", "person = man,"])
+def test_what_is_no_class_with_synonyms_is_refused(text):
+    with pytest.raises(ValueError, match="write 'person = man, woman', and ';' between the classes"):
+        read_vocabulary(text)
+
+
+def test_names_of_a_text_come_from_no_file(tmp_path):
+    path = written(tmp_path, "secret.txt", "wall\nsky\n")
+    assert read_names(str(path)) == ("wall", "sky")
+    with pytest.warns(UserWarning, match="look like a file's syntax"):
+        assert names_of_text(str(path)).titles == (str(path),)
+    assert names_of_text("A-150").name == "ade20k_150"
 
 
 def test_things_and_stuff_of_coco_s_categories_stay(tmp_path):

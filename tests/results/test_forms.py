@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pycocotools.coco import COCO
 from scipy.ndimage import gaussian_filter
 
 from hclip_mmseg.compat.panoptic_api import rgb2id
-from hclip_mmseg.results import Boxes, Result, ResultWriter, Segment, check_formats
+from hclip_mmseg.results import Boxes, Result, ResultWriter, Segment, check_formats, merge_parts, part_suffix
 from hclip_mmseg.visualization import name_colours
 
 NAMES = ("cat", "grass, lawn", "never", "traffic light")
@@ -239,3 +240,41 @@ def test_run_lengths_are_those_of_pycocotools(segmented):
     entry = segmented.to_coco()[0]
     mask = coco_mask.decode(json.loads(json.dumps(entry))["segmentation"])
     assert np.array_equal(mask.astype(bool), segmented.labels == entry["category_id"] - 1)
+
+
+def parts_of(folder, formats, images, own=None):
+    """Writes each image's result as a part of its own; ``own`` replaces fields of the last one's."""
+    for number, labels in enumerate(images, 1):
+        result = result_of(labels)
+        if own and number == len(images):
+            result = replace(result, **own)
+        with ResultWriter(folder, formats, part_suffix(number, len(images))) as writer:
+            writer.add(result, f"image {number}", image_id=number)
+
+
+def test_parts_put_together_are_the_whole_run(tmp_path):
+    formats, images = ["coco", "polygons", "panoptic", "csv"], [noisy_labels(seed) for seed in range(3)]
+    with ResultWriter(tmp_path / "whole", formats) as writer:
+        for number, labels in enumerate(images, 1):
+            writer.add(result_of(labels), f"image {number}", image_id=number)
+    parts_of(tmp_path / "parts", formats, images)
+    written = merge_parts(tmp_path / "parts")
+    assert len(written) == 4
+    for file in written:
+        assert file.read_text() == (tmp_path / "whole" / file.name).read_text()
+
+
+def test_parts_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no files of parts"):
+        merge_parts(tmp_path)
+    images = [noisy_labels(seed) for seed in range(3)]
+    parts_of(tmp_path, ["coco"], images, own=dict(vocabulary=("cat", "grass", "never", "tree")))
+    with pytest.raises(ValueError, match="3-of-3.json is of other class names than predictions_1-of-3.json"):
+        merge_parts(tmp_path)
+    (tmp_path / "predictions_2-of-3.json").unlink()
+    with pytest.raises(ValueError, match="lacks predictions_2-of-3.json"):
+        merge_parts(tmp_path)
+    parts_of(tmp_path, ["coco"], images[:2])
+    with pytest.raises(ValueError, match="of runs in 2 and in 3 parts"):
+        merge_parts(tmp_path)
+    assert not (tmp_path / "predictions.json").exists()

@@ -91,6 +91,9 @@ def test_processes_that_share_a_folder(tiny_config, run_here, images, tmp_path):
         assert code == 0 and "1 of 1 images done" in printed, errors
         found = COCO(str(out / f"predictions_{part}-of-2.json"))
         assert list(found.imgs) == [part] and (out / f"{image}_labels.png").is_file()
+    code, printed, errors = run_here("predict", "--merge-parts", "--out-dir", out)
+    assert code == 0 and printed.strip() == str(out / "predictions.json"), errors
+    assert list(COCO(str(out / "predictions.json")).imgs) == [1, 2]
 
 
 def test_images_called_by_numbers_keep_them_as_ids():

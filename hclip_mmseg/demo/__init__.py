@@ -1,0 +1,1 @@
+"""Asking a model for names in a browser."""

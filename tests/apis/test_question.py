@@ -63,10 +63,11 @@ def test_thresholds_leave_pixels_out_or_call_them_other(inferencer, plain):
 
 
 def test_absent_names_are_dropped(inferencer, plain):
-    limit = sorted(plain.presence.values())[3]
+    levels = sorted({round(presence, 3) for presence in plain.presence.values()})
+    limit = (levels[1] + levels[2]) / 2  # names that a tiny CLIP never saw are all alike to it
     (result,) = inferencer(IMAGE, NAMES, drop_absent=limit, scores=True)
     kept = [index for index, name in enumerate(NAMES) if plain.presence[name] >= limit]
-    assert len(kept) == 3 and set(np.unique(result.labels)) <= set(kept)
+    assert 1 <= len(kept) < len(NAMES) and set(np.unique(result.labels)) <= set(kept)
     assert result.presence == pytest.approx(plain.presence)
     (nothing,) = inferencer(IMAGE, NAMES, drop_absent=1.0)
     assert (nothing.labels == 255).all() and nothing.shares() == {}

@@ -28,6 +28,7 @@ from hclip_mmseg.costs.rows import ROWS, Row
 from hclip_mmseg.models import onednn
 
 measure.PROCESSES = multiprocessing.get_context("fork")
+onednn.is_faster = lambda threads: False  # its trial holds memory too
 
 def prepare(form, device):
     torch.set_num_threads(1)

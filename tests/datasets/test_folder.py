@@ -184,7 +184,7 @@ def test_it_is_built_from_settings_with_a_benchmark(tmp_path, coco_stuff):
 
 
 def test_who_joins_them_otherwise_is_told_of_it(two):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises((ValueError, TypeError)) as caught:  # what MMEngine looks at first is left to chance
         DATASETS.build(dict(type="ConcatDataset", datasets=list(two)))
     assert explained(str(caught.value)).startswith("ConcatDataset joins data sets of the same class names alone; Mixed")
 

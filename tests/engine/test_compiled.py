@@ -1,11 +1,10 @@
-"""MMEngine's switch `compile`: a training step given to torch.compile is the same training."""
+"""MMEngine's switch `compile`: a training step given to torch.compile is the same training, up to rounding."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from test_resume import assert_equal
 
 from hclip_mmseg.apis.launch import load_config
 from hclip_mmseg.apis.train import train
@@ -28,5 +27,5 @@ def test_a_compiled_training_is_the_same(tiny_config, tmp_path):
     compiled = trained(tiny_config, tmp_path / "compiled", "compile.backend=eager")
     torch.compiler.reset()
     assert len(plain["optimizer"]["param_groups"]) > 1
-    assert_equal({part: compiled[part] for part in ("state_dict", "optimizer")},
-                 {part: plain[part] for part in ("state_dict", "optimizer")})  # fmt: skip
+    for part in ("state_dict", "optimizer"):  # sums of gradients are added up in another order
+        torch.testing.assert_close(compiled[part], plain[part], rtol=1e-5, atol=1e-7)

@@ -7,12 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def positive(x: Tensor) -> Tensor:
+def positive(x: Tensor, training: bool) -> Tensor:
     """elu(x) + 1, the kernel of linear attention; ``x`` is overwritten.
 
-    A CPU is faster at the same as exp(min(x, 0)) + max(x, 0).
+    In inference a CPU is faster at the same as exp(min(x, 0)) + max(x, 0). In training the rounding is one and the same
+    with gradients and without, where chunks are computed again, and in compiled steps.
     """
-    if x.requires_grad or x.device.type != "cpu" or torch.compiler.is_compiling():
+    if training or x.requires_grad or x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.elu(x, inplace=True) + 1
     return x.clamp(max=0).exp_().add_(x.clamp_(min=0))
 
@@ -65,13 +66,13 @@ class LinearClassAttention(nn.Module):
         Returns:
             [B, T, places, dim].
         """
-        q = self._heads(positive(self._guided(self.q, x, guidance)))
-        k = self._heads(positive(self._guided(self.k, x, guidance)))
+        q = self._heads(positive(self._guided(self.q, x, guidance), self.training))
+        k = self._heads(positive(self._guided(self.k, x, guidance), self.training))
         v = self._heads(self.v(x))
         context = k.transpose(-1, -2) @ v
         total = k.sum(dim=-2)
         if padding is not None and multiplicity > 0:
-            pad_k = self._heads(positive(self._guided(self.k, padding, padding_guidance)))
+            pad_k = self._heads(positive(self._guided(self.k, padding, padding_guidance), self.training))
             pad_v = self._heads(self.v(padding))
             context = context + multiplicity * (pad_k.transpose(-1, -2) @ pad_v)
             total = total + multiplicity * pad_k.sum(dim=-2)

@@ -73,7 +73,8 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
         missing += _missing_generator(cfg.model)
     read = [(split, (cfg.get(f"{split}_dataloader") or {}).get("dataset")) for split in splits]
     if "train" in splits:
-        read += [("watched", hook["foreign"]) for hook in cfg.get("custom_hooks") or () if hook.get("foreign")]
+        hooks = [hook for hook in cfg.get("custom_hooks") or () if isinstance(hook, Mapping)]
+        read += [("watched", hook["foreign"]) for hook in hooks if hook.get("foreign")]
     for split, outer in read:
         for dataset in innermost_datasets(outer):
             if dataset.get("pipeline") is not None and not dataset["pipeline"]:

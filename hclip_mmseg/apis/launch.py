@@ -389,7 +389,7 @@ def predict_in_bf16(model: nn.Module) -> None:
     """
     if not isinstance(model, OpenVocabModel):
         raise ValueError(f"--amp is for this project's models: a {type(model).__name__} is tested as its config says")
-    device = next(model.backbone.parameters()).device
+    device = next(model.parameters()).device
     if computes_bf16(device):
         model.bf16 = True
     else:

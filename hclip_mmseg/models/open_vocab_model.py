@@ -113,7 +113,7 @@ class OpenVocabModel(ABC):
         Computed by :func:`~hclip_mmseg.models.arithmetic.inference_arithmetic`.
         """
         results: list[Any] = []
-        with inference_arithmetic(next(self.backbone.parameters()).device, self.bf16):
+        with inference_arithmetic(next(self.parameters()).device, self.bf16):
             for part in of_equal_sizes(data):
                 results += super().test_step(part)  # type: ignore[misc]
         return results

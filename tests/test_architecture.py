@@ -189,6 +189,11 @@ def test_where_modules_are_found_is_nobodys_business():
     assert not holding(r"\bsys\.path\b", "tools", "tests")
 
 
+def test_tools_hold_arguments_and_one_call_each():
+    scripts = (REPOSITORY / "tools").glob("*.py")
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in scripts) < 1200
+
+
 def test_kinds_of_checkpoints_are_told_apart_by_their_table_alone():
     for path in (PACKAGE / "conversion").glob("*.py"):
         assert not re.search(r"\bkind(\.name)? (==|!=|in) [(\"']", path.read_text()), name_of(path)

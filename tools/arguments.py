@@ -131,17 +131,3 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         help="leave out of each image the class names whose highest score in it is lower (RADSeg takes 0.5)",
     )
-
-
-def add_pretraining(parser: argparse.ArgumentParser, work_dir: str) -> None:
-    """Add the arguments of a pretraining run, with its folder where none is given."""
-    add = parser.add_argument
-    add("--work-dir", default=work_dir, help="where checkpoints and the log go (%(default)s)")
-    add("--phases", nargs="+", metavar="SIZE:BATCH:OBJECTS:STEPS[:DROP]", help="the curriculum (the tiny model's own)")
-    add("--lr", type=float, default=1e-3, help="peak learning rate (%(default)s)")
-    add("--warmup", type=int, default=150, help="steps of linear warm-up (%(default)s)")
-    add("--seed", type=int, default=0, help="of scenes and weights (%(default)s)")
-    add("--log-every", type=int, default=25, help="steps between lines of the log (%(default)s)")
-    add("--save-every", type=int, default=200, help="steps between checkpoints (%(default)s)")
-    add("--eval-every", type=int, default=500, help="steps between evaluations (%(default)s)")
-    add("--eval-scenes", type=int, default=48, help="scenes of an evaluation (%(default)s)")

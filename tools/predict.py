@@ -60,7 +60,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--stuff", help="those of the words that --panoptic does not count one by one (those of coco_panoptic_133 ...)")
     add("--min-score", type=float, default=0.3, help="of the boxes that are drawn (0.3)")
     add("--alpha", type=float, default=0.55, help="weight of the colours in overlays, 0 to 1 (0.55)")
-    add("--names-on-regions", "--words-on-regions", action="store_true", help="write class names on their regions")
+    named = "write class names on their regions (of segments)"
+    add("--names-on-regions", "--words-on-regions", action="store_const", const=True, help=named)
     add("--side-by-side", action="store_true", help="put the image itself beside its overlay")
     add("--video", metavar="FILE", help="a video, or a camera by its number, instead of images")
     add("--every", type=int, default=1, metavar="N", help="look at every N-th frame of the video (1)")
@@ -92,24 +93,18 @@ def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis.question import Rules
     from hclip_mmseg.apis.settings import read_settings
     from hclip_mmseg.apis.video import VideoPrediction, check_video
-    from hclip_mmseg.results import merge_parts
+    from hclip_mmseg.results import Result, merge_parts
 
     launch.prepare_process()
     if args.merge_parts:
         with launch.clear_errors(args.out_dir):
             print("\n".join(map(str, merge_parts(args.out_dir))))
         return
-    drawing = dict(
-        alpha=args.alpha,
-        names_on_regions=args.names_on_regions or None,
-        side_by_side=args.side_by_side,
-        min_score=args.min_score,
-    )
     with launch.clear_errors():
         if args.video is not None:
             check_video(args.video, args.every, args.smooth)
         formats = args.format or ("overlay" if args.video is not None else None)
-        output = Output(args.out_dir, formats, read_part(args.part), drawing)
+        output = Output(args.out_dir, formats, read_part(args.part), arguments.chosen(args, Result.overlay))
         if args.onnx:
             prediction = prepare_exported(args.images, args.onnx, output, recursive=args.recursive)
         else:

@@ -23,6 +23,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add(
         "--benchmarks",
         nargs="+",
+        default=(),
         metavar="NAME",
         help="evaluate on these instead of the config's own test data, one after the other (A-847 PC-459 A-150 PC-59 "
         "PAS-20 PAS-20b ...; 'all'; or 'found': those whose data is there); an interrupted evaluation goes on with "
@@ -39,7 +40,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--show-dir", metavar="DIR", help="write images with the words there")
     add("--show", action="store_true", help="show the images in a window")
     add("--wait-time", type=float, default=2, help="seconds that a window stays (2)")
-    add("--tta", action="store_true", help="look at every image in three sizes and flipped, and average the scores")
+    more = "look at every image in three sizes and flipped, and average the scores"
+    add("--tta", dest="augmentation", action="store_true", help=more)
     arguments.add_resize(parser)
     arguments.add_amp(parser)
     arguments.add_offline(parser)
@@ -54,42 +56,22 @@ def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.apis.opening import open_model
     from hclip_mmseg.apis.settings import read_settings
+    from hclip_mmseg.benchmarks import dry_run
     from hclip_mmseg.benchmarks.test import prepare_test
 
     launch.prepare_process()
+    args.settings = read_settings(args.cfg_options)
     if args.dry_run:
-        return print_plan(args)
+        with launch.clear_errors():
+            print(dry_run.plan_of_test(**arguments.chosen(args, dry_run.plan_of_test)))
+        return
     with launch.clear_errors(args.work_dir):
         config, checkpoint, _ = open_model(args.config, args.checkpoint or None, offline=args.offline)
-        runner = prepare_test(
-            launch.load_config(config, args.cfg_options, args.work_dir, args.launcher, args.local_rank),
-            None if checkpoint is None else str(checkpoint),
-            benchmarks=args.benchmarks or (),
-            data_root=args.data_root,
-            settings=read_settings(args.cfg_options),
-            out=args.out,
-            show_dir=args.show_dir,
-            show=args.show,
-            wait_time=args.wait_time,
-            resize=args.resize,
-            augmentation=args.tta,
-            amp=args.amp,
-        )
+        args.checkpoint = None if checkpoint is None else str(checkpoint)
+        cfg = launch.load_config(config, args.cfg_options, args.work_dir, args.launcher, args.local_rank)
+        runner = prepare_test(cfg, **arguments.chosen(args, prepare_test))
     with launch.run_errors(runner.work_dir):
         runner.test()
-
-
-def print_plan(args: argparse.Namespace) -> None:
-    from hclip_mmseg.apis import launch, settings
-    from hclip_mmseg.apis.opening import config_path
-    from hclip_mmseg.benchmarks import dry_run
-    from hclip_mmseg.datasets.published_resize import use_resize
-
-    with launch.clear_errors():
-        cfg, given = launch.read_config(config_path(args.config), ["model"]), settings.read_settings(args.cfg_options)
-        settings.merge_settings(cfg, given)
-        use_resize(cfg, args.resize)
-        print(dry_run.show(dry_run.plan(cfg, args.benchmarks, args.data_root, given)))
 
 
 if __name__ == "__main__":

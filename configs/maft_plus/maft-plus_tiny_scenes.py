@@ -1,6 +1,6 @@
 """MAFT+ on the tiny ConvNeXt CLIP and its scenes: proposals, CLIP's tower and transfer are trained together.
 
-The tiny ConvNeXt CLIP is embedded; `tools/pretrain_tiny_convnext.py` made it.
+The tiny ConvNeXt CLIP is embedded; `tools/pretrain_tiny.py convnext` made it.
 """
 
 _base_ = [

@@ -10,11 +10,15 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 
+from hclip_mmseg.apis import launch
 from hclip_mmseg.apis.checks import innermost_datasets
+from hclip_mmseg.apis.opening import config_path
+from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.benchmarks.choice import ReadyBenchmark, choose, problem_of, read_images, root_of, settle
 from hclip_mmseg.benchmarks.command import gives_panoptic
 from hclip_mmseg.clip import resolve_templates
 from hclip_mmseg.datasets.benchmark import Benchmark
+from hclip_mmseg.datasets.published_resize import use_resize
 from hclip_mmseg.evaluation.printed_figures import measured_as, printed_figures
 from hclip_mmseg.vocabularies import Vocabulary, load_vocabulary
 
@@ -53,6 +57,30 @@ def plan(
         _plan_one(cfg, settle(benchmark, data_root, options, cfg.to_dict()), data_root)
         for benchmark in choose(words, data_root, gives_panoptic(cfg))
     ]
+
+
+def plan_of_test(
+    config: str,
+    benchmarks: Sequence[str],
+    data_root: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resize: str = "published",
+) -> str:
+    """What ``hclip-test --benchmarks`` would do, as text: a block of lines for each benchmark.
+
+    Args:
+        config: path of a config, or a name that ``hclip-models`` lists.
+        benchmarks, data_root: see `plan`.
+        settings: that replace the config's.
+        resize: 'published' or 'direct'; see :func:`~hclip_mmseg.datasets.published_resize.use_resize`.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: if there is no such config, or as `plan` raises.
+    """
+    cfg = launch.read_config(config_path(config), ["model"])
+    merge_settings(cfg, settings or {})
+    use_resize(cfg, resize)
+    return show(plan(cfg, benchmarks, data_root, settings))
 
 
 def show(plans: Sequence[Mapping[str, str]]) -> str:

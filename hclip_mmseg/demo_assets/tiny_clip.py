@@ -46,7 +46,7 @@ def build(state: dict[str, Tensor] | None = None) -> open_clip.model.CLIP:
     if state is None:
         if not CHECKPOINT_PATH.is_file():
             raise FileNotFoundError(
-                f"no tiny CLIP at {CHECKPOINT_PATH}; tools/pretrain_tiny_clip.py makes one"
+                f"no tiny CLIP at {CHECKPOINT_PATH}; `tools/pretrain_tiny.py clip` makes one"
             )
         state = open_clip.factory.load_state_dict(str(CHECKPOINT_PATH))
     model = open_clip.model.CLIP(**json.loads(CONFIG_PATH.read_text()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hclip_tools.pretrain_tiny_convnext import main
+from hclip_tools.pretrain_tiny import main
 
 from hclip_mmseg.clip import ConvNeXtTower, build_clip
 from hclip_mmseg.demo_assets.pretraining import tiny_convnext as pretraining
@@ -13,7 +13,8 @@ from hclip_mmseg.demo_assets.tiny_convnext import CHECKPOINT_PATH, CONFIG_PATH
 
 
 def test_pretraining_writes_a_small_checkpoint_that_open_clip_reads(tmp_path):
-    arguments = ["--work-dir", str(tmp_path), "--phases", "32:4:1-1:2", "--eval-scenes", "1", "--log-every", "1"]
+    length = ["--phases", "32:4:1-1:2", "--eval-scenes", "1", "--log-every", "1"]
+    arguments = ["convnext", "--work-dir", str(tmp_path), *length]
     main(arguments)
     checkpoint = tmp_path / "tiny_convnext.pt"
     assert checkpoint.stat().st_size < 3e6
@@ -50,5 +51,5 @@ def test_measuring_masks_changes_nothing_in_training():
 @pytest.mark.parametrize("phase, told", [("40:4:1-1:2", "multiples of 16"), ("64:4:1-1:2:0.5", "no tokens to drop")])
 def test_phases_that_the_tower_does_not_take_are_refused(capsys, tmp_path, phase, told):
     with pytest.raises(SystemExit):
-        main(["--phases", phase, "--work-dir", str(tmp_path)])
+        main(["convnext", "--phases", phase, "--work-dir", str(tmp_path)])
     assert told in capsys.readouterr().err

@@ -13,7 +13,10 @@ WAITS = {
     "unique_dim",
 }  # fmt: skip
 """Operators whose result, or its size, the host has to know before it goes on."""
-VIEWS = {"_unsafe_view", "alias", "detach", "device", "empty", "empty_like", "lift_fresh", "promote_types"}
+VIEWS = {
+    "_unsafe_view", "alias", "detach", "device", "empty", "empty_like", "lift_fresh", "promote_types",
+    "_record_function_enter_new", "_record_function_exit",
+}  # fmt: skip
 """Operators that compute nothing, beside those that torch itself calls views."""
 
 

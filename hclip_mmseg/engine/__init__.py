@@ -4,6 +4,7 @@ from hclip_mmseg.engine.atomic_checkpoint_hook import AtomicCheckpointHook
 from hclip_mmseg.engine.bf16_optim_wrapper import BF16OptimWrapper
 from hclip_mmseg.engine.comparison_hook import ComparisonHook
 from hclip_mmseg.engine.dcrc_hook import DCRCHook
+from hclip_mmseg.engine.fused_adamw import FusedAdamW
 from hclip_mmseg.engine.iteration_seed_hook import IterationSeedHook
 from hclip_mmseg.engine.keep_hook import KeepHook
 from hclip_mmseg.engine.missed_validation_hook import MissedValidationHook
@@ -18,6 +19,7 @@ __all__ = [
     "BF16OptimWrapper",
     "ComparisonHook",
     "DCRCHook",
+    "FusedAdamW",
     "IterationSeedHook",
     "KeepHook",
     "MissedValidationHook",

@@ -96,7 +96,7 @@ def test_clims_parameter_groups_and_schedule_are_the_published(config):
     trained = {name for name, parameter in model.named_parameters() if not name.startswith("backbone.")}
     assert found == {name: OURS.get(name, PUBLISHED) for name in trained}
     assert {part.split(".")[0] for part in trained} == {"neck", "rpn_head", "roi_head"}
-    assert type(optimizer).__name__ == "AdamW" and cfg.optim_wrapper.type == "mmseg.BF16OptimWrapper"
+    assert isinstance(optimizer, torch.optim.AdamW) and cfg.optim_wrapper.type == "mmseg.BF16OptimWrapper"
 
     plain = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1e-4)
     schedulers = [

@@ -100,7 +100,7 @@ def test_rates_follow_the_published_schedule(method):
 def test_steps_are_the_published_ones(method):
     table, config = read(method)
     wrapper = config.optim_wrapper
-    assert (wrapper.optimizer.type, wrapper.optimizer.betas) == ("AdamW", (0.9, 0.999))
+    assert (wrapper.optimizer.type, wrapper.optimizer.betas) == ("mmseg.FusedAdamW", (0.9, 0.999))
     assert wrapper.clip_grad == dict(max_norm=table["clip"], norm_type=2)
     assert (wrapper.type == "mmseg.BF16OptimWrapper") == table["mixed_precision"]
     images = config.get("auto_scale_lr", dict(base_batch_size=config.train_dataloader.batch_size))["base_batch_size"]

@@ -61,7 +61,7 @@ def test_main_results_are_the_papers(published):
     config, table = read(FULL), published["fisa_main"]
     assert dict(zip(table["columns"], table["FISA"], strict=True)) == config.paper.figures.to_dict()
     optimizer = config.optim_wrapper.optimizer
-    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ("AdamW", 1e-4, 0.05)
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ("mmseg.FusedAdamW", 1e-4, 0.05)
     rates = {key: one.get("lr_mult") for key, one in config.optim_wrapper.paramwise_cfg.custom_keys.items()}
     assert rates["backbone.mask_tokens.queries"] == rates["backbone.mask_tokens.tower"] == 0.1
     assert config.model.backbone.resolution == 896 and config.benchmark_transforms[0].scale == (1333, 800)

@@ -2,7 +2,7 @@
 
 optim_wrapper = dict(
     type="mmseg.BF16OptimWrapper",  # published: fp16 with loss scaling, type="AmpOptimWrapper", loss_scale="dynamic"
-    optimizer=dict(type="AdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.1),
+    optimizer=dict(type="mmseg.FusedAdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.1),
     clip_grad=dict(max_norm=1.0, norm_type=2),
     paramwise_cfg=dict(
         # what belongs to CLIP learns as in segmentation: a rate of 2e-6, a decay of 1e-4

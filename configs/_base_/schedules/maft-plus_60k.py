@@ -4,7 +4,7 @@ max_iters = 60000
 optim_wrapper = dict(
     type="mmseg.BF16OptimWrapper",  # published: fp16 with loss scaling, type="AmpOptimWrapper", loss_scale="dynamic"
     constructor="mmseg.PublishedOptimizer",
-    optimizer=dict(type="AdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=2e-5),
+    optimizer=dict(type="mmseg.FusedAdamW", lr=1e-4, betas=(0.9, 0.999), weight_decay=2e-5),
     clip_grad=dict(max_norm=0.01, norm_type=2),
     paramwise_cfg=dict(
         custom_keys={

@@ -3,7 +3,7 @@
 optim_wrapper = dict(
     type="OptimWrapper",
     constructor="mmseg.PublishedOptimizer",
-    optimizer=dict(type="AdamW", lr=2e-4, betas=(0.9, 0.999), weight_decay=1e-4),
+    optimizer=dict(type="mmseg.FusedAdamW", lr=2e-4, betas=(0.9, 0.999), weight_decay=1e-4),
     clip_grad=dict(max_norm=0.01, norm_type=2),
     paramwise_cfg=dict(
         custom_keys={

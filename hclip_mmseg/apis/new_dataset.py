@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hclip_mmseg.apis.own_training import Training, write_training_config
+from hclip_mmseg.apis.launch import check_writable
+from hclip_mmseg.apis.own_training import Training, training_config
 from hclip_mmseg.apis.prepare import progress_bar
 from hclip_mmseg.datasets.folder import find_titles
 from hclip_mmseg.datasets.own.kinds import open_source
@@ -38,6 +39,9 @@ class OwnData:
         unlabelled, ignored, first_label: see :func:`~hclip_mmseg.datasets.own.meaning.find_meaning`.
         repeat_below: of ``FolderDataset``; None: none.
         jobs: processes that read at once; None: one a core.
+
+    Raises:
+        ValueError: if a number is none that it can be.
     """
 
     images: Path
@@ -55,6 +59,13 @@ class OwnData:
     first_label: int | None = None
     repeat_below: float | None = None
     jobs: int | None = None
+
+    def __post_init__(self) -> None:
+        for option, number, least in (("--seed", self.seed, 0), ("--jobs", self.jobs, 1)):
+            if number is not None and number < least:
+                raise InputError(f"{option} must be at least {least}, not {number}")
+        if self.repeat_below is not None and not 0 < self.repeat_below <= 1:
+            raise InputError(f"--repeat-below is a share above 0 and at most 1, not {self.repeat_below}")
 
 
 @dataclass(frozen=True)
@@ -169,17 +180,22 @@ def new_dataset(
         FileNotFoundError, ValueError: if files are missing or wrong: which, and what to do.
     """
     folder = Path(out_dir) / name
-    config = folder / "config.py"
+    config, dataset = folder / "config.py", folder / "dataset.py"
     if Path(name).name != name or not name.strip("."):
         raise InputError(f"'{name}' is to be the name of a folder in {out_dir}")
-    if config.exists() and not overwrite and not check:
-        raise InputError(f"{config} is there already: give another name, or --overwrite")
+    there = next((path for path in (config, dataset) if path.exists()), None)
+    if there is not None and not overwrite and not check:
+        raise InputError(f"{there} is there already: give another name, or --overwrite")
+    if not check:
+        check_writable(folder, "--out-dir")
     options = Options(jobs=data.jobs or core_count(processor_quota()), progress=progress_bar)
 
     images = images_by_name(data.images)
     found = find_data(data, images, options)
     report = found.report(name, len(images))
     print(report)
+    titles, held_out = found.meaning.titles, found.held_out
+    text = training_config(name, training, len(found.parts["train"]), titles, held_out, found.best)
     if check:
         print("nothing was written (--check)")
         return
@@ -187,9 +203,8 @@ def new_dataset(
     write_lists(found.parts, folder)
     write_sheet(folder / "overlays.jpg", found.source, found.used, found.meaning, data.seed)
     write_whole(folder / "report.txt", f"{report}\n")
-    titles, held_out = found.meaning.titles, found.held_out
-    write_dataset_config(folder / "dataset.py", name, data.images, found.meaning, held_out, data.repeat_below)
-    write_training_config(config, name, training, len(found.parts["train"]), titles, held_out, found.best)
+    write_dataset_config(dataset, name, data.images, found.meaning, held_out, data.repeat_below)
+    write_whole(config, text)
     print(
         f"wrote {folder}: look at overlays.jpg first; dataset.py and config.py are yours to edit\n"
         f"next: hclip-train {config}"

@@ -15,7 +15,6 @@ from hclip_mmseg.apis.launch import read_config
 from hclip_mmseg.datasets.benchmarks import find_benchmark
 from hclip_mmseg.files.checkpoints import find_checkpoint
 from hclip_mmseg.files.errors import InputError
-from hclip_mmseg.files.writing import write_whole
 from hclip_mmseg.zoo import ZooModel, find_model
 from hclip_mmseg.zoo.choice import is_name
 
@@ -91,6 +90,9 @@ class Training:
                 raise InputError(f"{option} must be at least 1, not {number}")
         if self.iterations is not None and self.iterations < 1:
             raise InputError(f"--iterations must be at least 1, not {self.iterations}")
+        for source, part in ((self.keep, "test"), (self.mix, "train")):
+            if source:
+                companion(source, part)
         if is_name(self.start):
             self._check_named_start(find_model(str(self.start)))
         elif self.start is not None:
@@ -148,13 +150,12 @@ def _kind_of(config: str) -> tuple[str, str]:
     return model.type, str((model.get("backbone") or {}).get("clip", {}).get("model"))
 
 
-def write_training_config(
-    path: Path, name: str, training: Training, images: int, classes: Sequence[str], held_out: Sequence[str], best: str
-) -> None:
-    """Write a config beside ``dataset.py`` that ``hclip-train`` takes.
+def training_config(
+    name: str, training: Training, images: int, classes: Sequence[str], held_out: Sequence[str], best: str
+) -> str:
+    """The text of a config beside ``dataset.py`` that ``hclip-train`` takes.
 
     Args:
-        path: of the config.
         name: of the data set.
         training: see there.
         images: how many are for training.
@@ -167,7 +168,7 @@ def write_training_config(
     """
     if training.masks and len(classes) > 255:
         raise InputError(f"--method {training.method} takes at most 255 classes, not {len(classes)}")
-    write_whole(path, "\n".join(_lines(name, training, images, classes, held_out, best)) + "\n")
+    return "\n".join(_lines(name, training, images, classes, held_out, best)) + "\n"
 
 
 def _lines(

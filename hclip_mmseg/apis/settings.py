@@ -27,7 +27,8 @@ OPTIONAL_KEYS = RUNNER_KEYS | {
 """Keys at the top of a config that mean something even where the config's file does not have them."""
 UNKNOWN_TYPE = re.compile(r"(\S+) is not in the \S+::(.+?) registry")
 UNKNOWN_ARGUMENT = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
-UNLIKE = re.compile(r"meta information of the \d+-th dataset|in the \d+-th dataset should be the same with the first")
+UNLIKE = re.compile(r"meta information of the \d+-th dataset|of \w+ in the \d+-th dataset should be the same")
+"""What ``ConcatDataset`` says of the key that it compares first, in an order that changes from process to process."""
 
 
 def read_settings(texts: Sequence[str]) -> dict[str, Any]:

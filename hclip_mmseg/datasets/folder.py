@@ -15,6 +15,7 @@ from mmseg.registry import DATASETS
 from hclip_mmseg.datasets.label_maps import decode_label_map
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.image_names import IMAGE_SUFFIXES, images_by_name
+from hclip_mmseg.files.text_files import read_lines
 from hclip_mmseg.visualization.colours import name_colours
 from hclip_mmseg.vocabularies import Vocabulary, read_vocabulary
 from hclip_mmseg.vocabularies.labels import label_of_no_class
@@ -132,8 +133,7 @@ class FolderDataset(BaseSegDataset):
             return sorted(images)
         if not Path(self.ann_file).is_file():
             raise FileNotFoundError(f"no list of images at {Path(self.ann_file).absolute()}")
-        lines = Path(self.ann_file).read_text(encoding="utf-8-sig").splitlines()
-        names = [self._name_of(line.strip(), images) for line in lines if line.strip()]
+        names = [self._name_of(line, images) for line in read_lines(self.ann_file) if line]
         lacking = [name for name in names if name not in images]
         if lacking or not names:
             what = f"{len(lacking)} images that are not" if lacking else "no images"

@@ -183,16 +183,18 @@ def test_it_is_built_from_settings_with_a_benchmark(tmp_path, coco_stuff):
     assert labels and labels <= set(sample.asked)
 
 
-def test_who_joins_them_otherwise_is_told_of_it(two):
-    with pytest.raises((ValueError, TypeError)) as caught:  # what MMEngine looks at first is left to chance
-        DATASETS.build(dict(type="ConcatDataset", datasets=list(two)))
+@pytest.mark.parametrize(
+    ("ignored", "kind"), [(["label_map"], ValueError), (["classes", "palette", "held_out"], TypeError)]
+)
+def test_who_joins_them_otherwise_is_told_of_it(two, ignored, kind):
+    with pytest.raises(kind) as caught:
+        DATASETS.build(dict(type="ConcatDataset", datasets=list(two), ignore_keys=ignored))
     assert explained(str(caught.value)).startswith("ConcatDataset joins data sets of the same class names alone; Mixed")
 
 
 def test_a_training_step_of_two_vocabularies(two, tmp_path):
     from tiny_models import tiny_segmentor
 
-    order = dict(type="DefaultSampler", shuffle=False)
     order = dict(type="DefaultSampler", shuffle=False)
     loader = Runner.build_dataloader(dict(batch_size=12, sampler=order, dataset=MixedDataset(two), num_workers=0))
     model = tiny_segmentor(names=loader.dataset.metainfo["classes"]).train()

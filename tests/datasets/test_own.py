@@ -156,10 +156,55 @@ def test_check_writes_nothing(tmp_path, images, maps, capsys):
 def test_a_config_that_is_there_stays(tmp_path, images, maps):
     masks = own.write_grey(tmp_path / "masks", maps)
     folder = make(tmp_path, images, masks, classes=CLASSES)
-    (folder / "config.py").write_text("mine = 1\n")
-    with pytest.raises(ValueError, match="is there already"):
-        make(tmp_path, images, masks, classes=CLASSES)
-    assert (folder / "config.py").read_text() == "mine = 1\n"
+    for file in (folder / "config.py", folder / "dataset.py"):
+        file.write_text("mine = 1\n")
+        with pytest.raises(ValueError, match=f"{file.name} is there already"):
+            make(tmp_path, images, masks, classes=CLASSES)
+        assert file.read_text() == "mine = 1\n"
+        file.unlink()
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_images_are_read(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(ValueError, match=r"--out-dir .*out is a file, not a folder"):
+        make(tmp_path, tmp_path / "absent", tmp_path / "absent", classes=CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (dict(seed=-1), "--seed must be at least 0"),
+        (dict(jobs=0), "--jobs must be at least 1"),
+        (dict(repeat_below=2.0), "--repeat-below is a share above 0"),
+    ],
+)
+def test_numbers_that_cannot_be_are_said(tmp_path, settings, said):
+    with pytest.raises(ValueError, match=said):
+        OwnData(tmp_path, tmp_path, **settings)
+
+
+def test_what_a_training_refuses_is_said_before_anything_is_written(tmp_path, images, maps):
+    masks = own.write_grey(tmp_path / "masks", maps)
+    names = [f"name {number}" for number in range(300)]
+    with pytest.raises(ValueError, match="--method maft-plus takes at most 255 classes, not 300"):
+        make(tmp_path, images, masks, Training("maft-plus", "tiny"), classes=names, first_label=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_and_label_maps_in_one_folder(tmp_path, maps):
+    folder = own.write_images(tmp_path / "both", maps)
+    for index, labels in enumerate(maps):
+        own.save(folder / f"img_{index}_gt.png", labels)
+    with pytest.raises(ValueError, match="images and label maps are the same files: .* --mask-suffix"):
+        make(tmp_path, folder, folder, classes=CLASSES)
+    made = make(tmp_path, folder, folder, classes=[*own.NAMES, "wall"], mask_suffix="_gt")
+    np.testing.assert_array_equal(written(made)[2], maps[2])
+
+
+def test_masks_of_no_class_are_left_out_and_said(tmp_path, images, maps, capsys):
+    masks = own.write_class_masks(tmp_path / "masks", maps)
+    make(tmp_path, images, masks, classes="crack, rust", kind="class-masks")
+    assert "masks are of no class in --classes and are left out: paint/img_" in capsys.readouterr().out
 
 
 def delete(path):
@@ -268,9 +313,28 @@ def test_wrong_annotation_files_are_said(tmp_path, images, maps):
     file.write_text(json.dumps({**content, "annotations": boxes}))
     with pytest.raises(ValueError, match="boxes and no outlines"):
         make(tmp_path, images, file)
+    for outline, said in (
+        (
+            dict(size=[own.WIDTH, own.HEIGHT], counts=[own.WIDTH * own.HEIGHT]),
+            "of 48 x 64 pixels, the image is 64 x 48",
+        ),
+        (dict(counts=[1]), "neither polygons nor run lengths"),
+    ):
+        content["annotations"][4]["segmentation"] = outline
+        file.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=said):
+            make(tmp_path, images, file)
+    with pytest.raises(ValueError, match="--ignore-label and --first-label are for label maps of numbers"):
+        make(tmp_path, images, own.write_coco(tmp_path / "whole.json", maps), first_label=1)
     labels = own.write_yolo(tmp_path / "yolo", maps)
     (labels / "img_1.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     with pytest.raises(ValueError, match="img_1.txt, line 1 is a box"):
+        make(tmp_path, images, labels)
+    (labels / "img_1.txt").write_bytes(b"\xff\xfe0 0")
+    with pytest.raises(ValueError, match="img_1.txt is no text file in UTF-8"):
+        make(tmp_path, images, labels)
+    (labels.parent / "data.yaml").write_text("names: {0: crack, 2: paint}")
+    with pytest.raises(ValueError, match="data.yaml has 2 names, and none has number 1"):
         make(tmp_path, images, labels)
     file = own.write_panoptic(tmp_path / "panoptic.json", maps)
     own.save(tmp_path / "panoptic/img_0.png", np.full((own.HEIGHT, own.WIDTH, 3), 7, np.uint8))

@@ -102,18 +102,18 @@ def mask_of(outline: Any, height: int, width: int, what: str) -> np.ndarray[Any,
             if not polygons:
                 raise ValueError("its polygons have fewer than 3 corners")
             runs = coco_masks.merge(coco_masks.frPyObjects(polygons, height, width))
+        elif not isinstance(outline, dict) or not {"size", "counts"} <= set(outline):
+            raise ValueError("it is neither polygons nor run lengths")
+        elif list(outline["size"]) != [height, width]:
+            rows, columns = outline["size"]
+            raise ValueError(f"its run lengths are of {columns} x {rows} pixels, the image is {width} x {height}")
         elif isinstance(outline["counts"], list):
             runs = coco_masks.frPyObjects(outline, height, width)
         else:
             runs = outline
-        mask = coco_masks.decode(runs)
-    except (KeyError, TypeError, ValueError) as error:
+        return coco_masks.decode(runs).astype(bool)
+    except (TypeError, ValueError) as error:
         raise InputError(f"an outline in {what} cannot be drawn: {error}") from error
-    if mask.shape != (height, width):
-        raise InputError(
-            f"an outline in {what} is of {mask.shape[1]} x {mask.shape[0]} pixels, its image has {width} x {height}"
-        )
-    return mask.astype(bool)
 
 
 def read_segments(sample: Sample) -> Numbers:

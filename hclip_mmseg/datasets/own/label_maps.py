@@ -17,6 +17,7 @@ from hclip_mmseg.datasets.own.source import UNLABELLED, Numbers, Sample, Source,
 from hclip_mmseg.files.errors import InputError, one_line
 from hclip_mmseg.files.image_names import images_by_name
 from hclip_mmseg.files.json_files import read_json
+from hclip_mmseg.files.text_files import read_lines
 
 LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp")
 COLOUR = re.compile(r"#(?P<hex>[0-9a-fA-F]{6})\b|(?P<rgb>\d{1,3}\s*[,;\s]\s*\d{1,3}\s*[,;\s]\s*\d{1,3})(?!\d)")
@@ -63,11 +64,17 @@ def class_masks(images: Mapping[str, Path], folder: Path, classes: Sequence[str]
     files = images_by_name(folder, None, "masks")
     tasks = _label_studio_tasks(folder) if any(LABEL_STUDIO.fullmatch(Path(name).name) for name in files) else {}
     by_image: dict[str, list[tuple[int, Path]]] = {}
+    strangers = []
     for name, file in files.items():
         found = _class_and_image(name, names, tasks)
-        if found is not None:
+        if found is None:
+            strangers.append(name)
+        else:
             by_image.setdefault(found[1], []).append((found[0], file))
     samples, notes = paired(images, by_image, "masks")
+    if strangers:
+        shown = shown_some(strangers)
+        notes = (*notes, f"{len(strangers)} masks are of no class in --classes and are left out: {shown}")
     ordered = [Sample(sample.name, sample.image, tuple(sorted(sample.annotation))) for sample in samples]
     note = "where masks of two classes overlap, the later class in the list is taken"
     return Source("a mask for each class", ordered, read_class_masks, names, complete=False, notes=(*notes, note))
@@ -139,7 +146,7 @@ def read_colour_table(source: str) -> ColourTable:
     """
     path = Path(source)
     if path.is_file():
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_lines(path)
     elif "#" in source:
         lines = source.split(",")
     else:

@@ -71,6 +71,8 @@ def find_meaning(
         raise InputError(f"{source.kind} hold numbers alone: give --classes, their names in the order of the numbers")
     titles = read_vocabulary(classes).titles if classes is not None else check_names(_asked(source.names or ()))
     if source.names is not None:
+        if ignored or first_label is not None:
+            raise InputError(f"--ignore-label and --first-label are for label maps of numbers, not for {source.kind}")
         return _named(source, pixels, titles, unlabelled, given=classes is not None)
     return _numbered(source, pixels, titles, unlabelled, set(ignored), first_label)
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hclip_mmseg.files.errors import InputError
+
 UNLABELLED = -1
 """The number of a pixel that nobody annotated."""
 
@@ -72,6 +74,10 @@ def paired(
         FileNotFoundError: if no image has one.
     """
     notes = []
+    if suffix is None and any(images[name] == annotations[name] for name in images if name in annotations):
+        raise InputError(
+            f"images and {what} are the same files: give the folder of each, or, where they lie in one, --mask-suffix"
+        )
     if suffix is None and not set(images) & set(annotations):
         suffix = _common_ending(images, annotations)
         if suffix:

@@ -10,6 +10,7 @@ import numpy as np
 from hclip_mmseg.datasets.own.source import shown_some
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.image_names import IMAGE_SUFFIXES
+from hclip_mmseg.files.text_files import read_lines
 
 FOLDERS = ("val", "valid", "validation", "test")
 
@@ -58,7 +59,7 @@ def _chosen(names: Sequence[str], val: str, folders: Sequence[str], seed: int) -
         count = min(max(round(share * len(names)), 1), len(names) - 1)
         return {names[index] for index in np.random.default_rng(seed).permutation(len(names))[:count]}
     if Path(val).is_file():
-        listed = [line.strip() for line in Path(val).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        listed = [line for line in read_lines(val) if line]
         known = set(names)
         wanted = [line if line in known else _without_suffix(line) for line in listed]
         strangers = [name for name in wanted if name not in known]

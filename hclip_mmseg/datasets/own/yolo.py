@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -13,6 +14,7 @@ from hclip_mmseg.datasets.own.source import UNLABELLED, Numbers, Sample, Source,
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.image_names import files_below
 from hclip_mmseg.files.images import read_size
+from hclip_mmseg.files.text_files import read_lines, read_text
 
 
 def yolo_outlines(images: Mapping[str, Path], folder: Path) -> Source:
@@ -35,18 +37,27 @@ def yolo_names(folder: Path) -> tuple[str, ...] | None:
     for place in (folder, folder.parent):
         listed = place / "classes.txt"
         if listed.is_file():
-            return tuple(line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip())
+            return tuple(line for line in read_lines(listed) if line)
         for file in (*sorted(place.glob("*.yaml")), *sorted(place.glob("*.yml"))):
             try:
-                content = yaml.safe_load(file.read_text(encoding="utf-8"))
+                content = yaml.safe_load(read_text(file))
             except yaml.YAMLError as error:
                 raise InputError(f"{file} is no YAML: {error}") from error
             names = content.get("names") if isinstance(content, dict) else None
             if isinstance(names, dict):
-                names = [names[key] for key in sorted(names)]
+                names = _in_order(names, file)
             if isinstance(names, list):
                 return tuple(str(name) for name in names)
     return None
+
+
+def _in_order(names: Mapping[Any, Any], file: Path) -> list[Any]:
+    """The names of numbers 0, 1, 2 ..., since a number that is left out would move those behind it."""
+    by_text = {str(number).strip(): name for number, name in names.items()}
+    lacking = next((str(number) for number in range(len(by_text)) if str(number) not in by_text), None)
+    if lacking is not None:
+        raise InputError(f"{file} has {len(by_text)} names, and none has number {lacking}: number them 0, 1, 2 ...")
+    return [by_text[str(number)] for number in range(len(by_text))]
 
 
 def read_outlines(sample: Sample) -> Numbers:
@@ -58,7 +69,7 @@ def read_outlines(sample: Sample) -> Numbers:
     height, width = read_size(sample.image)
     numbers = np.full((height, width), UNLABELLED, np.int32)
     path: Path = sample.annotation
-    for place, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for place, line in enumerate(read_lines(path), 1):
         parts = line.split()
         if not parts:
             continue

@@ -29,6 +29,7 @@ class OpenVocabModel(ABC):
         gives_panoptic: whether it can tell things, counted one by one, from stuff.
         backbone: CLIP.
         text_encoder: the neck that owns names, templates and embeddings.
+        data_preprocessor: MMEngine's, which knows the device.
         bf16: whether :meth:`test_step` computes products in bfloat16.
     """
 
@@ -39,6 +40,7 @@ class OpenVocabModel(ABC):
 
     backbone: CLIPBackbone
     text_encoder: TextEncoderNeck
+    data_preprocessor: Any
     bf16: bool = False
 
     @property
@@ -113,7 +115,7 @@ class OpenVocabModel(ABC):
         Computed by :func:`~hclip_mmseg.models.arithmetic.inference_arithmetic`.
         """
         results: list[Any] = []
-        with inference_arithmetic(next(self.parameters()).device, self.bf16):
+        with inference_arithmetic(self.data_preprocessor.device, self.bf16):
             for part in of_equal_sizes(data):
                 results += super().test_step(part)  # type: ignore[misc]
         return results

@@ -63,10 +63,11 @@ def test_thresholds_leave_pixels_out_or_call_them_other(inferencer, plain):
 
 
 def test_absent_names_are_dropped(inferencer, plain):
-    limit = sorted(plain.presence.values())[3]
+    levels = sorted({round(highest, 4) for highest in plain.presence.values()})  # names unknown to this CLIP are alike
+    limit = sum(levels[-2:]) / 2
     (result,) = inferencer(IMAGE, NAMES, drop_absent=limit, scores=True)
     kept = [index for index, name in enumerate(NAMES) if plain.presence[name] >= limit]
-    assert len(kept) == 3 and set(np.unique(result.labels)) <= set(kept)
+    assert 0 < len(kept) < len(NAMES) and set(np.unique(result.labels)) <= set(kept)
     assert result.presence == pytest.approx(plain.presence)
     (nothing,) = inferencer(IMAGE, NAMES, drop_absent=1.0)
     assert (nothing.labels == 255).all() and nothing.shares() == {}

@@ -157,6 +157,8 @@ def definitions(name: str) -> list[str]:
         ("find_benchmark", "datasets/benchmarks.py"),
         ("printed_figures", "evaluation/printed_figures.py"),
         ("default_work_dir", "apis/launch.py"),
+        ("near_names", "files/near_names.py"),
+        ("did_you_mean", "files/near_names.py"),
     ],
 )
 def test_one_place(name, place):
@@ -171,6 +173,10 @@ def holding(pattern: str, *folders: str) -> list[str]:
 
 def test_what_is_computed_from_weights_is_remembered_by_held_alone():
     assert holding(r"\._version\b", "hclip_mmseg") == ["hclip_mmseg/adapters/held.py"]
+
+
+def test_names_are_compared_in_one_place():
+    assert holding(r"\bdifflib import|did you mean", "hclip_mmseg") == ["hclip_mmseg/files/near_names.py"]
 
 
 def test_capabilities_are_declared():
@@ -192,6 +198,15 @@ def test_where_modules_are_found_is_nobodys_business():
 def test_tools_hold_arguments_and_one_call_each():
     scripts = (REPOSITORY / "tools").glob("*.py")
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in scripts) < 1200
+
+
+def test_files_and_functions_are_short():
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 400, name_of(path)
+        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        long = [node.name for node in functions if node.end_lineno - node.lineno >= 60]
+        assert not long, name_of(path)
 
 
 def test_kinds_of_checkpoints_are_told_apart_by_their_table_alone():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from hclip_mmseg.adapters.pop import POP
 from hclip_mmseg.adapters.ssf import SSF
 from hclip_mmseg.adapters.trained_projections import TrainedProjections
 from hclip_mmseg.adapters.vpt import VPT
+from hclip_mmseg.files.near_names import near_names, question
 
 ADAPTERS: Mapping[str, type[Adapter]] = {
     kind.__name__: kind for kind in (POP, DCRC, OFT, TrainedProjections, LoRA, VPT, HoulsbyAdapter, LST, SSF)
@@ -26,8 +26,7 @@ ADAPTERS: Mapping[str, type[Adapter]] = {
 
 def near_adapter(word: str) -> str:
     """The adapter whose name is most like a word."""
-    names = {name.lower(): name for name in ADAPTERS}
-    return names[get_close_matches(word.lower(), names, n=1, cutoff=0)[0]]
+    return near_names(word, ADAPTERS, nearness=0)[0]
 
 
 def build_adapter(
@@ -57,7 +56,7 @@ def build_adapter(
     kind, strength = arguments.pop("type", None), arguments.pop("strength", 1.0)
     if kind not in ADAPTERS:
         raise ValueError(
-            f"adapter.type must be one of {sorted(ADAPTERS)}, not {kind!r}; did you mean {near_adapter(str(kind))!r}?"
+            f"adapter.type must be one of {sorted(ADAPTERS)}, not {kind!r}{question([near_adapter(str(kind))])}"
         )
     sizes = dict(
         image_layers=image_layers, text_layers=text_layers, image_width=image_width, text_width=text_width

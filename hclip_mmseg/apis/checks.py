@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
@@ -18,10 +17,10 @@ from open_clip.pretrained import get_pretrained_cfg
 from torch.compiler import list_backends
 
 from hclip_mmseg.apis.data_files import missing_files
-from hclip_mmseg.apis.settings import near
 from hclip_mmseg.files.checkpoints import find_checkpoint, generator_files, no_generator
 from hclip_mmseg.files.checkpoints import read_state_dict as read_state_dict  # older scripts have it from here
 from hclip_mmseg.files.errors import InputError, one_line
+from hclip_mmseg.files.near_names import did_you_mean
 from hclip_mmseg.files.paths import PROJECT_ROOT, locate, looked_in
 from hclip_mmseg.vocabularies import read_names
 
@@ -106,8 +105,7 @@ def _check_training(cfg: Config) -> None:
     optimizer = (cfg.get("optim_wrapper") or {}).get("optimizer") or {}
     kind = optimizer.get("type")
     if isinstance(kind, str) and OPTIMIZERS.get(kind) is None:
-        near = get_close_matches(kind, OPTIMIZERS.parent.module_dict, n=1, cutoff=0.4)
-        hint = f"; did you mean '{near[0]}'?" if near else ""
+        hint = did_you_mean(kind, OPTIMIZERS.parent.module_dict, nearness=0.4)
         raise ValueError(f"optim_wrapper.optimizer.type is '{kind}', and there is no such optimizer{hint}")
     rate = optimizer.get("lr")
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or rate < 0):
@@ -138,13 +136,13 @@ def check_compile(settings: Any) -> None:
     options: Mapping[str, Any] = {} if settings is True else settings
     for name, value in options.items():
         if name not in known:
-            raise InputError(f"compile.{name}: torch.compile has no such setting{near(name, known)}")
+            raise InputError(f"compile.{name}: torch.compile has no such setting{did_you_mean(name, known)}")
         if name in ("fullgraph", "disable") and not isinstance(value, bool):
             raise InputError(f"compile.{name} must be True or False, not {value!r}")
     backend = options.get("backend") or "inductor"
     if backend not in (backends := list_backends(exclude_tags=())):
         raise InputError(
-            f"compile.backend is {backend!r}, which torch does not have{near(str(backend), backends)} "
+            f"compile.backend is {backend!r}, which torch does not have{did_you_mean(str(backend), backends)} "
             f"(it has {', '.join(list_backends())})"
         )
     if options.get("fullgraph"):

@@ -20,11 +20,12 @@ from mmengine.runner import FlexibleRunner, Runner
 from torch import nn
 from torch.optim import Optimizer
 
-from hclip_mmseg.apis.settings import explained, meant, merge_settings, read_settings
+from hclip_mmseg.apis.settings import explained, merge_settings, read_settings
 from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.engine.setup_log import ShortLogRunner
 from hclip_mmseg.engine.threads import fit_threads
 from hclip_mmseg.files.errors import FullDiskError, InputError, full_disk_line, lack_of_space, line_of
+from hclip_mmseg.files.near_names import did_you_mean
 from hclip_mmseg.files.paths import configs_folder, locate, looked_in
 from hclip_mmseg.files.processes import end_with_parent, is_bound
 from hclip_mmseg.files.showing import printable
@@ -169,7 +170,7 @@ def _near_config(path: str | Path) -> str:
     folder = configs_folder()
     configs = [config.relative_to(folder.parent) for config in sorted(folder.glob("*/*.py"))]
     names = {f"{config.parent.name}/{config.stem}": config.as_posix() for config in configs}
-    return meant(names, f"{Path(path).parent.name}/{Path(path).stem}")
+    return did_you_mean(f"{Path(path).parent.name}/{Path(path).stem}", names, say=names.__getitem__)
 
 
 def load_config(

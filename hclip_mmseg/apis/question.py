@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hclip_mmseg.apis.settings import near
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.near_names import did_you_mean
 from hclip_mmseg.models.name_groups import MERGES, NameGroups
 from hclip_mmseg.results import Boxes, Result
 from hclip_mmseg.vocabularies import Vocabulary, read_vocabulary
@@ -286,7 +286,8 @@ def read_thresholds(given: float | str | Mapping[str, float], names: Sequence[st
     for name, value in own.items():
         if name not in places:
             raise InputError(
-                f"there is a threshold for '{name}', which is none of the {len(names)} class names{near(name, places)}"
+                f"there is a threshold for '{name}', which is none of the {len(names)} class names"
+                + did_you_mean(name, places)
             )
         found[places[name]] = value
     return tuple(found)

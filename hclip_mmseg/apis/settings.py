@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from numbers import Number
 from typing import Any
 
@@ -15,6 +14,7 @@ from mmengine.config import Config, DictAction
 from mmengine.runner import FlexibleRunner, Runner
 
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.near_names import did_you_mean
 
 RUNNER_KEYS = {
     name for kind in (Runner, FlexibleRunner) for name in inspect.signature(kind).parameters if name != "cfg"
@@ -55,18 +55,6 @@ def merge_settings(cfg: Config, settings: Mapping[str, Any]) -> None:
     cfg.merge_from_dict(dict(settings))
 
 
-def near(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'X'?`` where a known word is much like this one, else nothing."""
-    return meant({name: name for name in known}, word)
-
-
-def meant(known: Mapping[str, str], word: str) -> str:
-    """As `near`; known word -> what is said for it."""
-    names = {name.lower(): said for name, said in known.items()}
-    found = get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    return f"; did you mean '{names[found[0]]}'?" if found else ""
-
-
 def explained(text: str) -> str:
     """A message of MMEngine's in one line that says what to do; others as they are.
 
@@ -83,12 +71,12 @@ def explained(text: str) -> str:
         word, kind = unknown.groups()
         if word in _types_of(kind):
             return f"no {kind} of this scope is called '{word}', but of another one is: is default_scope right?"
-        return f"no {kind} is called '{word}'{near(word.rpartition('.')[2], _types_of(kind))}"
+        return f"no {kind} is called '{word}'{did_you_mean(word.rpartition('.')[2], _types_of(kind))}"
     unknown = UNKNOWN_ARGUMENT.search(text)
     if unknown:
         name, argument = unknown.groups()
         known = [known for kind in _classes_called(name) for known in inspect.signature(kind).parameters]
-        return f"{name} has no setting '{argument}'{near(argument, known)}"
+        return f"{name} has no setting '{argument}'{did_you_mean(argument, known)}"
     return text
 
 
@@ -96,7 +84,7 @@ def _check_top(cfg: Config, key: str) -> None:
     top = key.partition(".")[0]
     if top not in cfg and top not in OPTIONAL_KEYS:
         known = {*cfg.keys(), *OPTIONAL_KEYS}
-        raise InputError(f"--cfg-options {key}: a config has no '{top}'{near(top, known)}")
+        raise InputError(f"--cfg-options {key}: a config has no '{top}'{did_you_mean(top, known)}")
 
 
 def _check_kind(cfg: Config, key: str, value: Any) -> None:

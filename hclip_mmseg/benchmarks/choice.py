@@ -6,7 +6,6 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from mmseg.registry import DATASETS
 from hclip_mmseg.apis.checks import innermost_datasets
 from hclip_mmseg.datasets.benchmark import Benchmark
 from hclip_mmseg.datasets.benchmarks import BENCHMARKS, find_benchmark, reads_same_data
+from hclip_mmseg.files.near_names import did_you_mean
 from hclip_mmseg.files.paths import locate, looked_in
 from hclip_mmseg.vocabularies import styled_name
 
@@ -84,8 +84,7 @@ def _named(word: str, possible: Sequence[Benchmark]) -> Benchmark:
         raise ValueError(f"--benchmarks was given {word}: CONFIG and CHECKPOINT come before --benchmarks NAME ...")
     benchmark = find_benchmark(word)
     if benchmark is None:
-        near = get_close_matches(word.upper(), {name.upper(): name for name in BENCHMARKS}, n=1, cutoff=0.5)
-        hint = next((f"; did you mean '{name}'?" for name in BENCHMARKS if name.upper() in near), "")
+        hint = did_you_mean(word, BENCHMARKS, nearness=0.5)
         raise KeyError(f"no benchmark '{word}'{hint} (there are: {', '.join(BENCHMARKS)}, or 'all', or 'found')")
     if benchmark not in possible:
         raise ValueError(

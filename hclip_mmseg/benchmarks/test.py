@@ -44,8 +44,7 @@ def prepare_test(
         settings: of the config that were replaced for this run.
         out: folder to write label maps or boxes to.
         show_dir: folder to write the drawn results to.
-        show: whether to show them in a window.
-        wait_time: seconds that a window stays.
+        show, wait_time: whether to show them in a window, and the seconds that it stays.
         resize: 'published' resizes images as the config's test pipeline does; 'direct' takes its ``PublishedResize``
             out, so that the model brings the images themselves to its own size.
         augmentation: whether images are looked at in several sizes and flipped; see
@@ -55,15 +54,14 @@ def prepare_test(
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything that the run needs is missing or wrong.
     """
-    for option, folder in (("--out", out), ("--show-dir", show_dir)):
-        if folder:
-            launch.check_writable(folder, option)
+    folders = {option: folder for option, folder in (("--out", out), ("--show-dir", show_dir)) if folder}
+    for option, folder in folders.items():
+        launch.check_writable(folder, option)
     if augmentation and benchmarks:
         raise ValueError("--tta is for a config's own test data: leave it, or --benchmarks, out")
     use_resize(cfg, resize)
     if benchmarks:
-        folders = [folder for folder in (out, show_dir) if folder]
-        use_benchmarks(cfg, checkpoint, list(benchmarks), data_root, settings, folders)
+        use_benchmarks(cfg, checkpoint, list(benchmarks), data_root, settings, list(folders.values()))
     elif "test_dataloader" not in cfg:
         raise ValueError(f"{cfg.filename} has no test data of its own: choose some by --benchmarks NAME ...")
     _settle_weights(cfg, checkpoint)
@@ -79,8 +77,7 @@ def prepare_test(
     if amp:
         launch.predict_in_bf16(model_inside(runner.model))
     if list(benchmarks) == [FOUND]:
-        found = f"Found (+) and not found (-):\n{survey(data_root)}"
-        runner.logger.info(found, extra=dict(asked_for=True))
+        runner.logger.info(f"Found (+) and not found (-):\n{survey(data_root)}", extra=dict(asked_for=True))
     return runner
 
 

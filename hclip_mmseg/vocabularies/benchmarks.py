@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 
+from hclip_mmseg.files.near_names import did_you_mean, near_names
 from hclip_mmseg.vocabularies.aliases import VOCABULARY_OF, canonical_name, plain_spelling
 from hclip_mmseg.vocabularies.styles import AT, available_styles, in_style, lists_of
 from hclip_mmseg.vocabularies.vocabulary import Vocabulary
@@ -75,7 +75,7 @@ def near_benchmarks(name: str) -> list[str]:
     begins = [known[each] for each in known if each.startswith(f"{plain}_") and ("_" in plain or plain[-1:].isdigit())]
     if begins or not re.search(r"[_@]|\d", name):
         return begins
-    return [known[each] for each in get_close_matches(plain.partition(AT)[0], known, n=1, cutoff=0.75)]
+    return [known[each] for each in near_names(plain.partition(AT)[0], known, nearness=0.75)]
 
 
 def _unknown(name: str, benchmark: str, style: str) -> str:
@@ -83,6 +83,5 @@ def _unknown(name: str, benchmark: str, style: str) -> str:
     if style and benchmark in known:
         of_this = [each.partition(AT)[2] for each in available_vocabularies() if each.startswith(f"{benchmark}{AT}")]
         return f"no vocabulary '{name}': {benchmark} is there in the styles {', '.join(of_this) or 'of nobody'}"
-    near = get_close_matches(benchmark, known, n=1, cutoff=0.4)
-    hint = f"; did you mean '{near[0]}'?" if near else ""
+    hint = did_you_mean(benchmark, known, nearness=0.4)
     return f"no vocabulary '{name}'{hint} (there are: {', '.join(known)}; and BENCHMARK{AT}STYLE)"

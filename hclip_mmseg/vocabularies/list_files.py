@@ -5,13 +5,13 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.near_names import did_you_mean
 from hclip_mmseg.vocabularies.doubts import looks_like_syntax
 from hclip_mmseg.vocabularies.entries import HOLDERS, Entries, entries_of, title_of
 from hclip_mmseg.vocabularies.lines import is_table, names_of_lines, titles_of_table
@@ -56,8 +56,7 @@ def read_text(path: Path) -> str:
         ValueError: if it is no text in UTF-8.
     """
     if not is_file(path):
-        near = get_close_matches(path.name, [file.name for file in _beside(path)], n=1, cutoff=0.6)
-        hint = f"; did you mean '{path.with_name(near[0])}'?" if near else ""
+        hint = did_you_mean(path.name, _names_beside(path), say=lambda name: str(path.with_name(name)))
         raise FileNotFoundError(f"no file of class names at {path.absolute()}{hint}")
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -155,8 +154,8 @@ def _are_texts(value: Any) -> bool:
     return bool(items) and all(isinstance(item, ast.Constant) and isinstance(item.value, str) for item in items)
 
 
-def _beside(path: Path) -> list[Path]:
+def _names_beside(path: Path) -> list[str]:
     try:
-        return list(path.parent.iterdir())
+        return [file.name for file in path.parent.iterdir()]
     except OSError:
         return []

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.near_names import question
 from hclip_mmseg.vocabularies.aliases import canonical_name
 from hclip_mmseg.vocabularies.benchmarks import available_vocabularies, load_vocabulary, near_benchmarks
 from hclip_mmseg.vocabularies.doubts import doubts_about
@@ -169,4 +170,4 @@ def _refuse_other_source(name: str, alone: bool) -> None:
         raise InputError(f"'{name}' is a list of its own: give it alone, not among class names")
     near = near_benchmarks(name)
     if near:
-        raise InputError(f"no vocabulary '{name}'; did you mean {' or '.join(map(repr, near))}?")
+        raise InputError(f"no vocabulary '{name}'{question(near)}")

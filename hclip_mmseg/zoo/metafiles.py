@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.near_names import did_you_mean
 from hclip_mmseg.files.paths import configs_folder
 
 EMBEDDED = "embedded"
@@ -135,8 +135,7 @@ def find_model(name: str, models: Iterable[ZooModel] | None = None) -> ZooModel:
     named = {known: model for model in models or read_zoo() for known in (*model.aliases, model.name)}
     found = {known.lower(): model for known, model in named.items()}.get(name.lower())
     if found is None:
-        near = get_close_matches(name, named, n=3, cutoff=0.5)
-        meant = f"; did you mean {' or '.join(near)}?" if near else ""
+        meant = did_you_mean(name, named, nearness=0.5, most=3) or ";"
         raise InputError(f"no model is called '{name}'{meant} hclip-models lists all")
     return found
 

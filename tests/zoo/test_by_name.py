@@ -113,7 +113,7 @@ def test_training_starts_from_a_name(zoo, tmp_path):
     trained = {name: value for name, value in zoo.model.named_parameters() if value.requires_grad}
     assert any("adapter" in name for name in trained) and any("decode_head" in name for name in trained)
     assert all(torch.equal(start.state[name], value) for name, value in trained.items())
-    wrong = {"untrained": "nobody publishes", "tinny": "did you mean tiny", "tinny.pth": "looked for at"}
+    wrong = {"untrained": "nobody publishes", "tinny": "did you mean 'tiny", "tinny.pth": "looked for at"}
     for name, said in wrong.items():
         with pytest.raises((ValueError, FileNotFoundError), match=said):
             choose_start(Config(dict(load_from=name)), None)

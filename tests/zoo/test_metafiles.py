@@ -93,7 +93,7 @@ def test_parameters_are_those_of_the_built_model(name):
 
 def test_names_aliases_and_near_names():
     assert find_model("CAT-Seg_ViTL14") == find_model("cat-seg_vitl14_coco-stuff")
-    with pytest.raises(ValueError, match="no model is called 'catseg_vitl14'; did you mean cat-seg_vitl14") as said:
+    with pytest.raises(ValueError, match="no model is called 'catseg_vitl14'; did you mean 'cat-seg_vitl14") as said:
         find_model("catseg_vitl14")
     assert "\n" not in str(said.value)
 

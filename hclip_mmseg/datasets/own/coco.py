@@ -46,6 +46,10 @@ def coco_instances(images: Mapping[str, Path], file: Path) -> Source:
             "detector (docs/tutorials/own_boxes.md)"
         )
     notes = [f"{without} annotations have a box and no outline, and are left out"] if without else []
+    listed = {image["id"] for image in content["images"]}
+    if strangers := [key for key in objects if key not in listed]:
+        shown = shown_some([str(key) for key in strangers])
+        notes.append(f"objects of {len(strangers)} images that {file.name} does not list are left out: {shown}")
     samples, more = _samples(images, content, file, lambda image: _drawing(image, objects.get(image["id"], [])))
     return Source("COCO instances", samples, read_objects, names, complete=False, notes=(*notes, *more))
 
@@ -112,7 +116,7 @@ def mask_of(outline: Any, height: int, width: int, what: str) -> np.ndarray[Any,
         else:
             runs = outline
         return coco_masks.decode(runs).astype(bool)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"an outline in {what} cannot be drawn: {error}") from error
 
 

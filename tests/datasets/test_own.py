@@ -338,6 +338,11 @@ def test_wrong_annotation_files_are_said(tmp_path, images, maps):
         file.write_text(json.dumps(content))
         with pytest.raises(ValueError, match=said):
             make(tmp_path, images, file)
+    for height in (10, 2**40, -1):
+        file = own.write_coco(tmp_path / "instances.json", maps)
+        file.write_text(file.read_text().replace('"height": 48', f'"height": {height}'))
+        with pytest.raises(ValueError, match=f"says that .*img_0.jpg is 64 x {height} pixels, the image has 64 x 48"):
+            make(tmp_path, images, file)
     with pytest.raises(ValueError, match="--ignore-label and --first-label are for label maps of numbers"):
         make(tmp_path, images, own.write_coco(tmp_path / "whole.json", maps), first_label=1)
     labels = own.write_yolo(tmp_path / "yolo", maps)

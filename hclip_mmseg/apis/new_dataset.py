@@ -61,7 +61,8 @@ class OwnData:
     jobs: int | None = None
 
     def __post_init__(self) -> None:
-        for option, number, least in (("--seed", self.seed, 0), ("--jobs", self.jobs, 1)):
+        numbers = (("--seed", self.seed, 0), ("--jobs", self.jobs, 1), ("--first-label", self.first_label, 0))
+        for option, number, least in numbers:
             if number is not None and number < least:
                 raise InputError(f"{option} must be at least {least}, not {number}")
         if self.repeat_below is not None and not 0 < self.repeat_below <= 1:

@@ -83,7 +83,7 @@ class Training:
             raise InputError(f"--keep, --hold and --mix are for segmentors; --method {self.method} classifies masks")
         if not 0 < self.mix_share < 1:
             raise InputError(f"--mix-share is a share between 0 and 1, not {self.mix_share}")
-        if self.hold is not None and self.hold <= 0:
+        if self.hold is not None and not 0 < self.hold < math.inf:
             raise InputError(f"--hold is a weight above 0, not {self.hold}")
         for option, number in (("--batch-size", self.batch_size), ("--processes", self.processes)):
             if number < 1:

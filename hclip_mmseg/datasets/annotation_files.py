@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 from numpy.typing import NDArray
+from pycocotools import mask as coco_masks
 
 from hclip_mmseg.compat.panoptic_api import VOID
 from hclip_mmseg.files.json_files import read_json
@@ -230,14 +231,16 @@ def _entries(value: object, what: str) -> list[Entry]:
 def _complete_box(annotation: Entry, where: _Where) -> None:
     lacks = [key for key in ("bbox", "area") if annotation.get(key) is None]
     drawn = lacks and _are_polygons(annotation.get("segmentation"))
+    runs = _run_lengths(annotation.get("segmentation")) if lacks and not drawn else None
     if "bbox" in lacks:
-        if not drawn:
-            raise ValueError(f"{where} lacks 'bbox', and has no polygon to make it from")
-        annotation["bbox"] = _box_of(annotation["segmentation"])
+        if not drawn and runs is None:
+            raise ValueError(f"{where} lacks 'bbox', and has no polygon or run lengths to make it from")
+        annotation["bbox"] = coco_masks.toBbox(runs).tolist() if runs else _box_of(annotation["segmentation"])
     where.need_numbers("bbox")
     if "area" in lacks:
         _, _, width, height = annotation["bbox"]
-        annotation["area"] = sum(map(_area_of, annotation["segmentation"])) if drawn else width * height
+        outlined = sum(map(_area_of, annotation["segmentation"])) if drawn else width * height
+        annotation["area"] = float(coco_masks.area(runs)) if runs else outlined
     where.need_numbers("area")
     _complete_crowd(annotation)
 
@@ -254,6 +257,19 @@ def _are_polygons(value: object) -> bool:
         and all(isinstance(polygon, list) and len(polygon) >= 6 and len(polygon) % 2 == 0 for polygon in value)
         and all(_is_number(number) for polygon in value for number in polygon)
     )
+
+
+def _run_lengths(value: object) -> Entry | None:
+    """COCO's compressed run lengths of a mask; None if it is none."""
+    if not isinstance(value, dict):
+        return None
+    try:
+        rows, columns = value["size"]
+        runs: Entry = coco_masks.frPyObjects(value, rows, columns) if isinstance(value["counts"], list) else value
+        coco_masks.toBbox(runs)
+    except Exception:  # what pycocotools makes of other content is anybody's guess
+        return None
+    return runs
 
 
 def _box_of(polygons: Sequence[Sequence[float]]) -> list[float]:

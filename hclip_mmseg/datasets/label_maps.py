@@ -41,6 +41,8 @@ def decode_label_map(content: bytes, source: str) -> NDArray[np.integer]:
         )
     if labels.dtype in (np.uint8, np.uint16):
         return labels
+    if labels.dtype.kind == "f" and (labels % 1 != 0).any():
+        raise InputError(f"{source} holds {labels[labels % 1 != 0][0]:g}, and labels are whole numbers")
     if labels.dtype == bool or (0 <= labels.min() and labels.max() < 2**16):  # Pillow may read 16 bits as 32
         return labels.astype(np.uint16)
     raise InputError(f"{source} holds numbers from {labels.min()} to {labels.max()}, which are no labels of 16 bits")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_masks
 
 from hclip_mmseg.datasets.annotation_files import boxes_and_areas, read_instances, read_panoptic
 
@@ -79,6 +80,22 @@ def test_a_box_and_its_area_come_from_the_polygons(written):
     content = without(without(content, "annotations", 0, "bbox"), "annotations", 0, "area")
     (found,) = read_instances(written(content))["annotations"]
     assert found["bbox"] == [2, 2, 22, 32] and found["area"] == 100 + 16
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_boxes_and_areas_of_run_lengths(written, compressed):
+    mask = np.zeros((8, 10), np.uint8)
+    mask[2:5, 3:9] = 1
+    mask[2, 3] = 0
+    runs = coco_masks.encode(np.asfortranarray(mask))
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.T.ravel(), [0]])))
+    counts = np.diff(np.concatenate([[0], edges, [mask.size]])).tolist()
+    outline = dict(size=[8, 10], counts=runs["counts"].decode() if compressed else counts)
+    content = replaced(BOXES, outline, "annotations", 0, "segmentation")
+    for key in ("bbox", "area", "iscrowd"):
+        content = without(content, "annotations", 0, key)
+    (found,) = read_instances(written(content))["annotations"]
+    assert found["bbox"] == [3, 2, 6, 3] and found["area"] == 17 and found["iscrowd"] == 0
 
 
 def test_boxes_and_areas_of_a_label_map():

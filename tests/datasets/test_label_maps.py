@@ -19,9 +19,9 @@ from hclip_mmseg.visualization.label_maps import write_label_map
 from hclip_mmseg.vocabularies.labels import check_labels
 
 
-def png(pixels):
+def png(pixels, form="PNG"):
     content = BytesIO()
-    Image.fromarray(pixels).save(content, format="PNG")
+    Image.fromarray(pixels).save(content, format=form)
     return content.getvalue()
 
 
@@ -87,6 +87,8 @@ def test_more_bits_than_the_labels_have_are_refused(tmp_path):
     [
         (png(np.zeros((2, 2, 3), np.uint8)), "colour channels, not a label map"),
         (png(np.zeros((50, 50), np.uint16))[:-40], "no image, or a truncated one"),
+        (png(np.array([[1, 0.5]], np.float32), "TIFF"), "holds 0.5, and labels are whole numbers"),
+        (png(np.array([[1, np.nan]], np.float32), "TIFF"), "holds nan, and labels are whole numbers"),
         (b"text", "no image, or a truncated one"),
         (b"", "no image, or a truncated one"),
     ],

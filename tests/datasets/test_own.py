@@ -174,6 +174,7 @@ def test_a_folder_that_cannot_be_made_is_said_before_images_are_read(tmp_path):
     ("settings", "said"),
     [
         (dict(seed=-1), "--seed must be at least 0"),
+        (dict(first_label=-1), "--first-label must be at least 0"),
         (dict(jobs=0), "--jobs must be at least 1"),
         (dict(repeat_below=2.0), "--repeat-below is a share above 0"),
     ],
@@ -201,10 +202,21 @@ def test_images_and_label_maps_in_one_folder(tmp_path, maps):
     np.testing.assert_array_equal(written(made)[2], maps[2])
 
 
+def test_objects_of_images_that_are_not_listed_are_left_out_and_said(tmp_path, images, maps, capsys):
+    file = own.write_coco(tmp_path / "instances.json", maps)
+    content = json.loads(file.read_text())
+    content["annotations"][0]["image_id"] = 77
+    file.write_text(json.dumps(content))
+    make(tmp_path, images, file)
+    assert "objects of 1 images that instances.json does not list are left out: 77" in capsys.readouterr().out
+
+
 def test_masks_of_no_class_are_left_out_and_said(tmp_path, images, maps, capsys):
     masks = own.write_class_masks(tmp_path / "masks", maps)
     make(tmp_path, images, masks, classes="crack, rust", kind="class-masks")
     assert "masks are of no class in --classes and are left out: paint/img_" in capsys.readouterr().out
+    with pytest.raises(FileNotFoundError, match=r"none of the .* masks .* is of a class in --classes, such as crack"):
+        make(tmp_path, images, masks, classes="sky, dog", kind="class-masks", overwrite=True)
 
 
 def delete(path):
@@ -319,10 +331,17 @@ def test_wrong_annotation_files_are_said(tmp_path, images, maps):
             "of 48 x 64 pixels, the image is 64 x 48",
         ),
         (dict(counts=[1]), "neither polygons nor run lengths"),
+        (dict(size=[own.HEIGHT, own.WIDTH], counts=[-5, 99]), "an outline in .*img_. cannot be drawn"),
+        (dict(size=[own.HEIGHT, own.WIDTH], counts=[0, 99999]), "an outline in .*img_. cannot be drawn"),
     ):
         content["annotations"][4]["segmentation"] = outline
         file.write_text(json.dumps(content))
         with pytest.raises(ValueError, match=said):
+            make(tmp_path, images, file)
+    for height in (10, 2**40, -1):
+        file = own.write_coco(tmp_path / "instances.json", maps)
+        file.write_text(file.read_text().replace('"height": 48', f'"height": {height}'))
+        with pytest.raises(ValueError, match=f"says that .*img_0.jpg is 64 x {height} pixels, the image has 64 x 48"):
             make(tmp_path, images, file)
     with pytest.raises(ValueError, match="--ignore-label and --first-label are for label maps of numbers"):
         make(tmp_path, images, own.write_coco(tmp_path / "whole.json", maps), first_label=1)
@@ -330,6 +349,11 @@ def test_wrong_annotation_files_are_said(tmp_path, images, maps):
     (labels / "img_1.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     with pytest.raises(ValueError, match="img_1.txt, line 1 is a box"):
         make(tmp_path, images, labels)
+    with pytest.raises(ValueError, match="--kind coco takes a JSON file, and .*labels is a folder"):
+        make(tmp_path, images, labels, kind="coco")
+    file.write_text(json.dumps(dict(images=[1], annotations=[3], categories=[2])))
+    with pytest.raises(ValueError, match="entry 0 of images"):
+        make(tmp_path, images, file)
     (labels / "img_1.txt").write_bytes(b"\xff\xfe0 0")
     with pytest.raises(ValueError, match="img_1.txt is no text file in UTF-8"):
         make(tmp_path, images, labels)

@@ -15,6 +15,7 @@ from hclip_mmseg.datasets.annotation_files import read_instances, read_panoptic
 from hclip_mmseg.datasets.own.label_maps import without_upload_prefix
 from hclip_mmseg.datasets.own.source import UNLABELLED, Numbers, Sample, Source, shown_some
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.images import read_size
 
 
 def coco_instances(images: Mapping[str, Path], file: Path) -> Source:
@@ -46,6 +47,10 @@ def coco_instances(images: Mapping[str, Path], file: Path) -> Source:
             "detector (docs/tutorials/own_boxes.md)"
         )
     notes = [f"{without} annotations have a box and no outline, and are left out"] if without else []
+    listed = {image["id"] for image in content["images"]}
+    if strangers := [key for key in objects if key not in listed]:
+        shown = shown_some([str(key) for key in strangers])
+        notes.append(f"objects of {len(strangers)} images that {file.name} does not list are left out: {shown}")
     samples, more = _samples(images, content, file, lambda image: _drawing(image, objects.get(image["id"], [])))
     return Source("COCO instances", samples, read_objects, names, complete=False, notes=(*notes, *more))
 
@@ -81,9 +86,15 @@ def read_objects(sample: Sample) -> Numbers:
     """Numbers from (height, width, objects), large objects first.
 
     Raises:
-        ValueError: if an outline is none.
+        ValueError: if an outline is none, or the file says another size than the image has.
     """
     height, width, objects = sample.annotation
+    rows, columns = read_size(sample.image)
+    if (height, width) != (rows, columns):
+        raise InputError(
+            f"the annotation file says that {sample.image} is {width} x {height} pixels, the image has {columns} x "
+            f"{rows}: they must have one size, as the pixels are stored (EXIF turns nothing)"
+        )
     numbers = np.full((height, width), UNLABELLED, np.int32)
     for _, number, outline in sorted(objects, key=lambda one: -one[0]):
         numbers[mask_of(outline, height, width, str(sample.image))] = number
@@ -112,7 +123,7 @@ def mask_of(outline: Any, height: int, width: int, what: str) -> np.ndarray[Any,
         else:
             runs = outline
         return coco_masks.decode(runs).astype(bool)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"an outline in {what} cannot be drawn: {error}") from error
 
 

@@ -52,6 +52,8 @@ def open_source(
         raise FileNotFoundError(f"no annotation at {annotations.absolute()}")
     annotations, colours = _inside(annotations), colours or _table_in(annotations)
     kind = kind or _kind_of(annotations, classes, colours)
+    if kind in ("coco", "coco-panoptic") and annotations.is_dir():
+        raise InputError(f"--kind {kind} takes a JSON file, and {annotations} is a folder")
     if kind == "coco":
         return coco_instances(images, annotations)
     if kind == "coco-panoptic":
@@ -97,7 +99,8 @@ def _kind_of(path: Path, classes: Sequence[str] | None, colours: str | None) -> 
             raise InputError(
                 f"{path} is no annotation in COCO's form (images, annotations, categories); export as COCO"
             )
-        return "coco-panoptic" if entries and "segments_info" in entries[0] else "coco"
+        panoptic = any(isinstance(entry, dict) and "segments_info" in entry for entry in entries[:1])
+        return "coco-panoptic" if panoptic else "coco"
     if colours:
         return "colours"
     files = files_below(path)

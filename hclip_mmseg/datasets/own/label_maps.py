@@ -71,6 +71,11 @@ def class_masks(images: Mapping[str, Path], folder: Path, classes: Sequence[str]
             strangers.append(name)
         else:
             by_image.setdefault(found[1], []).append((found[0], file))
+    if not by_image:
+        raise FileNotFoundError(
+            f"none of the {len(files)} masks in {folder} is of a class in --classes, such as {strangers[0]}: a mask's "
+            "folder or the end of its name is the class"
+        )
     samples, notes = paired(images, by_image, "masks")
     if strangers:
         shown = shown_some(strangers)

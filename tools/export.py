@@ -12,11 +12,11 @@ from hclip_tools import arguments
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description="Write a segmentor for some class names as one file: adapters folded, the names' embeddings as "
+        description="Write a model for some class names as one file: adapters folded, the names' embeddings as "
         "constants, without the text tower. tools/predict.py --onnx FILE runs it."
     )
     add = parser.add_argument
-    add("config", help="config of a segmentor")
+    add("config", help="config of a segmentor or detector, or a name that hclip-models lists")
     add("checkpoint", nargs="?", help="its trained weights; none: CLIP as it is, without a head")
     add(
         "--vocab",

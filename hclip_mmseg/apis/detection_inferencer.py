@@ -42,7 +42,8 @@ class DetectionInferencer(MMDetInferencer):
 
     def competitors(self, vocabulary: Vocabulary) -> Sequence[str]:
         """The names of training that the vocabulary lacks."""
-        return sorted(self.model.roi_head.base_names - set(vocabulary.names))
+        competitors: list[str] = self.model.roi_head.competitors(vocabulary.names)
+        return competitors
 
     def result(self, source: str, image: NDArray[np.uint8], sample: DetDataSample) -> Result:
         """The boxes in an image; see ``MMDetInferencer``."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+
 from hclip_mmseg.apis import launch
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.apis.opening import open_model
@@ -14,7 +16,9 @@ from hclip_mmseg.apis.record import versions
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.clip.templates import read_templates
 from hclip_mmseg.datasets.published_resize import published_resize_steps
+from hclip_mmseg.export.canvas import Canvas, canvas_of
 from hclip_mmseg.export.writing import SUFFIXES, check_form, write_model
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.vocabularies import read_vocabulary
 
 
@@ -34,7 +38,7 @@ def export(
     """Write a model for a vocabulary, adapters folded and without the text tower.
 
     Args:
-        config: path of a segmentor's config, or a name that ``hclip-models`` lists.
+        config: path of a segmentor's or detector's config, or a name that ``hclip-models`` lists.
         checkpoint: its trained weights; None: what is published under the name, else CLIP as it is; see `build_model`.
         vocabulary: class names with commas between, a file of them, or a benchmark's name.
         target: the file; None: the config's name with the format's ending, in the present folder.
@@ -52,14 +56,25 @@ def export(
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
     """
     check_form(form)
-    question = ask(read_vocabulary(vocabulary), Rules())
+    classes = read_vocabulary(vocabulary)
     path = Path(target or Path(config).stem + SUFFIXES[form])
     launch.check_writable(path.parent, str(path))
     cfg, trained, _ = open_model(config, checkpoint)
     merge_settings(cfg, settings or {})
-    steps = published_resize_steps(cfg, resize)
+    detects = "roi_head" in cfg.model
+    if detects and trained is None:
+        raise InputError("a detector finds nothing without training: give its checkpoint")
     model: Any = build_model(cfg, trained)
+    steps = detector_canvas(cfg) if detects else published_resize_steps(cfg, resize)
+    question = ask(classes, Rules(), model.roi_head.competitors(classes.names) if detects else ())
     model.set_vocabulary(question.compared, None if templates is None else read_templates(templates))
     return write_model(
-        model, path, form, steps, dynamic=dynamic, half=half, versions=versions(), groups=question.groups
-    )
+        model, path, form, steps, dynamic=dynamic, half=half, versions=versions(), groups=question.groups,
+        reported=question.reported,
+    )  # fmt: skip
+
+
+def detector_canvas(cfg: Config) -> Canvas:
+    """The canvas of a detector's config; see :func:`~hclip_mmseg.export.canvas.canvas_of`."""
+    divisor = cfg.model.data_preprocessor.get("pad_size_divisor", 1)
+    return canvas_of(cfg.test_dataloader.dataset.pipeline, divisor)

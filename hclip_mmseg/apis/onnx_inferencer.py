@@ -16,7 +16,7 @@ Image = str | Path | NDArray[np.uint8]
 
 
 class OnnxInferencer:
-    """Segments images into the class names that a file was exported for; onnxruntime and numpy do the work.
+    """Finds the class names that a file was exported for in images; onnxruntime and numpy do the work.
 
         inferencer = OnnxInferencer("park.onnx")
         for result in inferencer(["park.jpg"]):
@@ -47,11 +47,11 @@ class OnnxInferencer:
         batch_size: int = 1,
         on_error: Callable[[str, Exception], None] | None = None,
     ) -> Iterator[Result]:
-        """Segment images, one after another.
+        """Segment images, or find boxes in them, one after another.
 
         Args:
             images: paths of images or folders, or arrays as `mmcv.imread` gives them (BGR uint8 [H, W, 3]).
-            scores: whether to give the scores of all class names too.
+            scores: whether to give the scores of all class names too; of segmentors.
             batch_size: has no effect: images are run one after another.
             on_error: called with an image's source and its error, and the rest is done; None: the error is raised.
 
@@ -80,6 +80,12 @@ class OnnxInferencer:
         size, patch = (pixels.shape[0], pixels.shape[1]), self.onnx.description.patch
         if min(size) < patch:
             raise ValueError(f"{name} is {size[0]} x {size[1]} pixels, smaller than one patch of {patch} x {patch}")
+        if self.onnx.description.kind == "boxes":
+            boxes = self.onnx.detect(pixels)
+            highest = np.zeros(len(self.vocabulary), np.float32)
+            np.maximum.at(highest, boxes.labels, boxes.scores)
+            presence = dict(zip(self.vocabulary, highest.tolist(), strict=True))
+            return Result(name, pixels, self.vocabulary, boxes=boxes, presence=presence)
         found = self.onnx.score(pixels)
         labels, certainty = self.onnx.labels(found, size)
         maps = self.onnx.maps(found, size) if scores else None

@@ -224,7 +224,12 @@ def prepare_exported(
     """
     paths = images.list_images(sources, recursive)
     output.check()
-    return Prediction(OnnxInferencer(file), output.writer(("labels", "overlay")), paths, part=output.part)
+    inferencer = OnnxInferencer(file)
+    boxes = inferencer.onnx.description.kind == "boxes"
+    writer = output.writer(("overlay", "json") if boxes else ("labels", "overlay"))
+    if boxes:
+        check_box_formats(writer.formats)
+    return Prediction(inferencer, writer, paths, part=output.part)
 
 
 def read_part(text: str) -> tuple[int, int]:

@@ -66,11 +66,19 @@ class OpenVocabBBoxHead(ConvFCBBoxHead):
 
     def forward(self, x: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Regions' features [N, channels, 7, 7] and unit text embeddings [T, C] -> logits [N, T + 1], deltas [N, 4]."""
-        embeddings, deltas = super().forward(x)
+        embeddings, deltas = self.embed(x)
         with torch.autocast(x.device.type, enabled=False):  # bf16 would round logits near 50 to quarters
-            cosine = F.normalize(embeddings.float(), dim=-1) @ with_background(text, self.background).T
-            logits = self.log_temperature.exp() * cosine
-        return logits, deltas.float()
+            return self.compare(embeddings.float(), text), deltas.float()
+
+    def embed(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Regions' features [N, channels, 7, 7] -> embeddings of any length [N, C] and deltas [N, 4]."""
+        embeddings, deltas = super().forward(x)
+        return embeddings, deltas
+
+    def compare(self, embeddings: Tensor, text: Tensor) -> Tensor:
+        """Embeddings of any length [N, C] and unit text embeddings [T, C] -> logits [N, T + 1]."""
+        cosine = F.normalize(embeddings, dim=-1) @ with_background(text, self.background).T
+        return self.log_temperature.exp() * cosine
 
     def loss(
         self,

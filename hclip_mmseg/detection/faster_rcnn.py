@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from mmdet.models.detectors import FasterRCNN
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from torch import Tensor
 
+from hclip_mmseg.detection.detector_pass import DetectorPass
 from hclip_mmseg.detection.features import PyramidFeatures
 from hclip_mmseg.models.missing_scope import needs_scope
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
@@ -47,6 +49,17 @@ class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
         """As :meth:`OpenVocabModel.set_vocabulary`; the region head is told the names too."""
         super().set_vocabulary(names, templates)
         self.roi_head.set_names(self.vocabulary)
+
+    @torch.no_grad()
+    def image_pass(self) -> DetectorPass:
+        """The pass over one image for the present names and weights, to be exported or compiled; shares the weights.
+
+        Raises:
+            ValueError: if the model was given no vocabulary.
+        """
+        text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
+        unit = F.normalize(text.mean(dim=1), dim=-1)
+        return DetectorPass(self.backbone.image_side(), self.neck, self.rpn_head, self.roi_head, unit)
 
     def extract_feat(self, batch_inputs: Tensor) -> PyramidFeatures:
         """Normalised images [B, 3, H, W], sides multiples of the patch -> pyramid, dense tokens and text."""

@@ -63,6 +63,10 @@ class OpenVocabRoIHead(StandardRoIHead):
         """Whether boxes of a name were shown in training."""
         return prompt_name(name) in self.base_names
 
+    def competitors(self, names: Sequence[str]) -> list[str]:
+        """The names of training that are not among others: regions are compared with them too."""
+        return sorted(self.base_names - set(names))
+
     def exponents(self) -> Tensor:
         """CLIP's weight for each name, [T]."""
         return torch.tensor([self.base_exponent if self.is_base(name) else self.novel_exponent for name in self.names])
@@ -84,8 +88,11 @@ class OpenVocabRoIHead(StandardRoIHead):
 
         CLIP too compares regions with the background, which leans on the detector as base names do (CLIM's code).
         """
-        columns = with_background(x.text, self.bbox_head.background)
-        clip = clip_scores(self.pool_regions(x.dense, rois), columns, self.clip_temperature)
+        return self.fused_scores(self.pool_regions(x.dense, rois), x.text, logits)
+
+    def fused_scores(self, regions: Tensor, text: Tensor, logits: Tensor) -> Tensor:
+        """Scores [N, T + 1] from regions' tokens [N, C], unit text embeddings [T, C] and logits [N, T + 1]."""
+        clip = clip_scores(regions, with_background(text, self.bbox_head.background), self.clip_temperature)
         weights = torch.cat([self.exponents(), torch.tensor([self.base_exponent])])
         return fuse_scores(logits.softmax(dim=-1), clip, weights.to(logits))
 

@@ -14,7 +14,7 @@ KEY = "hclip_mmseg"
 """Where the description stands in a file's metadata."""
 FORMAT = 1
 """Raised when a description changes so that older runners would read it wrongly."""
-KINDS = ("views", "patches")
+KINDS = ("views", "patches", "boxes")
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,11 @@ class Description:
     """All that is needed to go from an image to the file's input, and from its output to a label map.
 
     Attributes:
-        kind: 'views', a segmentor's logits of views, or 'patches', the patches' logits of a training-free model.
+        kind: 'views', a segmentor's logits of views, 'patches', the patches' logits of a training-free model, or
+            'boxes', a detector's boxes and their scores.
         vocabulary: the class names, in label order.
         folds: for every name that is compared the index of its class; a class of several has its best name's score.
+            -1 of 'boxes': the name competes, and is not reported.
         colours: RGB in 0..255 of each name.
         mean, std: of the pixels, in RGB order, 0..255.
         size: height and width of the input in pixels; None: multiples of ``patch``.
@@ -32,7 +34,8 @@ class Description:
         batch: how many images the input holds; None: any number.
         resize: ``short_side`` and ``max_size`` in pixels that images are brought to first (``PublishedResize``), or
             None.
-        settings: how an image is looked at: ``test_cfg`` of a segmentor, or a training-free model's ``resolution``.
+        settings: how an image is looked at: ``test_cfg`` of a segmentor, a training-free model's ``resolution``, or
+            what :func:`~hclip_mmseg.export.onnx_boxes.on_canvas` and ``best_boxes`` read.
         half: whether weights and activations are in 16 bits; input and output are in 32 anyway.
         versions: of what wrote the file.
     """
@@ -88,7 +91,8 @@ class Description:
             raise ValueError(f"kind {self.kind!r} is none of {', '.join(KINDS)}")
         if not self.vocabulary or not all(isinstance(name, str) for name in self.vocabulary):
             raise ValueError("its vocabulary is no list of class names")
-        if not self.folds or not all(0 <= fold < len(self.vocabulary) for fold in self.folds):
+        least = -1 if self.kind == "boxes" else 0
+        if not self.folds or not all(least <= fold < len(self.vocabulary) for fold in self.folds):
             raise ValueError("its folds are no indices of class names")
         if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
             raise ValueError("mean and std are to be three numbers each, std above 0")
@@ -97,6 +101,14 @@ class Description:
         if self.kind == "views":
             views = ("mode", "canvas", "window", "overlap", "clip_resolution")
             check_views(**{name: self.settings[name] for name in views})
+        elif self.kind == "boxes":
+            if self.size is None or len(self.settings["scale"]) != 2 or len(self.settings["pad"]) != 3:
+                raise ValueError("it says no size, scale or colour of a canvas")
+            for name in ("score_threshold", "iou_threshold"):
+                if not 0 <= self.settings[name] <= 1:
+                    raise ValueError(f"{name} is {self.settings[name]}")
+            if self.settings["max_boxes"] < 1:
+                raise ValueError(f"max_boxes is {self.settings['max_boxes']}")
         elif self.settings["resolution"] < 1:
             raise ValueError(f"resolution is {self.settings['resolution']}")
 

@@ -12,9 +12,11 @@ from PIL import Image
 
 from hclip_mmseg.datasets.published_resize import shortest_edge_size
 from hclip_mmseg.export.description import KEY, Description
+from hclip_mmseg.export.onnx_boxes import best_boxes, on_canvas
 from hclip_mmseg.export.resampling import Floats, Size, antialiased, bilinear
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models.segmentors.views import View, views_of
+from hclip_mmseg.results import Boxes
 
 CHUNK_BYTES = 1 << 27
 """Bytes that resized maps take at once."""
@@ -35,7 +37,7 @@ class Scores(NamedTuple):
 
 
 class OnnxModel:
-    """An exported segmentor or training-free model.
+    """An exported segmentor, training-free model or detector.
 
     Args:
         file: as hclip-export writes it.
@@ -65,13 +67,26 @@ class OnnxModel:
         self._input = self._session.get_inputs()[0].name
 
     def run(self, images: Floats) -> list[Any]:
-        """Normalised images [B, 3, H, W] of the file's own size -> logits [B, K, h, w] and, if K < T, names [B, K]."""
+        """Normalised images [B, 3, H, W] of the file's own size -> logits [B, K, h, w] and, if K < T, names [B, K].
+
+        A detector's file: one image -> boxes [N, 4] in its pixels, and scores [N, T].
+        """
         return self._session.run(None, {self._input: np.ascontiguousarray(images, np.float32)})
 
     def score(self, image: NDArray[np.uint8]) -> Scores:
         """Score all classes in an image, RGB uint8 [H, W, 3]."""
         normalised = self._normalised(self._resized(image))
         return self._score_patches(normalised) if self.description.kind == "patches" else self._score_views(normalised)
+
+    def detect(self, image: NDArray[np.uint8]) -> Boxes:
+        """The boxes of a detector's file in an image, RGB uint8 [H, W, 3]."""
+        settings, size = self.description.settings, self.description.size
+        assert size is not None
+        canvas, (across, down) = on_canvas(image, size, settings)
+        corners, scores = self.run(self._normalised(canvas)[None])
+        corners = corners / np.array([across, down, across, down], np.float32)
+        folds = np.array(self.description.folds)
+        return best_boxes(corners, scores, folds, (image.shape[0], image.shape[1]), settings)
 
     def labels(self, scores: Scores, size: Size) -> tuple[NDArray[np.int64], Floats]:
         """The class of every pixel [H, W], 255 (65535 of more than 255) below ``score_threshold``; and its score."""
@@ -127,7 +142,7 @@ class OnnxModel:
             return image
         return np.asarray(Image.fromarray(np.ascontiguousarray(image)).resize(size[::-1], Image.Resampling.BILINEAR))
 
-    def _normalised(self, image: NDArray[np.uint8]) -> Floats:
+    def _normalised(self, image: NDArray[np.uint8] | Floats) -> Floats:
         mean, std = (np.array(values, np.float32) for values in (self.description.mean, self.description.std))
         normalised: Floats = ((image.astype(np.float32) - mean) / std).transpose(2, 0, 1)
         return normalised

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hclip_mmseg.datasets.published_resize import PublishedResize
+from hclip_mmseg.export.canvas import Canvas
 from hclip_mmseg.export.description import KEY, Description
 from hclip_mmseg.export.onnx_model import OnnxModel
 from hclip_mmseg.files.errors import InputError
@@ -30,6 +32,8 @@ from hclip_mmseg.visualization import name_colours
 SUFFIXES = {"onnx": ".onnx", "torchscript": ".pt", "pt2": ".pt2"}
 """Format -> how its files are named."""
 OPSET = 18
+SAME_BOX = 0.05
+"""Pixels that two boxes differ by at most."""
 TOLERANCE = 1e-4
 """Scores of a file in 32 bits may differ from the model's by this much."""
 
@@ -58,7 +62,10 @@ class PortablePass(nn.Module):
         self.image_pass.to(self.dtype)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images [B, 3, H, W] -> (logits [B, K, h, w],), and the [B, K] names that they belong to if K < T."""
+        """Images [B, 3, H, W] -> (logits [B, K, h, w],), and the [B, K] names that they belong to if K < T.
+
+        Of a detector boxes [N, 4] and scores [N, T].
+        """
         logits, *kept = self.image_pass(images.to(self.dtype))
         return (logits.float(), *kept)
 
@@ -77,43 +84,49 @@ def check_form(form: str) -> None:
 
 
 def describe(
-    model: OpenVocabSegmentor | TrainingFreeSegmentor,
-    resize: Iterable[PublishedResize] = (),
+    model: Any,
+    resize: Iterable[PublishedResize] | Canvas = (),
     *,
     dynamic: bool = False,
     half: bool = False,
     dynamic_size: bool = True,
     versions: dict[str, str] | None = None,
     groups: NameGroups | None = None,
+    reported: int | None = None,
 ) -> Description:
     """The description of a model's file.
 
     Args:
         model: with its vocabulary set.
-        resize: the step that images go through first, if any.
+        resize: the step that images go through first, if any; of a detector its canvas.
         dynamic: whether the file takes any number of images at once.
         half: whether it computes in 16 bits.
         dynamic_size: whether its format can leave the size of images open, where the model does.
         versions: of what writes the file.
         groups: the classes that the model's names count as; None: every name is one.
+        reported: how many of these are reported, the first ones; None: all. Of a detector the rest compete.
 
     Raises:
         ValueError: if there is no vocabulary, the groups do not merge by the best name, or the model has no pass that
-            can be written.
+            can be written so.
     """
-    form = _form_of(model, dynamic_size)
+    canvas = resize if isinstance(resize, Canvas) else None
+    steps = [] if isinstance(resize, Canvas) else list(resize)
+    form = _form_of(model, dynamic_size, canvas)
+    if form.kind == "boxes" and (dynamic or half):
+        raise InputError("a detector's file takes one image at once, in 32 bits: leave out --dynamic and --half")
     if not model.vocabulary:
         raise InputError("no class names to export the model for: give a vocabulary, such as 'cat, grass'")
     groups = groups or one_each(model.vocabulary)
     if groups.merge != "max":
         raise InputError("an exported class of several names has its best name's score: merge must be 'max'")
-    steps = list(resize)
+    names = groups.names[:reported]
     preprocessor: Any = model.data_preprocessor
     return Description(
         kind=form.kind,
-        vocabulary=groups.names,
-        folds=groups.folds,
-        colours=tuple(tuple(colour) for colour in name_colours(groups.names).tolist()),
+        vocabulary=names,
+        folds=tuple(fold if fold < len(names) else -1 for fold in groups.folds),
+        colours=tuple(tuple(colour) for colour in name_colours(names).tolist()),
         mean=tuple(preprocessor.mean.flatten().tolist()),
         std=tuple(preprocessor.std.flatten().tolist()),
         size=form.size,
@@ -134,7 +147,7 @@ class _Form(NamedTuple):
     settings: dict[str, Any]
 
 
-def _form_of(model: OpenVocabSegmentor | TrainingFreeSegmentor, dynamic_size: bool) -> _Form:
+def _form_of(model: Any, dynamic_size: bool, canvas: Canvas | None) -> _Form:
     if isinstance(model, OpenVocabSegmentor):
         if model.clip_resolution is None:
             raise InputError("a model with test_cfg.clip_resolution=None has views of any size: set a number of pixels")
@@ -146,8 +159,14 @@ def _form_of(model: OpenVocabSegmentor | TrainingFreeSegmentor, dynamic_size: bo
     if isinstance(model, TrainingFreeSegmentor):
         size = (model.resolution, model.resolution)
         return _Form("patches", None if dynamic_size else size, dict(resolution=model.resolution))
+    if canvas is not None:
+        cfg = model.test_cfg.rcnn
+        settings = dict(scale=canvas.scale, pad=canvas.pad or model.data_preprocessor.mean.flatten().tolist())
+        settings |= dict(rounded=canvas.rounded, score_threshold=cfg.score_thr, iou_threshold=cfg.nms.iou_threshold)
+        return _Form("boxes", canvas.size, dict(settings, max_boxes=cfg.max_per_img))
     raise InputError(
-        f"a {type(model).__name__} cannot be exported: segmentors with a decode head and training-free ones can"
+        f"a {type(model).__name__} cannot be exported: segmentors with a decode head, training-free ones and detectors "
+        "can"
     )
 
 
@@ -156,12 +175,13 @@ def write_model(
     model: Any,
     target: Path,
     form: str,
-    resize: Iterable[PublishedResize] = (),
+    resize: Iterable[PublishedResize] | Canvas = (),
     *,
     dynamic: bool = False,
     half: bool = False,
     versions: dict[str, str] | None = None,
     groups: NameGroups | None = None,
+    reported: int | None = None,
 ) -> list[str]:
     """Write a model for the names that it is asked for.
 
@@ -169,10 +189,10 @@ def write_model(
     once, and compared with the model.
 
     Args:
-        model: a segmentor or training-free model in evaluation mode, its vocabulary set.
+        model: a segmentor, training-free model or detector in evaluation mode, its vocabulary set.
         target: the file.
         form: 'onnx', 'torchscript' or 'pt2'.
-        resize, dynamic, half, versions, groups: see :func:`describe`.
+        resize, dynamic, half, versions, groups, reported: see :func:`describe`.
 
     Returns:
         Lines that say what was written, and what of the model is not in the file.
@@ -183,10 +203,11 @@ def write_model(
     check_form(form)
     open_size = form != "torchscript"
     description = describe(
-        model, resize, dynamic=dynamic, half=half, dynamic_size=open_size, versions=versions, groups=groups
-    )
+        model, resize, dynamic=dynamic, half=half, dynamic_size=open_size, versions=versions, groups=groups,
+        reported=reported,
+    )  # fmt: skip
     made, images = model.image_pass(), _example(description)
-    expected = made(images)[0]
+    expected = made(images)
     passed = PortablePass(made, images, description)
     with whole(target) as part:
         if form == "onnx":
@@ -228,13 +249,14 @@ def _exported(passed: PortablePass, images: Tensor, description: Description) ->
 
 
 def _write_onnx(passed: PortablePass, images: Tensor, description: Description, part: Path) -> None:
+    outputs = ["boxes", "scores"] if description.kind == "boxes" else ["logits", *["names"] * passed.names]
     with _errors_alone("onnxscript"):  # it tells of every operator that it does not fold
         program = torch.onnx.export(
             _exported(passed, images, description),
             dynamo=True,
             opset_version=OPSET,
             input_names=["images"],
-            output_names=["logits", "names"] if passed.names else ["logits"],
+            output_names=outputs,
             verbose=False,
         )
     assert program is not None
@@ -249,14 +271,18 @@ def _errors_alone(package: str) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`create_unbacked_symint` is deprecated", FutureWarning)  # torchvision's
+            yield
     finally:
         logger.setLevel(level)
 
 
-def _compare(part: Path, images: Tensor, expected: Tensor, description: Description) -> list[str]:
-    found = OnnxModel(part, threads=torch.get_num_threads()).run(images.numpy())[0]
-    scores = (expected.numpy(), found)
+def _compare(part: Path, images: Tensor, expected: Sequence[Tensor], description: Description) -> list[str]:
+    found = OnnxModel(part, threads=torch.get_num_threads()).run(images.numpy())
+    if description.kind == "boxes":
+        return [_compare_boxes(expected, found)]
+    scores = (expected[0].numpy(), found[0])
     if description.kind == "views":
         scores = tuple(1 / (1 + np.exp(-logits)) for logits in scores)
     else:
@@ -266,6 +292,20 @@ def _compare(part: Path, images: Tensor, expected: Tensor, description: Descript
     if not description.half and not difference <= TOLERANCE:
         raise ValueError(f"the scores that onnxruntime computes differ from the model's by {difference:.1e}")
     return [f"run once by onnxruntime: scores differ by {difference:.1e} at most"]
+
+
+def _compare_boxes(expected: Sequence[Tensor], found: Sequence[NDArray[np.float32]]) -> str:
+    """Compares each box with the nearest one of the file: near ties of proposals may change places."""
+    boxes, scores = (part.numpy() for part in expected)
+    away = np.abs(boxes[:, None] - found[0]).max(axis=2)
+    nearest = away.argmin(axis=1)
+    same = away.min(axis=1) <= SAME_BOX
+    difference = float(np.abs(scores - found[1][nearest])[same].max(initial=0))
+    if not (same.mean() >= 0.99 and difference <= TOLERANCE):
+        raise ValueError(
+            f"onnxruntime finds {same.mean():.1%} of the model's boxes, and scores that differ by {difference:.1e}"
+        )
+    return f"run once by onnxruntime: {same.mean():.1%} of the boxes are the same, scores differ by {difference:.1e}"
 
 
 def _left_out(model: nn.Module) -> list[str]:

@@ -31,7 +31,8 @@ def test_a_description_is_read_as_it_was_written(description):
     ("changes", "said"),
     [
         (dict(format=0), "of another release"),
-        (dict(kind="boxes"), "kind 'boxes' is none of views, patches"),
+        (dict(kind="masks"), "kind 'masks' is none of views, patches, boxes"),
+        (dict(kind="boxes"), "scale"),
         (dict(vocabulary=[]), "no list of class names"),
         (dict(folds=[0, 1, 3]), "its folds are no indices of class names"),
         (dict(std=[0, 1, 1]), "std above 0"),

@@ -69,7 +69,8 @@ def best_boxes(
 def suppressed(corners: Floats, threshold: float) -> NDArray[np.int64]:
     """Which of boxes [N, 4], best first, no better one that is kept covers by an IoU above the threshold."""
     area = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
-    waiting, kept = np.arange(len(corners)), []
+    waiting: NDArray[np.int64] = np.arange(len(corners))
+    kept: list[np.int64] = []
     while len(waiting):
         best, waiting = waiting[0], waiting[1:]
         kept.append(best)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 if not __package__:
     import clone  # noqa: F401  (the clone's own code, whatever is installed)
@@ -35,7 +35,8 @@ def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.costs import fisa, maft_plus
 
-    print_costs = {"fisa": fisa.print_costs, "maft-plus": maft_plus.print_costs}[args.method]
+    printing: dict[str, Callable[..., None]] = {"fisa": fisa.print_costs, "maft-plus": maft_plus.print_costs}
+    print_costs = printing[args.method]
     launch.quieten_dependencies()
     with launch.clear_errors():
         print_costs(**arguments.chosen(args, print_costs))

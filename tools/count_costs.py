@@ -35,7 +35,8 @@ def main(args: argparse.Namespace) -> None:
     from hclip_mmseg.apis import launch
     from hclip_mmseg.costs import fisa, maft_plus
 
-    print_costs: Callable[..., None] = fisa.print_costs if args.method == "fisa" else maft_plus.print_costs
+    printing: dict[str, Callable[..., None]] = {"fisa": fisa.print_costs, "maft-plus": maft_plus.print_costs}
+    print_costs = printing[args.method]
     launch.quieten_dependencies()
     with launch.clear_errors():
         print_costs(**arguments.chosen(args, print_costs))

@@ -9,12 +9,10 @@ from typing import Any
 
 from mmdet.registry import HOOKS
 from mmdet.structures import DetDataSample
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
-from hclip_mmseg.files.result_names import ResultNames
 from hclip_mmseg.files.writing import write_whole
+from hclip_mmseg.visualization.result_files import ResultFilesHook
 
 
 def write_boxes(path: str | Path, instances: InstanceData, names: Sequence[str]) -> None:
@@ -39,25 +37,11 @@ def write_boxes(path: str | Path, instances: InstanceData, names: Sequence[str])
 
 
 @HOOKS.register_module()
-class BoxFileHook(Hook):
-    """Writes the detections of every tested image to ``<folder>/<image's name>.json``; see `name_results`.
+class BoxFileHook(ResultFilesHook):
+    """Writes the detections of every tested image to ``<folder>/<image's name>.json``; see `ResultFilesHook`."""
 
-    Args:
-        folder: where to; made if absent.
-    """
+    ending = ".json"
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
-        self._names = ResultNames()
-
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Sequence[DetDataSample] | None = None,
-    ) -> None:
-        """Write the detections of a batch."""
-        for sample in outputs or ():
-            name = self._names.name(sample.img_path, runner.test_dataloader.dataset)
-            write_boxes(self.folder / f"{name}.json", sample.pred_instances, sample.metainfo["vocabulary"])
+    def write(self, path: Path, sample: DetDataSample, dataset: Any) -> None:
+        """Write the detections of a sample."""
+        write_boxes(path, sample.pred_instances, sample.metainfo["vocabulary"])

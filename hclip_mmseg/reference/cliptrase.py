@@ -117,7 +117,7 @@ def segment(
     size, grid = (image.shape[1], image.shape[2]), tower.grid_of(*image.shape[1:])
     tokens, correlation = look(tower, image, form)
     maps = patch_logits(tokens, text, logit_scale, times_cls).T.reshape(-1, *grid)
-    labels = torch.stack([enlarged(one, size) for one in maps]).argmax(dim=0).numpy()
+    labels = torch.stack([enlarged(scores, size) for scores in maps]).argmax(dim=0).numpy()
     if epsilon is None:
         return labels
     clusters = clusters_of(correlation, epsilon, min_samples)

@@ -15,20 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hclip_mmseg.reference.cliptrase import heads_of
+
 Dense = Callable[[Tensor], tuple[Tensor, tuple[int, int]]]
 """A window's pixels [3, h, w] -> projected tokens of its patches [patches, C] and their rows and columns."""
 
 
 # ---- the last block
-
-
-def heads_of(block: Any, x: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """q, k and v [tokens, head_dim] of every head."""
-    attention = block.attn
-    q, k, v = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias).chunk(3, dim=-1)
-    size = attention.head_dim
-    heads = [slice(h * size, (h + 1) * size) for h in range(attention.num_heads)]
-    return [(q[:, head], k[:, head], v[:, head]) for head in heads]
 
 
 def out(block: Any, mixed: Sequence[Tensor]) -> Tensor:

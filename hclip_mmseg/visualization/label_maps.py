@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.hooks import Hook
-from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from hclip_mmseg.files.result_names import ResultNames
 from hclip_mmseg.files.writing import write_image
 from hclip_mmseg.visualization.colours import name_colours
+from hclip_mmseg.visualization.result_files import ResultFilesHook
 
 
 def label_image(labels: NDArray[np.integer], names: Sequence[str]) -> Image.Image:
@@ -57,27 +55,12 @@ def write_label_map(
 
 
 @HOOKS.register_module()
-class LabelMapHook(Hook):
-    """Writes the label map of every tested image to `<folder>/<image's name>.png`; see `name_results`.
+class LabelMapHook(ResultFilesHook):
+    """Writes the label map of every tested image to `<folder>/<image's name>.png`; see `ResultFilesHook`."""
 
-    Args:
-        folder: where to; made if absent.
-    """
+    ending = ".png"
 
-    def __init__(self, folder: str) -> None:
-        self.folder = Path(folder)
-        self._names = ResultNames()
-
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: Any = None,
-        outputs: Sequence[SegDataSample] | None = None,
-    ) -> None:
-        """Write the maps of a batch."""
-        for sample in outputs or ():
-            dataset = runner.test_dataloader.dataset
-            names = sample.metainfo.get("vocabulary") or dataset.metainfo["classes"]
-            labels = sample.pred_sem_seg.data[0].cpu().numpy()
-            write_label_map(self.folder / f"{self._names.name(sample.img_path, dataset)}.png", labels, names)
+    def write(self, path: Path, sample: SegDataSample, dataset: Any) -> None:
+        """Write the map of a sample."""
+        names = sample.metainfo.get("vocabulary") or dataset.metainfo["classes"]
+        write_label_map(path, sample.pred_sem_seg.data[0].cpu().numpy(), names)

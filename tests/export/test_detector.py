@@ -52,6 +52,7 @@ def test_the_pass_finds_the_detectors_own_boxes(detector, size):
     """The graph's module in torch: proposals and scores as MMDetection's heads compute them."""
     image = photograph(*size)
     described = describe(detector, CANVAS)
+    assert Description.of_text(described.to_text(), "boxes.onnx") == described
     canvas, (across, down) = on_canvas(image[..., ::-1], CANVAS.size, described.settings)
     normal = (canvas - np.float32(described.mean)) / np.float32(described.std)
     corners, scores = detector.image_pass()(torch.from_numpy(normal.transpose(2, 0, 1)[None]))

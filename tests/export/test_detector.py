@@ -63,9 +63,9 @@ def test_the_pass_finds_the_detectors_own_boxes(detector, size):
 
 def assert_same(found, expected):
     assert len(found) == len(expected) > 5
-    np.testing.assert_array_equal(found.labels, expected.labels)
-    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-4)
-    np.testing.assert_allclose(found.corners, expected.corners, rtol=0, atol=0.02)
+    for corners, score, label in zip(expected.corners, expected.scores, expected.labels, strict=True):
+        near = (np.abs(found.corners - corners) < 0.02).all(axis=1) & (np.abs(found.scores - score) < 1e-4)
+        assert (near & (found.labels == label)).any()  # in any order: rounding may swap near ties
 
 
 def test_a_file_finds_the_detectors_own_boxes_of_the_names_asked_for(detector, tmp_path):

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
 from hclip_mmseg.apis import launch
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.apis.opening import open_model
@@ -15,7 +13,7 @@ from hclip_mmseg.apis.question import Rules, ask
 from hclip_mmseg.apis.record import versions
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.clip.templates import read_templates
-from hclip_mmseg.datasets.published_resize import published_resize_steps
+from hclip_mmseg.datasets.published_resize import PublishedResize, published_resize_steps
 from hclip_mmseg.export.canvas import Canvas, canvas_of
 from hclip_mmseg.export.writing import SUFFIXES, check_form, write_model
 from hclip_mmseg.files.errors import InputError
@@ -65,16 +63,12 @@ def export(
     if detects and trained is None:
         raise InputError("a detector finds nothing without training: give its checkpoint")
     model: Any = build_model(cfg, trained)
-    steps = detector_canvas(cfg) if detects else published_resize_steps(cfg, resize)
+    steps: list[PublishedResize] | Canvas = published_resize_steps(cfg, resize)
+    if detects:
+        steps = canvas_of(cfg.test_dataloader.dataset.pipeline, model.data_preprocessor.pad_size_divisor)
     question = ask(classes, Rules(), model.roi_head.competitors(classes.names) if detects else ())
     model.set_vocabulary(question.compared, None if templates is None else read_templates(templates))
     return write_model(
         model, path, form, steps, dynamic=dynamic, half=half, versions=versions(), groups=question.groups,
         reported=question.reported,
     )  # fmt: skip
-
-
-def detector_canvas(cfg: Config) -> Canvas:
-    """The canvas of a detector's config; see :func:`~hclip_mmseg.export.canvas.canvas_of`."""
-    divisor = cfg.model.data_preprocessor.get("pad_size_divisor", 1)
-    return canvas_of(cfg.test_dataloader.dataset.pipeline, divisor)

@@ -115,4 +115,6 @@ class Description:
 
 def _frozen(value: Any) -> Any:
     """Lists of JSON as tuples."""
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

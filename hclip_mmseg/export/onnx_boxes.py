@@ -70,10 +70,10 @@ def suppressed(corners: Floats, threshold: float) -> NDArray[np.int64]:
     """Which of boxes [N, 4], best first, no better one that is kept covers by an IoU above the threshold."""
     area = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
     waiting: NDArray[np.int64] = np.arange(len(corners))
-    kept: list[np.int64] = []
+    kept: list[int] = []
     while len(waiting):
         best, waiting = waiting[0], waiting[1:]
-        kept.append(best)
+        kept.append(int(best))
         first, others = corners[best], corners[waiting]
         sides = np.minimum(first[2:], others[:, 2:]) - np.maximum(first[:2], others[:, :2])
         common = sides.clip(min=0).prod(axis=1)

@@ -111,7 +111,7 @@ def describe(
             can be written so.
     """
     canvas = resize if isinstance(resize, Canvas) else None
-    steps = [] if isinstance(resize, Canvas) else list(resize)
+    steps: list[PublishedResize] = [] if isinstance(resize, Canvas) else list(resize)
     form = _form_of(model, dynamic_size, canvas)
     if form.kind == "boxes" and (dynamic or half):
         raise InputError("a detector's file takes one image at once, in 32 bits: leave out --dynamic and --half")
@@ -161,7 +161,7 @@ def _form_of(model: Any, dynamic_size: bool, canvas: Canvas | None) -> _Form:
         return _Form("patches", None if dynamic_size else size, dict(resolution=model.resolution))
     if canvas is not None:
         cfg = model.test_cfg.rcnn
-        settings = dict(scale=canvas.scale, pad=canvas.pad or model.data_preprocessor.mean.flatten().tolist())
+        settings = dict(scale=canvas.scale, pad=canvas.pad or tuple(model.data_preprocessor.mean.flatten().tolist()))
         settings |= dict(rounded=canvas.rounded, score_threshold=cfg.score_thr, iou_threshold=cfg.nms.iou_threshold)
         return _Form("boxes", canvas.size, dict(settings, max_boxes=cfg.max_per_img))
     raise InputError(
@@ -209,7 +209,8 @@ def write_model(
     made, images = model.image_pass(), _example(description)
     expected = made(images)
     passed = PortablePass(made, images, description)
-    with whole(target) as part:
+    with whole(target) as part, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`create_unbacked_symint` is deprecated", FutureWarning)  # torchvision's own
         if form == "onnx":
             _write_onnx(passed, images, description, part)
             lines = _compare(part, images, expected, description)
@@ -218,10 +219,9 @@ def write_model(
             torch.export.save(program, str(part), extra_files={KEY: description.to_text()})
             lines = []
         else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # numbers of shapes become constants: the size is fixed
-                script = torch.jit.trace(passed, images, check_trace=False)
-                torch.jit.save(script, str(part), _extra_files={KEY: description.to_text()})
+            warnings.simplefilter("ignore")  # numbers of shapes become constants: the size is fixed
+            script = torch.jit.trace(passed, images, check_trace=False)
+            torch.jit.save(script, str(part), _extra_files={KEY: description.to_text()})
             lines = []
     size = "any size" if description.size is None else f"{description.size[0]} x {description.size[1]} pixels"
     batch = "any number of images" if dynamic else "1 image"
@@ -271,9 +271,7 @@ def _errors_alone(package: str) -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`create_unbacked_symint` is deprecated", FutureWarning)  # torchvision's
-            yield
+        yield
     finally:
         logger.setLevel(level)
 

@@ -52,6 +52,7 @@ def test_the_pass_finds_the_detectors_own_boxes(detector, size):
     """The graph's module in torch: proposals and scores as MMDetection's heads compute them."""
     image = photograph(*size)
     described = describe(detector, CANVAS)
+    assert Description.of_text(described.to_text(), "boxes.onnx") == described
     canvas, (across, down) = on_canvas(image[..., ::-1], CANVAS.size, described.settings)
     normal = (canvas - np.float32(described.mean)) / np.float32(described.std)
     corners, scores = detector.image_pass()(torch.from_numpy(normal.transpose(2, 0, 1)[None]))
@@ -62,9 +63,9 @@ def test_the_pass_finds_the_detectors_own_boxes(detector, size):
 
 def assert_same(found, expected):
     assert len(found) == len(expected) > 5
-    np.testing.assert_array_equal(found.labels, expected.labels)
-    np.testing.assert_allclose(found.scores, expected.scores, rtol=0, atol=1e-4)
-    np.testing.assert_allclose(found.corners, expected.corners, rtol=0, atol=0.02)
+    for corners, score, label in zip(expected.corners, expected.scores, expected.labels, strict=True):
+        near = (np.abs(found.corners - corners) < 0.02).all(axis=1) & (np.abs(found.scores - score) < 1e-4)
+        assert (near & (found.labels == label)).any()  # in any order: rounding may swap near ties
 
 
 def test_a_file_finds_the_detectors_own_boxes_of_the_names_asked_for(detector, tmp_path):

@@ -198,12 +198,18 @@ def joined_weights(features: Tensor, middles: Tensor, neighbours: int, power: fl
     similar = features @ features.T
     count = len(features)
     if neighbours < count:
-        least = similar.kthvalue(count - neighbours + 1, dim=1).values[:, None]
-        chosen = similar >= least
+        chosen = similar >= _kth_smallest(similar, count - neighbours)[:, None]
     weights = similar.clamp_(min=0).pow_(power).mul_(torch.cdist(middles, middles).mul_(-decay).exp_())
     if neighbours < count:
         weights.mul_(chosen)
     return weights + weights.T
+
+
+def _kth_smallest(rows: Tensor, place: int) -> Tensor:
+    """The number that would be at a place, from 0, of every sorted row."""
+    if rows.device.type == "cpu":  # a sixth of the time of torch's
+        return torch.from_numpy(np.partition(rows.numpy(), place, axis=1)[:, place])
+    return rows.kthvalue(place + 1, dim=1).values
 
 
 def solve_dense(weights: Tensor, scores: Tensor, alpha: float) -> Tensor:

@@ -13,6 +13,7 @@ from sklearn.cluster import DBSCAN
 from torch import Tensor
 
 from hclip_mmseg.models.score_maps import best_class
+from hclip_mmseg.training_free.median import median_filter
 
 NONE = -1
 """Cluster of a patch that DBSCAN counts as noise."""
@@ -92,25 +93,7 @@ def smooth_maps(maps: Tensor, scale: int = 4, window: int = 7) -> Tensor:
         [regions, scale * rows, scale * columns].
     """
     large = F.interpolate(maps[None], scale_factor=scale, mode="bilinear", align_corners=False)[0]
-    at_once = max(2**24 // (window**2 * large[0].numel()), 1)
-    return torch.cat([_median(part, window) for part in large.split(at_once)])
-
-
-def _median(maps: Tensor, window: int) -> Tensor:
-    height, width = maps.shape[-2:]
-    down, right = (_mirrored(side, window // 2).to(maps.device) for side in (height, width))
-    padded = maps[:, down][:, :, right]
-    windows = padded.unfold(1, window, 1).unfold(2, window, 1).reshape(len(maps), height, width, -1)
-    if maps.device.type != "cpu":
-        return windows.median(dim=-1).values
-    # a vectorised sort of so short rows is several times faster than any selection of their middle
-    return torch.from_numpy(np.sort(windows.numpy(), axis=-1)[..., window**2 // 2].copy())
-
-
-def _mirrored(length: int, margin: int) -> Tensor:
-    """Indices of a line that is mirrored behind its ends, the last element repeated."""
-    places = torch.arange(-margin, length + margin) % (2 * length)
-    return torch.where(places < length, places, 2 * length - 1 - places)
+    return median_filter(large, window)
 
 
 def pixel_regions(

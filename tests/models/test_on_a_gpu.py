@@ -184,14 +184,14 @@ def test_many_names_in_chunks_with_common_starts_are_those_of_one_pass(adapter, 
         assert (max(starts) > 3) is cut
         with cut_as_on_a_gpu(1) if cut else torch.enable_grad():
             chunks = model.decode_head.aggregator.chunks(torch.empty(2, 1, 40, 4, 4))
-            assert chunks == (Chunks(16, True, True) if cut else Chunks(None))
+            assert chunks == (Chunks(14, True, True) if cut else Chunks(None))
             assert model.backbone.checkpoints_text(torch.zeros(40, 9, dtype=torch.long)) is cut
             loss = model.train().loss(images, samples)["decode.loss_bce"]
             loss.backward()
             scores = [sample.seg_logits.data for sample in model.eval().predict(images_on("cpu", 2, 80, 100))]
         gradients_of = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         found.append([loss.detach(), gradients_of, scores])
-    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-5)
 
 
 def test_views_of_several_images_are_one_batch_on_a_gpu(monkeypatch):
@@ -224,6 +224,10 @@ def test_a_training_step_of_four_crops_and_171_names_launches_few_kernels():
     init_default_scope("mmseg")
     optimizer = build_optim_wrapper(model, settings).optimizer
     assert len(optimizer.param_groups) > 100
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()  # makes its states
+    optimizer.zero_grad()
     samples = labelled("cpu", 4, 171)
     with cut_as_on_a_gpu(), Kernels() as kernels:
         with torch.autocast("cpu", torch.bfloat16):
@@ -231,7 +235,7 @@ def test_a_training_step_of_four_crops_and_171_names_launches_few_kernels():
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 0.01, foreach=True)
         optimizer.step()
-    assert kernels.calls.total() <= 4_000 and not kernels.waits
+    assert kernels.calls.total() <= 3_400 and not kernels.waits
 
 
 def test_under_autocast_each_trained_weight_is_cast_once_a_step():

@@ -284,6 +284,18 @@ def distribute(cfg: Config) -> None:
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get("model_wrapper_cfg") or {}), "device_ids": None}
 
 
+def pin_batches(cfg: Config) -> None:
+    """Let batches for a GPU be loaded into page-locked memory, from which it copies them faster.
+
+    Args:
+        cfg: of a run; loaders that say ``pin_memory`` themselves stay as they are.
+    """
+    for split in ("train", "val", "test"):
+        loader = cfg.get(f"{split}_dataloader")
+        if torch.cuda.is_available() and isinstance(loader, dict):
+            loader.setdefault("pin_memory", True)
+
+
 def is_first_process(launcher: str) -> bool:
     """Whether no other process of this run, as torchrun, Slurm or MPI number them, comes before this one.
 
@@ -302,6 +314,7 @@ def build_trainer(cfg: Config) -> Runner | FlexibleRunner:
     Raises:
         ValueError: if the config shares the model among processes, and this one has no others.
     """
+    pin_batches(cfg)
     if "runner_type" not in cfg:
         return ShortLogRunner.from_cfg(cfg)
     strategy = (cfg.get("strategy") or {}).get("type")

@@ -94,6 +94,7 @@ def _build_runner(cfg: Config, weights: Weights | None, *, asks_names: bool) -> 
     cfg.load_from = str(weights.source) if weights else None
     cfg.resume = False
     launch.distribute(cfg)
+    launch.pin_batches(cfg)
     runner = ShortLogRunner.from_cfg(cfg)
     model = model_inside(runner.model)
     if asks_names:

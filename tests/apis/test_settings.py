@@ -1,11 +1,12 @@
 """Settings of the command line: what is refused, and what was probably meant."""
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
 from hclip_mmseg.apis.checks import check_run
-from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.apis.launch import pin_batches, read_config
 from hclip_mmseg.apis.settings import explained, merge_settings
 
 
@@ -72,3 +73,13 @@ def test_numbers_in_a_config_s_file(config, change, said):
     config.merge_from_dict(change)
     with pytest.raises(ValueError, match=said):
         check_run(config, ["train"])
+
+
+def test_batches_for_a_gpu_are_loaded_into_page_locked_memory(monkeypatch):
+    cfg = Config(dict(train_dataloader=dict(batch_size=4), test_dataloader=dict(pin_memory=False)))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    pin_batches(cfg)
+    assert "pin_memory" not in cfg.train_dataloader
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    pin_batches(cfg)
+    assert cfg.train_dataloader.pin_memory is True and cfg.test_dataloader.pin_memory is False

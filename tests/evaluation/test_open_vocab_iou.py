@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from hclip_mmseg.costs.kernels import Kernels
 from hclip_mmseg.evaluation import OpenVocabIoUMetric
+from hclip_mmseg.evaluation.areas import areas
 from hclip_mmseg.evaluation.seen_names import seen_in_training
 
 CLASSES = ("cat", "dog", "sea", "sky", "ufo")
@@ -156,6 +159,21 @@ def test_areas_are_counted_exactly_however_many_images():
     results = [(large, large, large, large), *[(wrong, one, wrong, one)] * 5000]
     assert metric.compute_metrics(results)["fwIoU"] == pytest.approx(100 * 2**24 / (2**24 + 5000), abs=0.006)
     assert metric.class_results[0]["pixels"] == 2**24 + 5000
+
+
+def test_on_a_gpu_nothing_waits_for_the_counts_of_an_image():
+    with FakeTensorMode(), Kernels() as kernels:
+        found = areas(*(torch.empty(1, 8, 8, dtype=torch.long, device="cuda") for _ in range(2)), 2, 255)
+        assert {(part.device.type, part.shape) for part in found} == {("cuda", (2,))}
+    assert not kernels.waits and kernels.calls["scatter_add_"] == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_pixels_of_no_class_count_for_none(dtype):
+    predicted = torch.tensor([[0, 0, 1, 255, 2]], dtype=dtype)
+    labels = torch.tensor([[0, 1, 255, 0, 2]], dtype=dtype)
+    assert [part.tolist() for part in areas(predicted, labels, 2, 255)] == [[1, 0], [3, 1], [2, 0], [2, 1]]
+    assert [part.tolist() for part in areas(predicted, labels, 1, 255)] == [[1], [3], [2], [2]]
 
 
 @pytest.mark.parametrize(

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from functools import partial
 
 import pytest
 import torch
 from fake_gpu import GIBI, cut_as_on_a_gpu, fake_gpu
+from miniature import REPOSITORY
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_detectors import tiny_detector
 from tiny_models import HEAD, backbone_config, clip_geometry, tiny_segmentor
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+from torch.utils._python_dispatch import TorchDispatchMode
 from training_free.tiny_training_free import tiny_training_free
 
 from hclip_mmseg.costs.kernels import Kernels
 from hclip_mmseg.models import OpenVocabSegmentor, device_memory
 from hclip_mmseg.models.cost_aggregation import CostAggregator
 from hclip_mmseg.models.cost_aggregation.chunks import Chunks, MapBytes, fitting_chunks
+from hclip_mmseg.models.necks import text_encoder_neck
+from hclip_mmseg.models.necks.text_encoder_neck import shared_start
 
 NAMES = ("cat", "red star", "grass")
 FORMS = {"h-clip": {}, "cat-seg": dict(adapter=dict(type="TrainedProjections")), "plain": dict(adapter=None)}
@@ -157,6 +165,35 @@ def test_losses_and_gradients_are_those_of_a_cpu_however_a_step_is_cut(free):
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("adapter", ["h-clip", "cat-seg"])
+def test_many_names_in_chunks_with_common_starts_are_those_of_one_pass(adapter, monkeypatch):
+    """Prompts that begin alike, texts computed again backward, chunks of class maps and of places: all at once."""
+    names = tuple(f"thing {number}" for number in range(40))
+    images, samples, found, starts = images_on("cpu"), labelled("cpu", 2, 40), [], []
+
+    def start_of(tokens: Tensor, ends: Tensor) -> int:
+        starts.append(shared_start(tokens, ends) if cut else 0)
+        return starts[-1]
+
+    monkeypatch.setattr(text_encoder_neck, "shared_start", start_of)
+    for cut in (False, True):
+        backbone = backbone_config(checkpoint_text="auto" if cut else False, **FORMS[adapter])
+        chunk = "auto" if cut else None
+        head = {**HEAD, "class_length": 64, "training_chunk": chunk, "inference_chunk": chunk}
+        model = tiny_segmentor(names=names, backbone=backbone, decode_head=head)
+        assert (max(starts) > 3) is cut
+        with cut_as_on_a_gpu(1) if cut else torch.enable_grad():
+            chunks = model.decode_head.aggregator.chunks(torch.empty(2, 1, 40, 4, 4))
+            assert chunks == (Chunks(14, True, True) if cut else Chunks(None))
+            assert model.backbone.checkpoints_text(torch.zeros(40, 9, dtype=torch.long)) is cut
+            loss = model.train().loss(images, samples)["decode.loss_bce"]
+            loss.backward()
+            scores = [sample.seg_logits.data for sample in model.eval().predict(images_on("cpu", 2, 80, 100))]
+        gradients_of = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        found.append([loss.detach(), gradients_of, scores])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-5)
+
+
 def test_views_of_several_images_are_one_batch_on_a_gpu(monkeypatch):
     model, images = tiny_segmentor(names=NAMES), images_on("cpu", 3, 80, 100)
     batches = []
@@ -175,20 +212,53 @@ def test_views_of_several_images_are_one_batch_on_a_gpu(monkeypatch):
 
 
 def test_a_training_step_of_four_crops_and_171_names_launches_few_kernels():
-    """H-CLIP at the depth of ViT-B/16 under bfloat16; the optimizer takes all tensors in a few kernels more."""
+    """H-CLIP at the depth of ViT-B/16 under bfloat16, with the optimizer of the configs in the form that a GPU runs."""
     geometry = clip_geometry(12, 12)
     backbone = backbone_config(clip=dict(model=geometry), guidance_layers=(3, 7), checkpoint_text="auto")
     head = {**HEAD, "layers": 2, "class_length": 256}
     names = tuple(f"thing {number}" for number in range(171))
     model = tiny_segmentor(names=names, backbone=backbone, decode_head=head).train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    settings = Config.fromfile(REPOSITORY / "configs/_base_/schedules/schedule_80k.py").optim_wrapper
+    settings.optimizer.fused = True
+    init_default_scope("mmseg")
+    optimizer = build_optim_wrapper(model, settings).optimizer
+    assert len(optimizer.param_groups) > 100
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()  # makes its states
+    optimizer.zero_grad()
     samples = labelled("cpu", 4, 171)
     with cut_as_on_a_gpu(), Kernels() as kernels:
         with torch.autocast("cpu", torch.bfloat16):
             loss = model.loss(images_on("cpu", 4), samples)["decode.loss_bce"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 0.01, foreach=True)
-    assert kernels.calls.total() <= 4_000 and not kernels.waits
+        optimizer.step()
+    assert kernels.calls.total() <= 3_400 and not kernels.waits
+
+
+def test_under_autocast_each_trained_weight_is_cast_once_a_step():
+    model = tiny_segmentor(names=NAMES, decode_head={**HEAD, "layers": 2}).train()
+    weights = {id(parameter): name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    with Casts(weights) as casts, torch.autocast("cpu", torch.bfloat16):
+        loss = model.loss(images_on("cpu"), labelled("cpu"))["decode.loss_bce"]
+    loss.backward()
+    assert len(casts.found) > 10 and set(casts.found.values()) == {1}
+
+
+class Casts(TorchDispatchMode):
+    """Counts how often parameters are cast, by their names."""
+
+    def __init__(self, names: dict[int, str]) -> None:
+        super().__init__()
+        self.names = names
+        self.found: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket.__name__ == "_to_copy" and id(args[0]) in self.names:
+            self.found[self.names[id(args[0])]] += 1
+        return func(*args, **(kwargs or {}))
 
 
 # ---- half precision

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hclip_mmseg.adapters import Held
 from hclip_mmseg.adapters.held import is_tracing
 from hclip_mmseg.clip import ClipTokenizer, Tokenizer, cut_behind_longest, resolve_templates, tokenize
+from hclip_mmseg.models import device_memory
 from hclip_mmseg.models.necks.class_prompts import class_prompt_tokens, read_class_prompts
 from hclip_mmseg.models.necks.text_cache import FORM, LEAST_TEXTS, TextCache, digest_of, plain
 from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
@@ -21,6 +22,8 @@ from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
 PROMPTS = ("first", "whole")
 SMALLEST = 32
 """Fewest texts for which a batch of their own pays."""
+SMALLEST_ON_GPU = 256
+"""The same on a GPU, which computes positions behind a text's end in less time than it takes to launch a batch."""
 ALIKE = 2e-3
 """How far numbers of unit embeddings may differ that the same weights and texts give, in bfloat16 too. Embeddings from
 disk are used if those of the first name are as near as that: what beside weights decides them, such as the activation
@@ -82,8 +85,15 @@ class TextBatches(NamedTuple):
     templates: int
 
     @classmethod
-    def of(cls, tokens: Tensor, largest: int, tokenizer: Tokenizer) -> TextBatches:
-        """Batches of at most ``largest`` texts of tokens [names, templates, length]; whole where they cannot be cut."""
+    def of(cls, tokens: Tensor, largest: int, tokenizer: Tokenizer, smallest: int = SMALLEST) -> TextBatches:
+        """Batches of tokens [names, templates, length]; texts stay whole where they cannot be cut.
+
+        Args:
+            tokens: of all prompts.
+            largest: most texts in a batch.
+            tokenizer: that made them.
+            smallest: fewest texts for which a batch of their own pays.
+        """
         names, templates = tokens.shape[:2]
         texts = tokens.flatten(0, 1)
         if not tokenizer.cuts:
@@ -94,7 +104,7 @@ class TextBatches(NamedTuple):
         groups = prompts.view(names, templates).unbind(1) if names >= SMALLEST else [prompts]
         parts: list[Tensor] = []
         for group in groups:
-            order, sizes = length_buckets(ends[group], largest)
+            order, sizes = length_buckets(ends[group], largest, smallest)
             parts += group[order].split(sizes)
         cut = tuple(cut_behind_longest(texts[part], ends[part]) for part in parts)
         shared = tuple(shared_start(texts[part], ends[part]) for part in parts)
@@ -164,7 +174,7 @@ class TextEncoderNeck(BaseModule):
         self._whole = False
         self.stuff: tuple[str, ...] | None = None
         self._tokens: Tensor | None = None
-        self._batches: TextBatches | None = None
+        self._batches: dict[int, TextBatches] = {}
         self._own: tuple[Tensor, Tensor] | None = None
         self._weights: Held[str] = Held()
         self._first_weights: str | None = None
@@ -241,7 +251,10 @@ class TextEncoderNeck(BaseModule):
         """Take over names, templates and tokenizer, all or none of them."""
         tokens = tokenize(titles, templates, tokenizer, whole)
         own = class_prompt_tokens(self.class_prompts, titles, tokenizer) if self.class_prompts else None
-        self._tokens, self._own, self._batches = tokens, own, TextBatches.of(tokens, self.chunk, tokenizer)
+        self._tokens, self._own = tokens, own
+        self._batches = {
+            smallest: TextBatches.of(tokens, self.chunk, tokenizer, smallest) for smallest in (SMALLEST, SMALLEST_ON_GPU)
+        }
         self._vocabulary, self._whole, self.templates, self.tokenizer = titles, whole, templates, tokenizer
 
     def set_templates(self, templates: str | Sequence[str]) -> None:
@@ -384,11 +397,12 @@ class TextEncoderNeck(BaseModule):
         return embeddings
 
     def _batches_of(self, subset: Tensor | None, device: torch.device) -> TextBatches:
-        assert self._tokens is not None and self._batches is not None
+        assert self._tokens is not None
+        smallest = SMALLEST_ON_GPU if device_memory.has_memory_of_its_own(device) else SMALLEST
         if subset is not None:
-            return TextBatches.of(self._tokens[subset.cpu()], self.chunk, self.tokenizer).to(device)
-        self._batches = self._batches.to(device)
-        return self._batches
+            return TextBatches.of(self._tokens[subset.cpu()], self.chunk, self.tokenizer, smallest).to(device)
+        self._batches[smallest] = self._batches[smallest].to(device)
+        return self._batches[smallest]
 
     def _encode(self, encode_text: Callable[..., Tensor], batches: TextBatches) -> Tensor:
         """Unit embeddings [names, templates, C]."""

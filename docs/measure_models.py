@@ -3,7 +3,8 @@
 Weights cannot be had everywhere and change neither, so they are random, of the models' real sizes. Each model labels an
 image of 480 x 640 by the inferencer, in a process of its own on one thread. Seconds are those of the processor, which
 other work on the machine hardly changes. Results go into docs/models_measured.json, those of other models in it stay;
-`python docs/models_table.py` then writes the tables.
+`python docs/models_table.py` then writes the tables. A model that takes longer than --limit is ended: what it had found
+by then is kept, and the last lines say what was left out.
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ import argparse
 import json
 import multiprocessing
 import platform
+import resource
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,6 +28,7 @@ RESULTS = Path(__file__).with_name("models_measured.json")
 NAMES = (20, 150)
 SIZE = (480, 640)
 IMAGE = "photo.png"
+FOUND = "found.json"
 
 
 def measurable() -> list[str]:
@@ -82,8 +88,13 @@ def entries(value: Any) -> Iterator[dict[str, Any]]:
         yield from entries(part)
 
 
-def measure(name: str, folder: Path) -> dict[str, Any]:
-    """Seconds for an image and for the names, and the most memory of the process so far, by number of names."""
+def measure(folder: Path, limit: int) -> None:
+    """Write into the folder's ``found.json``, after each number of names, what :func:`prepare`'s model took.
+
+    By number of names: seconds for an image and for encoding the names, and the most memory of the process so far.
+    After the limit, in seconds of the processor, the system ends this process.
+    """
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
     import torch
 
     from hclip_mmseg.apis import OpenVocabInferencer
@@ -103,16 +114,24 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
             start = time.process_time()
             list(inferencer([str(folder / IMAGE)]))
             seconds.append(time.process_time() - start)
-        names = max(seconds[0] - seconds[1], 0)
+        encoding = max(seconds[0] - seconds[1], 0)
         peak = peak_memory("cpu") >> 20
-        found[str(count)] = dict(image_s=round(seconds[1], 3), names_s=round(names, 3), peak_mib=peak)
+        found[str(count)] = dict(image_s=round(seconds[1], 3), names_s=round(encoding, 3), peak_mib=peak)
+        (folder / FOUND).write_text(json.dumps(found))
+
+
+def measured_within(limit: int, folder: Path) -> dict[str, Any]:
+    """What :func:`measure` finds of a folder's model in seconds of the processor; empty where they were too few."""
+    with suppress(BrokenProcessPool):  # the limit ends the process
+        apart(measure, folder, limit)
+    found: dict[str, Any] = json.loads((folder / FOUND).read_text()) if (folder / FOUND).is_file() else {}
     return found
 
 
 def apart(function: Any, *arguments: Any) -> Any:
     """What a function gives in a process of its own."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(function, arguments)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def processor() -> str:
@@ -129,24 +148,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure time and memory of the models of docs/models.md.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="of models (all that label any image)")
     parser.add_argument("--missing", action="store_true", help="only those that the results lack")
+    parser.add_argument("--limit", type=int, default=600, metavar="SECONDS", help="of the processor for a model (600)")
     args = parser.parse_args()
     results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"models": {}}
+    left_out = []
     for name in args.names or apart(measurable):
-        if args.missing and name in results["models"]:
+        if args.missing and set(results["models"].get(name, {})) >= set(map(str, NAMES)):
             continue
         with tempfile.TemporaryDirectory() as folder:
             try:
                 apart(prepare, name, Path(folder))
-                results["models"][name] = apart(measure, name, Path(folder))
+                found = measured_within(args.limit, Path(folder))
             except Exception as error:  # the others are measured all the same
-                print(f"{name}: {error}")
+                left_out.append(f"{name}: {error}")
                 continue
-        import torch
+        missing = [f"{count} names" for count in NAMES if str(count) not in found]
+        if missing:
+            left_out.append(f"{name}, {' and '.join(missing)}: took longer than {args.limit} s")
+        if found:
+            keep(results, name, found)
+            print(name, found, flush=True)
+    for line in left_out:
+        print(f"left out: {line}")
 
-        results["machine"] = f"{processor()}, one thread, torch {torch.__version__}, {date.today()}"
-        results["models"] = dict(sorted(results["models"].items()))
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        print(name, results["models"][name])
+
+def keep(results: dict[str, Any], name: str, found: dict[str, Any]) -> None:
+    """Write what was found of a model beside the results of others."""
+    import torch
+
+    results["machine"] = f"{processor()}, one thread, torch {torch.__version__}, {date.today()}"
+    results["models"] = dict(sorted({**results["models"], name: found}.items()))
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ class TrainingFreeBackbone(HCLIPBackbone):
             raise ValueError("the last block but one is correlated, and this image tower has one block only")
 
     @staticmethod
-    def check_tower(tower: VisionTower, model: object) -> None:
-        """Check that an image tower is one whose last attention the methods read.
+    def check_tower(tower: VisionTower | None, model: object) -> None:
+        """Check that an image tower, None for one that is none of ours, is one whose last attention the methods read.
 
         Raises:
             ValueError: if it is not CLIP's vision transformer, with a CLS token that it is read at.

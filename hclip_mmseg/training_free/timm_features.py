@@ -28,7 +28,8 @@ class TimmPatchFeatures(nn.Module):
 
     Args:
         model: timm's name, such as 'vit_base_patch16_224.dino', 'vit_base_patch14_dinov2' or 'vit_base_patch16_dinov3'.
-        weights: file with the model's weights, the owners' or timm's.
+        weights: file with the model's weights, the owners' or timm's. Of a config that is opened
+            (``apis.opening.open_model``) None is those that timm publishes under that name, which are fetched.
         mean, std: of the images that come, in 0..255.
 
     Raises:
@@ -37,14 +38,17 @@ class TimmPatchFeatures(nn.Module):
     """
 
     def __init__(
-        self, model: str, weights: str, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD
+        self, model: str, weights: str | None = None, mean: Sequence[float] = CLIP_MEAN, std: Sequence[float] = CLIP_STD
     ) -> None:
         super().__init__()
-        path = locate(weights)
-        if path is None:
-            raise FileNotFoundError(f"no weights of {model}: looked for at {looked_in(weights)}")
         if not timm.is_model(model):
             raise ValueError(f"timm knows no model {model!r}, such as 'vit_base_patch14_dinov2'")
+        path = None if weights is None else locate(weights)
+        if path is None:
+            where = "no file is given" if weights is None else f"looked for at {looked_in(weights)}"
+            raise FileNotFoundError(
+                f"no weights of {model}: {where}. A model that is asked for by its name fetches them (--model)"
+            )
         # timm reads NumPy's archives itself, which hold arrays alone
         source = dict(file=str(path)) if path.suffix == ".npz" else dict(state_dict=dict(find_state_dict(load(path))))
         try:

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hclip_mmseg.clip import build_clip, image_tower_of
+from hclip_mmseg.clip.towers import why_not_image
+from hclip_mmseg.compat import meta_device
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.paths import locate
+from hclip_mmseg.training_free import TrainingFreeBackbone
 from hclip_mmseg.zoo.clip_weights import OPENAI, clip_file, clip_settings
 from hclip_mmseg.zoo.converted import checkpoint_of
 from hclip_mmseg.zoo.metafiles import EMBEDDED, ZooModel, find_model
@@ -100,4 +104,16 @@ def choose(name: str) -> Choice:
     if not tower:
         raise InputError(f"'{clip}' is no CLIP: give open_clip's model and tag, such as {name}{AT}ViT-L-14/{OPENAI}")
     clip_settings(tower, tag)
+    check_clip(tower)
     return Choice(model, (tower, tag))
+
+
+def check_clip(model: str) -> None:
+    """Check, before anything is fetched, that methods without training can work on one of open_clip's models.
+
+    Raises:
+        ValueError: if they cannot: what its image tower lacks, and which to choose instead.
+    """
+    with meta_device():
+        visual = build_clip(model, timm_trunk=True).visual
+    TrainingFreeBackbone.check_tower(None if why_not_image(visual) else image_tower_of(visual), model)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hclip_mmseg.files.errors import InputError
-from hclip_mmseg.zoo.cache import checked, folder_of, locked, place_of
-from hclip_mmseg.zoo.metafiles import Weights, ZooModel
+from hclip_mmseg.zoo.cache import checked, locked, place_of
+from hclip_mmseg.zoo.metafiles import ZooModel
 from hclip_mmseg.zoo.transfer import UnreachableError, fetch
 
 OFFLINE = ("HCLIP_OFFLINE", "HF_HUB_OFFLINE")
@@ -35,38 +35,53 @@ def published_file(model: ZooModel, offline: bool = False) -> Path:
     """
     place, weights = place_of(model), model.weights
     assert weights is not None
+    return brought(model.name, weights.url, place, offline)
+
+
+def brought(name: str, url: str, place: Path, offline: bool = False) -> Path:
+    """A published file of weights at its place, fetched if it is not there yet.
+
+    Args:
+        name: of the model that the weights are of, for messages.
+        url: where they are published.
+        place: where the file lies, or is to lie.
+        offline: whether the network must not be used.
+
+    Raises:
+        ValueError: if the file cannot be had, or is no checkpoint: which address, and where to put the file.
+    """
     if place.is_file():
-        checked(place, weights.url)
+        checked(place, url)
         return place
-    missing = f"the weights of {model.name} are not here"
+    missing, by_hand = f"the weights of {name} are not here", _by_hand(url, place)
     if offline or is_offline():
-        raise InputError(f"{missing}, and the network is not to be used. {_by_hand(weights, place)}")
-    with locked(folder_of(model)):
+        raise InputError(f"{missing}, and the network is not to be used. {by_hand}")
+    with locked(place.parent):
         if not place.is_file():  # another process may have brought it meanwhile
-            print(f"{model.name}: {weights.url} -> {place}")
+            print(f"{name}: {url} -> {place}")
             try:
-                fetch(weights.url, place)
+                fetch(url, place)
             except UnreachableError as error:
-                raise InputError(f"{missing} and cannot be fetched: {error}. {_by_hand(weights, place)}") from error
-        _check_brought(place, weights)
+                raise InputError(f"{missing} and cannot be fetched: {error}. {by_hand}") from error
+        _check_brought(place, url)
     return place
 
 
-def _check_brought(place: Path, weights: Weights) -> None:
+def _check_brought(place: Path, url: str) -> None:
     """Check what has just come, and take it away again if it is no checkpoint or another than its name says."""
     try:
-        record = checked(place, weights.url)
+        record = checked(place, url)
     except ValueError as error:
         begins = place.open("rb").read(40)
         place.unlink()
         raise InputError(
-            f"what {weights.url} gave is no checkpoint: {error}; it begins with {begins!r}. {_by_hand(weights, place)}"
+            f"what {url} gave is no checkpoint: {error}; it begins with {begins!r}. {_by_hand(url, place)}"
         ) from error
-    stated = HASH_IN_NAME.search(weights.url)
+    stated = HASH_IN_NAME.search(url)
     if stated and not record.sha256.startswith(stated[1]):
         place.unlink()
-        raise InputError(f"what {weights.url} gave has the checksum {record.sha256[:16]}..., not that in its name")
+        raise InputError(f"what {url} gave has the checksum {record.sha256[:16]}..., not that in its name")
 
 
-def _by_hand(weights: Weights, place: Path) -> str:
-    return f"Get {weights.url} on a machine with the internet and put it at {place}"
+def _by_hand(url: str, place: Path) -> str:
+    return f"Get {url} on a machine with the internet and put it at {place}"

@@ -6,7 +6,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mmengine.config import Config
+
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.writing import whole
 from hclip_mmseg.zoo.cache import verify
 from hclip_mmseg.zoo.choice import Choice, choose
@@ -14,6 +17,7 @@ from hclip_mmseg.zoo.clip_weights import clip_file
 from hclip_mmseg.zoo.converted import checkpoint_of
 from hclip_mmseg.zoo.download import published_file
 from hclip_mmseg.zoo.metafiles import EMBEDDED
+from hclip_mmseg.zoo.timm_weights import lacks_weights, timm_entries, timm_file
 
 
 def prepare(
@@ -34,6 +38,8 @@ def prepare(
         ValueError: if a name is unknown, weights cannot be had, or a checksum is another than was noted.
     """
     for choice in [choose(name) for name in names]:
+        for other in _beside_clip(choice, offline):
+            yield f"{choice.model.name}: {other}"
         file = _published(choice, offline)
         if file is None:
             yield f"{choice.model.name} needs nothing: its weights are part of the package"
@@ -48,6 +54,14 @@ def prepare(
         yield f"{choice.model.name}: {file}"
         if choice.model.weights is not None and choice.model.weights.converted:
             yield f"{choice.model.name}: {checkpoint_of(choice.model, offline)}"
+
+
+def _beside_clip(choice: Choice, offline: bool) -> Iterator[Path]:
+    """Weights of the networks beside CLIP in a model without training, but for those that its config has a file of."""
+    found = locate(choice.config) if choice.model.needs == "CLIP alone" else None
+    for entry in timm_entries(Config.fromfile(found).model if found else {}):
+        if lacks_weights(entry, by_name=True):
+            yield timm_file(entry["model"], offline)
 
 
 def _published(choice: Choice, offline: bool) -> Path | None:

@@ -1,0 +1,126 @@
+"""Methods without training: DINO by timm's name, and CLIPs that they cannot work on, refused before any download."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+from loopback import serving
+from mmseg.registry import MODELS
+from safetensors.torch import load_file, save
+from timm.models import PretrainedCfg, register_model
+from timm.models.vision_transformer import VisionTransformer
+
+from hclip_mmseg.apis import OpenVocabInferencer, opening
+from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.training_free import TimmPatchFeatures, TrainingFreeBackbone
+from hclip_mmseg.zoo import read_zoo, timm_weights
+from hclip_mmseg.zoo.choice import check_clip, choose
+from hclip_mmseg.zoo.metafiles import find_model
+from hclip_mmseg.zoo.preparing import prepare
+
+DINO = "dino_of_zoo_tests"
+HUB_PATH = "/timm/dino_of_zoo_tests.tiny/resolve/main/model.safetensors"
+WITHOUT_TRAINING = [model.name for model in read_zoo() if model.needs == "CLIP alone"]
+BESIDE_CLIP = ("proxyclip_vitb16", "corrclip_vitb16", "lposs_vitb16", "cliptrase-dinov2_vitb16_224")
+
+
+@register_model
+def dino_of_zoo_tests(pretrained: bool = False, **kwargs) -> VisionTransformer:
+    """As timm's vit_base_patch16_224.dino."""
+    return timm.models.build_model_with_cfg(
+        VisionTransformer, DINO, pretrained, img_size=32, patch_size=8, embed_dim=32, depth=2, num_heads=2, **kwargs
+    )
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A Hub that has the weights of the tests' DINO, and says which requests came."""
+    settings = PretrainedCfg(hf_hub_id=f"timm/{DINO}.tiny")
+    monkeypatch.setattr(timm_weights, "get_pretrained_cfg", lambda model: settings)
+    monkeypatch.setenv("HCLIP_HOME", str(tmp_path / "home"))
+    for name in ("HF_HUB_OFFLINE", "HCLIP_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    torch.manual_seed(0)
+    with serving() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        server.files[HUB_PATH] = save(timm.create_model(DINO, num_classes=0).state_dict())
+        yield server
+
+
+def test_timms_weights_are_fetched_once_by_name_and_serve_offline(hub, tmp_path):
+    place = tmp_path / "home/timm/dino_of_zoo_tests.tiny.safetensors"
+    with pytest.raises(ValueError, match="not to be used. Get https://huggingface.co/timm/dino_of.*put it at") as said:
+        timm_weights.timm_file(DINO, offline=True)
+    assert "\n" not in str(said.value) and str(place) in str(said.value) and not hub.asked
+    config = dict(parts=[dict(type="TimmPatchFeatures", model=DINO), dict(type="Other", model=DINO)])
+    timm_weights.fill_timm_weights(config, by_name=False)
+    assert config["parts"][0]["weights"] == str(place) and "weights" not in config["parts"][1]
+    assert timm_weights.timm_file(DINO, offline=True) == place and hub.gets() == [None]
+    features = TimmPatchFeatures(DINO, str(place))
+    assert torch.equal(features.vit.cls_token, load_file(place)["cls_token"])
+
+
+def test_no_network_ends_in_one_line(hub, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ValueError, match=f"weights of {DINO} are not here and cannot be fetched.*put it at") as said:
+        timm_weights.timm_file(DINO)
+    assert "\n" not in str(said.value)
+
+
+def test_a_file_that_is_given_is_taken_as_it_is(hub, tmp_path):
+    (tmp_path / "own.pth").touch()
+    config = dict(features=dict(type="TimmPatchFeatures", model=DINO, weights=str(tmp_path / "own.pth")))
+    timm_weights.fill_timm_weights(config, by_name=True)
+    assert config["features"]["weights"] == str(tmp_path / "own.pth") and not hub.asked
+    config["features"]["weights"] = str(tmp_path / "mistyped.pth")
+    timm_weights.fill_timm_weights(config, by_name=False)  # of a config of one's own: said when the model is built
+    assert config["features"]["weights"] == str(tmp_path / "mistyped.pth")
+
+
+def test_models_that_timm_has_no_weights_of():
+    with pytest.raises(ValueError, match="timm knows no model 'dinov9'"):
+        timm_weights.timm_file("dinov9")
+    with pytest.raises(ValueError, match="timm publishes no weights of vit_base_patch16_18x2_224"):
+        timm_weights.timm_file("vit_base_patch16_18x2_224")
+
+
+@pytest.mark.parametrize("name", BESIDE_CLIP)
+def test_models_by_name_and_downloads_bring_dino(name, monkeypatch, tmp_path):
+    monkeypatch.setattr("hclip_mmseg.zoo.choice.clip_file", lambda *_: tmp_path / "clip.pt")
+    monkeypatch.setattr("hclip_mmseg.zoo.preparing.clip_file", lambda *_: tmp_path / "clip.pt")
+    asked = []
+    for module in ("timm_weights", "preparing"):
+        monkeypatch.setattr(
+            f"hclip_mmseg.zoo.{module}.timm_file", lambda *given: asked.append(given) or tmp_path / "dino.safetensors"
+        )
+    config = opening.open_model(name, offline=True).config
+    filled = list(timm_weights.timm_entries(config.model))
+    assert filled and all(entry["weights"] == str(tmp_path / "dino.safetensors") for entry in filled)
+    assert set(asked) == {(entry["model"], True) for entry in filled}
+    assert f"{name}: {tmp_path / 'dino.safetensors'}" in list(prepare([name], offline=True))
+
+
+@pytest.mark.parametrize("name", WITHOUT_TRAINING)
+def test_every_method_refuses_siglip_before_anything_is_fetched(name, monkeypatch):
+    monkeypatch.setattr("hclip_mmseg.zoo.choice.clip_file", None)
+    backbone = read_config(find_model(name).config).model.backbone
+    assert issubclass(MODELS.get(backbone.type), TrainingFreeBackbone)  # whose check is the one below
+    with pytest.raises(ValueError, match="'ViT-B-32-SigLIP2-256' has not in CLIP's form; choose .*ViT-B-16") as said:
+        choose(f"{name}@ViT-B-32-SigLIP2-256/webli")
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("model", ["EVA02-B-16", "ViT-H-14-CLIPA", "RN50", "convnext_base", "MobileCLIP2-S0"])
+def test_other_towers_are_refused_too(model):
+    with pytest.raises(ValueError, match=f"'{model}' has not in CLIP's form; choose one such as ViT-B-16"):
+        check_clip(model)
+
+
+def test_inferencer_and_command_say_the_same(run_here, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = "sclip_vitb16@ViT-B-32-SigLIP2-256/webli"
+    with pytest.raises(ValueError, match="has not in CLIP's form; choose"):
+        OpenVocabInferencer(asked, device="cpu")
+    code, _, errors = run_here("predict", "photo.png", "--vocab", "cat", "--model", asked)
+    assert code == 2 and "choose one such as ViT-B-16" in errors and errors.strip().count("\n") == 0, errors

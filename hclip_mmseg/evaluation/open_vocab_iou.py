@@ -97,9 +97,8 @@ class OpenVocabIoUMetric(IoUMetric):
 
     def evaluate(self, size: int) -> dict[str, float]:
         """See ``mmengine.evaluator.BaseMetric``. Counts come from a GPU here, so that no image waits for its own."""
-        self.results = [
-            Areas(*torch.stack(found).cpu()) if isinstance(found, Areas) else found for found in self.results
-        ]
+        counted: list[Any] = self.results
+        counted[:] = [Areas(*torch.stack(found).cpu()) if isinstance(found, Areas) else found for found in counted]
         metrics: dict[str, float] = super().evaluate(size)
         return metrics
 

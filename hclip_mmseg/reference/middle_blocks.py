@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hclip_mmseg.reference.cliptrase import heads_of
 from hclip_mmseg.reference.training_free import (
-    heads_of,
     neighbour_window,
     out,
     plain_block,

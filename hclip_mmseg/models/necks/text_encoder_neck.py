@@ -253,7 +253,8 @@ class TextEncoderNeck(BaseModule):
         own = class_prompt_tokens(self.class_prompts, titles, tokenizer) if self.class_prompts else None
         self._tokens, self._own = tokens, own
         self._batches = {
-            smallest: TextBatches.of(tokens, self.chunk, tokenizer, smallest) for smallest in (SMALLEST, SMALLEST_ON_GPU)
+            smallest: TextBatches.of(tokens, self.chunk, tokenizer, smallest)
+            for smallest in (SMALLEST, SMALLEST_ON_GPU)
         }
         self._vocabulary, self._whole, self.templates, self.tokenizer = titles, whole, templates, tokenizer
 

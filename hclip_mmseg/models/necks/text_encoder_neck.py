@@ -252,9 +252,8 @@ class TextEncoderNeck(BaseModule):
         tokens = tokenize(titles, templates, tokenizer, whole)
         own = class_prompt_tokens(self.class_prompts, titles, tokenizer) if self.class_prompts else None
         self._tokens, self._own = tokens, own
-        self._batches = {
-            smallest: TextBatches.of(tokens, self.chunk, tokenizer, smallest) for smallest in (SMALLEST, SMALLEST_ON_GPU)
-        }
+        sizes = (SMALLEST, SMALLEST_ON_GPU)
+        self._batches = {size: TextBatches.of(tokens, self.chunk, tokenizer, size) for size in sizes}
         self._vocabulary, self._whole, self.templates, self.tokenizer = titles, whole, templates, tokenizer
 
     def set_templates(self, templates: str | Sequence[str]) -> None:

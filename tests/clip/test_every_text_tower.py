@@ -11,7 +11,7 @@ from torch import nn
 
 from hclip_mmseg.clip import build_clip, cut_behind_longest, tokenize
 from hclip_mmseg.models import HCLIPBackbone
-from hclip_mmseg.models.necks.text_encoder_neck import shared_start
+from hclip_mmseg.models.necks.text_batches import shared_start
 
 NAMES, TEMPLATES = ("cat", "traffic light", "sky"), ("a photo of a {}.",)
 ADAPTERS = {

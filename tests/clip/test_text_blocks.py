@@ -7,7 +7,7 @@ import torch
 from tiny_models import pop_config, randomise, tiny_backbone
 
 from hclip_mmseg.clip import ClipTokenizer, cut_behind_longest, tokenize
-from hclip_mmseg.models.necks.text_encoder_neck import TextBatches, shared_start
+from hclip_mmseg.models.necks.text_batches import TextBatches, shared_start
 
 NAMES = ("cat", "traffic light", "catamaran of wood")
 TOKENS = cut_behind_longest(tokenize(NAMES, ("a photo of a {} in the scene",))[:, 0])

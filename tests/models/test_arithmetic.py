@@ -88,6 +88,20 @@ def test_the_trial_refuses_what_is_missing_slow_or_wrong(monkeypatch, product):
     assert not onednn.is_faster.__wrapped__(1)
 
 
+def test_the_trial_is_of_single_precision_under_autocast_too(monkeypatch):
+    monkeypatch.setattr(onednn, "TRIAL", (64, 256, 256))
+    tried = []
+
+    def product(x, weight, bias):
+        tried.append(F.linear(x, weight, bias).dtype)
+        return F.linear(x, weight, bias)
+
+    monkeypatch.setattr(onednn, "product", product)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert onednn.is_faster.__wrapped__(1) in (True, False)
+    assert set(tried) == {torch.float32}
+
+
 def test_the_trial_takes_what_is_right_and_faster(monkeypatch):
     times = {F.linear: 1.0, onednn.product: 0.5}
     monkeypatch.setattr(onednn, "_timed", lambda way, *given: (F.linear(*given), times[way]))

@@ -26,8 +26,8 @@ from hclip_mmseg.costs.kernels import Kernels
 from hclip_mmseg.models import OpenVocabSegmentor, device_memory
 from hclip_mmseg.models.cost_aggregation import CostAggregator
 from hclip_mmseg.models.cost_aggregation.chunks import Chunks, MapBytes, fitting_chunks
-from hclip_mmseg.models.necks import text_encoder_neck
-from hclip_mmseg.models.necks.text_encoder_neck import shared_start
+from hclip_mmseg.models.necks import text_batches
+from hclip_mmseg.models.necks.text_batches import shared_start
 
 NAMES = ("cat", "red star", "grass")
 FORMS = {"h-clip": {}, "cat-seg": dict(adapter=dict(type="TrainedProjections")), "plain": dict(adapter=None)}
@@ -175,7 +175,7 @@ def test_many_names_in_chunks_with_common_starts_are_those_of_one_pass(adapter, 
         starts.append(shared_start(tokens, ends) if cut else 0)
         return starts[-1]
 
-    monkeypatch.setattr(text_encoder_neck, "shared_start", start_of)
+    monkeypatch.setattr(text_batches, "shared_start", start_of)
     for cut in (False, True):
         backbone = backbone_config(checkpoint_text="auto" if cut else False, **FORMS[adapter])
         chunk = "auto" if cut else None

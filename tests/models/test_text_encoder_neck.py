@@ -9,7 +9,7 @@ from tiny_models import randomise, tiny_backbone
 
 from hclip_mmseg.clip import resolve_templates, tokenize
 from hclip_mmseg.models import TextEncoderNeck
-from hclip_mmseg.models.necks.text_encoder_neck import length_buckets
+from hclip_mmseg.models.necks.text_batches import length_buckets
 
 NAMES = ("cat", "red striped star, star", "grass")
 

@@ -17,7 +17,7 @@ NAMES, TEMPLATES = ("cat", "traffic light", "sky"), ("a photo of a {}.",)
 ADAPTERS = {
     "none": None,
     "POP": pop_config(),
-    "SSF": dict(type="SSF"),
+    "SSF": dict(type="SSF", image=False),
     "VPT": dict(type="VPT", length=3),
     "LST": dict(type="LST", image_side=16, text_side=8, head_width=4),
 }

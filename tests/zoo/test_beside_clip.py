@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import open_clip
 import pytest
 import timm
 import torch
 from loopback import serving
 from mmseg.registry import MODELS
+from other_towers import geometry
 from safetensors.torch import load_file, save
 from timm.models import PretrainedCfg, register_model
 from timm.models.vision_transformer import VisionTransformer
@@ -101,25 +103,33 @@ def test_models_by_name_and_downloads_bring_dino(name, monkeypatch, tmp_path):
     assert f"{name}: {tmp_path / 'dino.safetensors'}" in list(prepare([name], offline=True))
 
 
-@pytest.mark.parametrize("name", WITHOUT_TRAINING)
-def test_every_method_refuses_siglip_before_anything_is_fetched(name, monkeypatch):
-    monkeypatch.setattr("hclip_mmseg.zoo.choice.clip_file", None)
-    backbone = read_config(find_model(name).config).model.backbone
-    assert issubclass(MODELS.get(backbone.type), TrainingFreeBackbone)  # whose check is the one below
-    with pytest.raises(ValueError, match="'ViT-B-32-SigLIP2-256' has not in CLIP's form; choose .*ViT-B-16") as said:
-        choose(f"{name}@ViT-B-32-SigLIP2-256/webli")
-    assert "\n" not in str(said.value)
+@pytest.fixture(params=["siglip", "eva02", "clipa"])
+def other_clip(request, monkeypatch):
+    """A name of open_clip's for a small CLIP whose image tower is another kind than CLIP's, and its tag."""
+    name = f"tiny-{request.param}"
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, geometry(request.param))
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, name, {"tag": dict(url="http://127.0.0.1:9/clip.pt")})
+    return name
 
 
-@pytest.mark.parametrize("model", ["EVA02-B-16", "ViT-H-14-CLIPA", "RN50", "convnext_base", "MobileCLIP2-S0"])
-def test_other_towers_are_refused_too(model):
+def test_every_method_refuses_other_towers_before_anything_is_fetched(other_clip):
+    for name in WITHOUT_TRAINING:
+        backbone = read_config(find_model(name).config).model.backbone
+        assert issubclass(MODELS.get(backbone.type), TrainingFreeBackbone)  # whose check is the one below
+        with pytest.raises(ValueError, match=f"'{other_clip}' has not in CLIP's form; choose .*ViT-B-16") as said:
+            choose(f"{name}@{other_clip}/tag")
+        assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("model", ["RN50", "convnext_tiny"])
+def test_networks_that_are_no_transformers_are_refused_too(model):
     with pytest.raises(ValueError, match=f"'{model}' has not in CLIP's form; choose one such as ViT-B-16"):
         check_clip(model)
 
 
-def test_inferencer_and_command_say_the_same(run_here, tmp_path, monkeypatch):
+def test_inferencer_and_command_say_the_same(other_clip, run_here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    asked = "sclip_vitb16@ViT-B-32-SigLIP2-256/webli"
+    asked = f"sclip_vitb16@{other_clip}/tag"
     with pytest.raises(ValueError, match="has not in CLIP's form; choose"):
         OpenVocabInferencer(asked, device="cpu")
     code, _, errors = run_here("predict", "photo.png", "--vocab", "cat", "--model", asked)

@@ -216,7 +216,8 @@ def write_model(
             lines = _compare(part, images, expected, description)
         elif form == "pt2":
             program = _exported(passed, images, description)
-            torch.export.save(program, str(part), extra_files={KEY: description.to_text()})
+            with part.open("wb") as file:  # a name must end in .pt2, and this one is not the last
+                torch.export.save(program, file, extra_files={KEY: description.to_text()})
             lines = []
         else:
             warnings.simplefilter("ignore")  # numbers of shapes become constants: the size is fixed

@@ -28,12 +28,12 @@ def sequence_mask(mask_logits: Tensor, grid: tuple[int, int], patch: int) -> Ten
     return torch.zeros(allowed.shape, device=mask_logits.device).masked_fill(~allowed, -torch.inf)
 
 
-def heads_of(x: Tensor, heads: int) -> Tensor:
+def split_heads(x: Tensor, heads: int) -> Tensor:
     return x.unflatten(-1, (heads, -1)).transpose(-2, -3)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
-    q, k, v = (heads_of(x, heads) for x in (q, k, v))
+    q, k, v = (split_heads(x, heads) for x in (q, k, v))
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
     if bias is not None:
         scores = scores + bias

@@ -7,7 +7,6 @@ import pytest
 import timm
 import torch
 from loopback import serving
-from mmseg.registry import MODELS
 from other_towers import geometry
 from safetensors.torch import load_file, save
 from timm.models import PretrainedCfg, register_model
@@ -15,15 +14,14 @@ from timm.models.vision_transformer import VisionTransformer
 
 from hclip_mmseg.apis import OpenVocabInferencer, opening
 from hclip_mmseg.apis.launch import read_config
+from hclip_mmseg.files.paths import configs_folder
 from hclip_mmseg.training_free import TimmPatchFeatures, TrainingFreeBackbone
-from hclip_mmseg.zoo import read_zoo, timm_weights
+from hclip_mmseg.zoo import timm_weights
 from hclip_mmseg.zoo.choice import check_clip, choose
-from hclip_mmseg.zoo.metafiles import find_model
 from hclip_mmseg.zoo.preparing import prepare
 
 DINO = "dino_of_zoo_tests"
 HUB_PATH = "/timm/dino_of_zoo_tests.tiny/resolve/main/model.safetensors"
-WITHOUT_TRAINING = [model.name for model in read_zoo() if model.needs == "CLIP alone"]
 BESIDE_CLIP = ("proxyclip_vitb16", "corrclip_vitb16", "lposs_vitb16", "cliptrase-dinov2_vitb16_224")
 
 
@@ -112,13 +110,18 @@ def other_clip(request, monkeypatch):
     return name
 
 
-def test_every_method_refuses_other_towers_before_anything_is_fetched(other_clip):
-    for name in WITHOUT_TRAINING:
-        backbone = read_config(find_model(name).config).model.backbone
-        assert issubclass(MODELS.get(backbone.type), TrainingFreeBackbone)  # whose check is the one below
+def test_methods_refuse_other_towers_before_anything_is_fetched(other_clip):
+    for name in ("cliptrase_vitb16", "sclip_vitb16", "proxyclip_vitb16"):
         with pytest.raises(ValueError, match=f"'{other_clip}' has not in CLIP's form; choose .*ViT-B-16") as said:
             choose(f"{name}@{other_clip}/tag")
         assert "\n" not in str(said.value)
+    with pytest.raises(ValueError, match="has not in CLIP's form; choose"):
+        TrainingFreeBackbone(dict(model=other_clip))
+
+
+@pytest.mark.parametrize("base", ["cliptrase_vitb16_224", "cliptrase_vitb16_336", "training_free_vitb16"])
+def test_all_methods_stand_on_the_backbone_that_refuses_them(base):
+    assert read_config(configs_folder() / f"_base_/models/{base}.py").model.backbone.type == "TrainingFreeBackbone"
 
 
 @pytest.mark.parametrize("model", ["RN50", "convnext_tiny"])

@@ -36,14 +36,17 @@ def train(
         SystemExit: with code 2 where anything is missing or wrong or the weights became NaN or Inf, 130 where it was
             asked to end.
     """
-    request, runner = Request(), None
+    request, runner, earlier = Request(), None, ""
     is_first = launch.is_first_process(cfg.get("launcher", "none"))
     with request.heard(), ExitStack() as folder:
         try:
             with launch.clear_errors(cfg.work_dir):
                 if is_first:
                     folder.enter_context(alone_in(cfg.work_dir))
+                earlier = "" if resume or cfg.get("resume") else written_over(cfg.work_dir)
                 runner = prepare_training(cfg, resume, mixed_precision=mixed_precision, scale_rate=scale_rate)
+            if earlier:
+                runner.logger.warning(earlier)
             runner.register_hook(InterruptionHook(request))
             with launch.run_errors(cfg.work_dir, partial(kept, runner)):
                 runner.train()
@@ -62,6 +65,17 @@ def kept(runner: Runner | FlexibleRunner) -> str:
     """The checkpoint that a training which an error ended can go on from, in words; '' where there is none."""
     latest = find_latest(runner.work_dir)
     return f"the last checkpoint is {latest}; go on from it with --resume" if latest else ""
+
+
+def written_over(folder: str | Path) -> str:
+    """What a run that begins anew does to an earlier one's checkpoints in its folder, in words; '' where none is."""
+    latest = find_latest(folder)
+    if latest is None:
+        return ""
+    return (
+        f"{latest} is of an earlier run: this one begins anew and writes over checkpoints of the same names; --resume "
+        "goes on from it, --work-dir takes another folder"
+    )
 
 
 def ending(runner: Runner | FlexibleRunner) -> str:

@@ -22,7 +22,7 @@ from mmseg.registry import HOOKS
 from processes import Forked, run_as_main, run_script
 from torch.utils.data import DataLoader
 
-from hclip_mmseg.apis.train import choose_start, read_start, what_a_repeated_run_lacks
+from hclip_mmseg.apis.train import choose_start, read_start, what_a_repeated_run_lacks, written_over
 from hclip_mmseg.engine.interruption_hook import Request, keep_loading
 from hclip_mmseg.engine.iteration_seed_hook import IterationSeedHook
 from hclip_mmseg.files.run_folders import find_latest
@@ -145,6 +145,12 @@ def test_a_signal_saves_and_says_how_to_go_on(coco_stuff, repository, tmp_path, 
         assert ended.returncode == 0, ended.stderr[-2000:]
         assert json.loads((tmp_path / "work/run.json").read_text())["command"][-1] == options[-1]
         assert (tmp_path / f"work/iter_{iterations + 1}.pth").is_file()
+
+
+def test_a_run_that_begins_anew_says_what_it_writes_over(tmp_path):
+    assert written_over(tmp_path / "run") == ""
+    (tmp_path / "iter_2.pth").touch()
+    assert written_over(tmp_path).startswith(f"{tmp_path / 'iter_2.pth'} is of an earlier run: this one begins anew")
 
 
 def test_a_second_signal_ends_at_once():

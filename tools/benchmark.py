@@ -26,6 +26,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--device", choices=["cpu", "cuda"], help="(cuda where there is one)")
     add("--precision", choices=["fp32", "tf32", "bf16"], default="fp32", help="of both forms of a row (fp32)")
+    add("--clock", choices=["wall", "processor"], default="wall", help="processor: CPU time, on a busy machine (wall)")
     add("--json", metavar="FILE", help="write all numbers there, after every row")
     add("--markdown", metavar="FILE", help="write the table there")
     add("--plot", metavar="FILE", help="write a plot of time and memory there")
@@ -42,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
         benchmark.check_request(args.rows, args.repeat, outputs, args.precision, args.device)
     with launch.run_errors():
         record = benchmark.run_benchmark(
-            args.rows, args.repeat, args.seconds, args.device, *outputs, args.precision
+            args.rows, args.repeat, args.seconds, args.device, *outputs, args.precision, args.clock
         )
     return 1 if record["failed"] else 0
 

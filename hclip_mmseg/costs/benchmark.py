@@ -18,7 +18,8 @@ from hclip_mmseg.costs.rows import ROWS
 from hclip_mmseg.files.writing import write_whole
 
 Record = dict[str, Any]
-"""``python``, ``torch``, ``device``, ``precision``, ``results`` (row -> form -> figures), ``failed`` (row -> why)."""
+"""``python``, ``torch``, ``device``, ``precision``, ``clock``, ``results`` (row -> form -> figures), ``failed`` (row ->
+why)."""
 
 
 def check_request(
@@ -61,6 +62,7 @@ def run_benchmark(
     markdown_file: str | None = None,
     plot_file: str | None = None,
     precision: str = "fp32",
+    clock: str = "wall",
 ) -> Record:
     """Measure rows and print their table; a row that fails does not stop the others.
 
@@ -72,6 +74,7 @@ def run_benchmark(
         json_file: written after every row; None for none.
         markdown_file, plot_file: written at the end; None for none.
         precision: of both forms, one of ``measure.PRECISIONS``.
+        clock: of steps on a CPU, one of ``measure.CLOCKS``.
 
     Returns:
         All numbers, and the rows that failed.
@@ -83,6 +86,7 @@ def run_benchmark(
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads",
         "precision": precision,
+        "clock": clock,
         "results": {},
         "failed": {},
     }
@@ -90,7 +94,7 @@ def run_benchmark(
     every = [name for name, row in ROWS.items() if precision == "fp32" or row.other != "fp32"]
     for row in track([ROWS[name] for name in rows or every], "rows", console=console):
         try:
-            record["results"][row.name] = measure(row, device, repeat, seconds, precision)
+            record["results"][row.name] = measure(row, device, repeat, seconds, precision, clock)
         except MeasurementError as error:
             record["failed"][row.name] = str(error)
             console.print(f"[red]{error}[/red]; going on with the other rows")

@@ -7,7 +7,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,6 +22,8 @@ from hclip_mmseg.models.arithmetic import inference_arithmetic
 
 PROCESSES = multiprocessing.get_context("forkserver")
 """New processes are forked from one that has imported all and done nothing, which spares each the imports."""
+CLOCKS: Mapping[str, Callable[[], float]] = {"wall": time.perf_counter, "processor": time.process_time}
+"""What steps on a CPU are timed by: the time that passes, or the processor's time that the process took."""
 PRECISIONS = ("fp32", "tf32", "bf16")
 """Of the layers' arithmetic: fp32; fp32 whose products a GPU may round to TF32; bfloat16 by autocast."""
 APART = multiprocessing.get_context("spawn")
@@ -42,17 +44,18 @@ class Measured:
         form: 'ours' or the row's other form.
         device: 'cpu' or 'cuda'.
         precision: one of ``PRECISIONS``, of both forms of a row.
+        clock: one of ``CLOCKS``.
 
     Raises:
         MeasurementError: here or later, if the process ends by itself.
     """
 
-    def __init__(self, row: str, form: str, device: str, precision: str = "fp32") -> None:
+    def __init__(self, row: str, form: str, device: str, precision: str = "fp32", clock: str = "wall") -> None:
         self.what = f"{row} ({form})"
         self.seconds: list[float] = []
         processes = PROCESSES if device == "cpu" else APART
         self._pipe, theirs = processes.Pipe()
-        self._process = processes.Process(target=serve, args=(theirs, row, form, device, precision), daemon=True)
+        self._process = processes.Process(target=serve, args=(theirs, row, form, device, precision, clock), daemon=True)
         self._process.start()
         theirs.close()
         self._answer()
@@ -108,7 +111,7 @@ def preload() -> None:
 
 
 def measure(
-    row: Row, device: str, repeat: int, seconds: float, precision: str = "fp32"
+    row: Row, device: str, repeat: int, seconds: float, precision: str = "fp32", clock: str = "wall"
 ) -> dict[str, dict[str, float]]:
     """Both forms of a row.
 
@@ -125,18 +128,18 @@ def measure(
     if row.other == "direct":
         found: dict[str, dict[str, float]] = {}
         for form in ("ours", row.other):
-            found |= _in_turn([form], row, device, repeat, seconds, precision)
+            found |= _in_turn([form], row, device, repeat, seconds, precision, clock)
         return found
-    return _in_turn(["ours", row.other], row, device, repeat, float("inf"), precision)
+    return _in_turn(["ours", row.other], row, device, repeat, float("inf"), precision, clock)
 
 
 def _in_turn(
-    forms: Sequence[str], row: Row, device: str, repeat: int, seconds: float, precision: str
+    forms: Sequence[str], row: Row, device: str, repeat: int, seconds: float, precision: str, clock: str
 ) -> dict[str, dict[str, float]]:
     measured: dict[str, Measured] = {}
     try:
         for form in forms:
-            measured[form] = Measured(row.name, form, device, precision)
+            measured[form] = Measured(row.name, form, device, precision, clock)
         start, steps = time.perf_counter(), 0
         while steps < repeat and (steps == 0 or time.perf_counter() - start < seconds):
             for process in measured.values():
@@ -148,13 +151,13 @@ def _in_turn(
             process.kill()
 
 
-def serve(pipe: Connection, name: str, form: str, device: str, precision: str = "fp32") -> None:
+def serve(pipe: Connection, name: str, form: str, device: str, precision: str = "fp32", clock: str = "wall") -> None:
     """Run the process of a :class:`Measured`.
 
     Args:
         pipe: takes 'step' and 'end', and gives what is measured.
         name: of the row.
-        form, device, precision: see :class:`Measured`.
+        form, device, precision, clock: see :class:`Measured`.
     """
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
@@ -174,7 +177,7 @@ def serve(pipe: Connection, name: str, form: str, device: str, precision: str = 
         timed(run, device)
         pipe.send("ready")
         while pipe.recv() == "step":
-            pipe.send(timed(run, device))
+            pipe.send(timed(run, device, clock))
         found = {"peak_mib": max((peak_memory(device) - before) / 2**20, 1.0)}  # which is divided by
         if form == "ours":  # after the peak is taken, as counting holds memory of its own
             kernels = Kernels()
@@ -183,8 +186,11 @@ def serve(pipe: Connection, name: str, form: str, device: str, precision: str = 
                 with kernels:
                     run()
 
-            found |= {"flop": operations(counted, row.training), "rate": matrix_product_rate(device, dtype)}
-            found |= {"launches": kernels.calls.total(), "copied": copy_rate(device)}
+            found |= {
+                "flop": operations(counted, row.training),
+                "rate": matrix_product_rate(device, dtype, clock=clock),
+            }
+            found |= {"launches": kernels.calls.total(), "copied": copy_rate(device, clock)}
     pipe.send(found)
 
 
@@ -198,12 +204,12 @@ def as_predicted(step: Callable[[], object], device: str) -> Callable[[], object
     return run
 
 
-def timed(step: Callable[[], object], device: str) -> float:
-    """Seconds of a step: by device events on a GPU."""
+def timed(step: Callable[[], object], device: str, clock: str = "wall") -> float:
+    """Seconds of a step: by device events on a GPU, elsewhere by one of ``CLOCKS``."""
     if device == "cpu":
-        start = time.perf_counter()
+        start = CLOCKS[clock]()
         step()
-        return time.perf_counter() - start
+        return CLOCKS[clock]() - start
     begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     begin.record()
     step()
@@ -212,14 +218,14 @@ def timed(step: Callable[[], object], device: str) -> float:
     return float(begin.elapsed_time(end)) / 1000
 
 
-def copy_rate(device: str) -> float:
+def copy_rate(device: str, clock: str = "wall") -> float:
     """Bytes a second that the best of five copies of 256 MiB reads and writes."""
     source = torch.zeros(1 << 26, device=device)
     target = torch.empty_like(source)
-    return 2 * source.nbytes / min(timed(lambda: target.copy_(source), device) for _ in range(5))
+    return 2 * source.nbytes / min(timed(lambda: target.copy_(source), device, clock) for _ in range(5))
 
 
-def matrix_product_rate(device: str, dtype: torch.dtype, side: int | None = None) -> float:
+def matrix_product_rate(device: str, dtype: torch.dtype, side: int | None = None, clock: str = "wall") -> float:
     """Operations a second of the best of up to five products of two large matrices, by the best kernel there is.
 
     On a CPU in fp32 that is torch's usual product or oneDNN's. Matrices of bf16 are smaller there, and all products end
@@ -229,17 +235,18 @@ def matrix_product_rate(device: str, dtype: torch.dtype, side: int | None = None
         device: 'cpu' or 'cuda'.
         dtype: of the matrices.
         side: of the matrices; None: one that is large for the device.
+        clock: one of ``CLOCKS``.
     """
     side = side or (8192 if device == "cuda" else 2048 if dtype == torch.float32 else 1024)
     a, b = torch.randn(2, side, side, device=device).to(dtype)
     products: list[Callable[[], object]] = [lambda: a @ b]
     if device == "cpu" and dtype == torch.float32 and torch.backends.mkldnn.is_available():
         products.append(lambda: onednn.product(a, b, None))
-    return 2 * side**3 / min(_least_seconds(product, device) for product in products)
+    return 2 * side**3 / min(_least_seconds(product, device, clock) for product in products)
 
 
-def _least_seconds(product: Callable[[], object], device: str) -> float:
+def _least_seconds(product: Callable[[], object], device: str, clock: str) -> float:
     seconds: list[float] = []
     while len(seconds) < 5 and sum(seconds) < 1:
-        seconds.append(timed(product, device))
+        seconds.append(timed(product, device, clock))
     return min(seconds)

@@ -63,7 +63,8 @@ def table_of(results: Results) -> Table:
 
 def markdown_of(record: Mapping[str, Any]) -> str:
     """The table for a page, with the machine that it was measured on and the rows that failed."""
-    text = f"Python {record['python']}, torch {record['torch']}, {record['device']}, {record['precision']}.\n\n"
+    clock = ", processor time" if record.get("clock") == "processor" else ""
+    text = f"Python {record['python']}, torch {record['torch']}, {record['device']}, {record['precision']}{clock}.\n\n"
     text += markdown_table(HEADINGS, lines_of(record["results"]), names=2)
     if record["failed"]:
         text += "\nNot measured:\n" + "".join(f"- {why}\n" for why in record["failed"].values())

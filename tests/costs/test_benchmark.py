@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -87,6 +88,12 @@ def test_direct_forms_run_alone_and_others_in_turn(steps):
     assert [line[0] for line in steps()[before:]] == ["ours", "frozen"] * 4 + ["ours"]
     assert "flop" not in found["direct"]
     assert all(line[2] == "True" for line in steps()[before:]) and steps()[0][2] == "False"
+
+
+def test_steps_are_timed_by_the_clock_that_is_asked_for(steps, monkeypatch):
+    monkeypatch.setitem(measure.CLOCKS, "processor", itertools.count().__next__)
+    found = measure.measure(ROWS["toy"], "cpu", repeat=2, seconds=60, clock="processor")
+    assert [found[form][f"{which}_s"] for form in found for which in ("least", "most")] == [1, 1, 1, 1]
 
 
 def test_a_precision_is_that_of_both_forms(steps):

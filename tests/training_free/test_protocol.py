@@ -87,7 +87,7 @@ def test_the_form_that_is_timed_computes_the_same():
     image = textured_images(1, 40, 61)
     text, tower = model.text(), model.backbone.image_tower
     settings = dict(window=32, stride=16, prob_thd=0.0)
-    timed = sliding.segment(tower, image[0], text, range(len(NAMES)), (40, 61), **settings)
+    timed = sliding.segment(sliding.sclip(tower), image[0], text, range(len(NAMES)), (40, 61), **settings)
     assert (timed == predict(model, image, (40, 61))).float().mean() > 0.999
 
 

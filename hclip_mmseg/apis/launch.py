@@ -17,7 +17,6 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
-from torch import nn
 from torch.optim import Optimizer
 
 from hclip_mmseg.apis.settings import explained, merge_settings, read_settings
@@ -29,8 +28,6 @@ from hclip_mmseg.files.near_names import did_you_mean
 from hclip_mmseg.files.paths import configs_folder, locate, looked_in
 from hclip_mmseg.files.processes import end_with_parent, is_bound
 from hclip_mmseg.files.showing import printable
-from hclip_mmseg.models.arithmetic import computes_bf16
-from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 
 LAUNCHERS = {
     "pytorch": ("RANK", "torchrun (tools/dist_train.sh)"),
@@ -376,35 +373,3 @@ def optimizers_of(wrapper: OptimWrapper | OptimWrapperDict) -> list[Optimizer]:
     """The optimizers inside MMEngine's wrapper: one, or several by name."""
     wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
     return [each.optimizer for each in wrappers]
-
-
-def use_mixed_precision(cfg: Config) -> None:
-    """Train in bf16 on CPUs and on GPUs that have it, in fp16 with loss scaling on other GPUs.
-
-    Raises:
-        ValueError: if the config already has an optimizer wrapper of its own kind.
-    """
-    kind = cfg.optim_wrapper.get("type", "OptimWrapper")
-    if kind.removeprefix("mmseg.") in ("AmpOptimWrapper", "BF16OptimWrapper"):
-        return
-    if kind != "OptimWrapper":
-        raise ValueError(f"--amp works with optim_wrapper.type 'OptimWrapper', and the config has '{kind}'")
-    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
-        cfg.optim_wrapper.update(type="AmpOptimWrapper", dtype="float16", loss_scale="dynamic")
-    else:
-        cfg.optim_wrapper.type = "mmseg.BF16OptimWrapper"
-
-
-def predict_in_bf16(model: nn.Module) -> None:
-    """Let a model predict in bfloat16 where its device has it; elsewhere say so, and it predicts as before.
-
-    Raises:
-        ValueError: if it is no open-vocabulary model.
-    """
-    if not isinstance(model, OpenVocabModel):
-        raise ValueError(f"--amp is for this project's models: a {type(model).__name__} is tested as its config says")
-    device = next(model.parameters()).device
-    if computes_bf16(device):
-        model.bf16 = True
-    else:
-        print(f"--amp changes nothing: the {device.type} here has no arithmetic in bfloat16, where it would be slower")

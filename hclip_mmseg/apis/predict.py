@@ -14,6 +14,7 @@ from tqdm import tqdm
 from hclip_mmseg.apis import images, launch
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer
+from hclip_mmseg.apis.mixed_precision import predict_in_bf16
 from hclip_mmseg.apis.onnx_inferencer import OnnxInferencer
 from hclip_mmseg.apis.opening import open_model
 from hclip_mmseg.apis.question import Rules, check_rules, check_score
@@ -202,7 +203,7 @@ def prepare_prediction(
         print(line)
     inferencer = open_inferencer(cfg, trained, model.device, model.panoptic, model.resize)
     if model.amp:
-        launch.predict_in_bf16(inferencer.model)
+        predict_in_bf16(inferencer.model)
     inferencer.set_vocabulary(vocabulary if saved else classes, templates, stuff, **rules)
     if save_vocab is not None:
         inferencer.save_vocabulary(save_vocab)

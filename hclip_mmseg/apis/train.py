@@ -12,6 +12,7 @@ from mmengine.registry import TRANSFORMS
 from mmengine.runner import FlexibleRunner, Runner
 
 from hclip_mmseg.apis import checks, launch, record, resumed_positions
+from hclip_mmseg.apis.mixed_precision import use_mixed_precision
 from hclip_mmseg.apis.opening import open_checkpoint
 from hclip_mmseg.apis.weights import PublishedCheckpointHook, Weights, weights_of
 from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
@@ -85,7 +86,7 @@ def prepare_training(
     Args:
         cfg: a config as `launch.load_config` gives it; changed in place.
         resume: a checkpoint to go on from; 'latest' is the latest in ``cfg.work_dir``; None starts anew.
-        mixed_precision: see `launch.use_mixed_precision`.
+        mixed_precision: whether to train in 16 bits; see `use_mixed_precision`.
         scale_rate: see `launch.scale_rate`.
 
     Raises:
@@ -93,7 +94,7 @@ def prepare_training(
     """
     checks.check_trains(cfg)
     if mixed_precision:
-        launch.use_mixed_precision(cfg)
+        use_mixed_precision(cfg)
     if scale_rate:
         launch.scale_rate(cfg)
     checkpoint = choose_start(cfg, resume)

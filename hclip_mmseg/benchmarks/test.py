@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hclip_mmseg.apis import checks, launch, record
+from hclip_mmseg.apis.mixed_precision import predict_in_bf16
 from hclip_mmseg.apis.weights import PublishedCheckpointHook, Weights, read_weights
 from hclip_mmseg.benchmarks.augmentation import augment_test
 from hclip_mmseg.benchmarks.choice import FOUND, survey
@@ -75,7 +76,7 @@ def prepare_test(
         augment_test(cfg)
     runner = _build_runner(cfg, weights, asks_names=bool(benchmarks))
     if amp:
-        launch.predict_in_bf16(model_inside(runner.model))
+        predict_in_bf16(model_inside(runner.model))
     if list(benchmarks) == [FOUND]:
         runner.logger.info(f"Found (+) and not found (-):\n{survey(data_root)}", extra=dict(asked_for=True))
     return runner

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from torch import nn
 
 from hclip_mmseg.apis.checks import check_run, take_clip_from_checkpoint, take_generator_from_checkpoint
-from hclip_mmseg.apis.launch import use_mixed_precision
+from hclip_mmseg.apis.mixed_precision import use_mixed_precision
 from hclip_mmseg.files.checkpoints import check_fits, find_checkpoint, read_state_dict
 
 

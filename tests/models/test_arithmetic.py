@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from tiny_models import tiny_segmentor
 
-from hclip_mmseg.apis import launch
+from hclip_mmseg.apis import mixed_precision
 from hclip_mmseg.models import onednn
 from hclip_mmseg.models.arithmetic import computes_bf16
 
@@ -138,10 +138,10 @@ def test_a_cpu_says_whether_it_computes_bfloat16(tmp_path, text, expected):
 
 @pytest.mark.parametrize("has", [True, False])
 def test_amp_is_taken_where_the_device_has_it_and_said_elsewhere(monkeypatch, capsys, has):
-    monkeypatch.setattr(launch, "computes_bf16", lambda device: has)
+    monkeypatch.setattr(mixed_precision, "computes_bf16", lambda device: has)
     model = tiny_segmentor()
-    launch.predict_in_bf16(model)
+    mixed_precision.predict_in_bf16(model)
     assert model.bf16 is has
     assert ("--amp changes nothing: the cpu here" in capsys.readouterr().out) is not has
     with pytest.raises(ValueError, match="--amp is for this project's models: a Identity"):
-        launch.predict_in_bf16(torch.nn.Identity())
+        mixed_precision.predict_in_bf16(torch.nn.Identity())

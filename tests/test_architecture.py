@@ -158,7 +158,6 @@ def definitions(name: str) -> list[str]:
         ("printed_figures", "evaluation/printed_figures.py"),
         ("default_work_dir", "apis/launch.py"),
         ("near_names", "files/near_names.py"),
-        ("heads_of", "reference/cliptrase.py"),
         ("ResultFilesHook", "visualization/result_files.py"),
         ("did_you_mean", "files/near_names.py"),
     ],

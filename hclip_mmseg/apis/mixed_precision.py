@@ -1,4 +1,4 @@
-"""The switch ``--amp``: training in a lower precision, and predicting in bfloat16."""
+"""Training and prediction in 16 bits: what ``--amp`` of the commands asks for."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ def prepare_training(
     Args:
         cfg: a config as `launch.load_config` gives it; changed in place.
         resume: a checkpoint to go on from; 'latest' is the latest in ``cfg.work_dir``; None starts anew.
-        mixed_precision: see `use_mixed_precision`.
+        mixed_precision: whether to train in 16 bits; see `use_mixed_precision`.
         scale_rate: see `launch.scale_rate`.
 
     Raises:

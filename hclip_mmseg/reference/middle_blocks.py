@@ -14,12 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hclip_mmseg.reference.cliptrase import heads_of
-from hclip_mmseg.reference.training_free import (
-    neighbour_window,
-    out,
-    plain_block,
-    softmax_of_positive,
-)
+from hclip_mmseg.reference.training_free import neighbour_window, out, plain_block, softmax_of_positive
 
 # ---- middle blocks
 

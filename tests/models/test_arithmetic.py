@@ -9,7 +9,6 @@ from mmseg.structures import SegDataSample
 from tiny_models import tiny_segmentor
 
 from hclip_mmseg.apis import mixed_precision
-from hclip_mmseg.apis.mixed_precision import predict_in_bf16
 from hclip_mmseg.models import onednn
 from hclip_mmseg.models.arithmetic import computes_bf16
 
@@ -141,8 +140,8 @@ def test_a_cpu_says_whether_it_computes_bfloat16(tmp_path, text, expected):
 def test_amp_is_taken_where_the_device_has_it_and_said_elsewhere(monkeypatch, capsys, has):
     monkeypatch.setattr(mixed_precision, "computes_bf16", lambda device: has)
     model = tiny_segmentor()
-    predict_in_bf16(model)
+    mixed_precision.predict_in_bf16(model)
     assert model.bf16 is has
     assert ("--amp changes nothing: the cpu here" in capsys.readouterr().out) is not has
     with pytest.raises(ValueError, match="--amp is for this project's models: a Identity"):
-        predict_in_bf16(torch.nn.Identity())
+        mixed_precision.predict_in_bf16(torch.nn.Identity())

@@ -201,6 +201,12 @@ def test_tools_hold_arguments_and_one_call_each():
     assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in scripts) < 1200
 
 
+def test_no_two_modules_of_tests_have_one_name():
+    """pytest imports them by their file's name alone."""
+    names = [path.name for path in (REPOSITORY / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert len(names) == len(set(names)), sorted(name for name in names if names.count(name) > 1)
+
+
 def test_files_and_functions_are_short():
     for path in MODULES:
         text = path.read_text(encoding="utf-8")

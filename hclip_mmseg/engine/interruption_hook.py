@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import FlexibleRunner, Runner
 from torch.utils.data import DataLoader
 
-from hclip_mmseg.files.processes import end_by_parent_alone
+from hclip_mmseg.files.processes import deaf_to_groups, end_by_parent_alone
 from hclip_mmseg.files.run_folders import find_latest
 
 
@@ -63,6 +63,8 @@ def keep_loading(runner: Runner | FlexibleRunner) -> None:
 
     def build_dataloader(*args: Any, **kwargs: Any) -> DataLoader[Any]:
         loader = build(*args, **kwargs)
+        if loader.num_workers:
+            loader.multiprocessing_context = deaf_to_groups(loader.multiprocessing_context)
         loader.worker_init_fn = partial(begin_worker, loader.worker_init_fn)
         return loader
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
 import time
+from multiprocessing.context import BaseContext
 
 PARENT = "HCLIP_PARENT_PROCESS"
 PATIENCE = 0.5
@@ -21,12 +23,39 @@ def end_with_parent() -> None:
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 
-def end_by_parent_alone() -> None:
-    """Let no process but the parent end this one by the signal TERM, where the system tells who sent it (Linux does).
+def deaf_to_groups(context: BaseContext | None) -> BaseContext | None:
+    """A context whose processes begin with the signal TERM blocked, where the system can tell who sent one (Linux).
 
     A scheduler or `timeout` sends the signal to a whole group. Data loaders' processes that obeyed it would leave
-    their training without the images of the iteration that it wants to finish.
+    their training without the images of the iteration that it wants to finish. A signal is for any thread of a
+    process, and torch begins threads in a process that is forked before any code of ours runs there: they all inherit
+    what is blocked where it is forked. `end_by_parent_alone` is then what ends the process.
+
+    Args:
+        context: of multiprocessing; None: its default.
+
+    Returns:
+        The context to use in its place: the same where processes are not forked.
     """
+    method = (context or multiprocessing).get_start_method()
+    return _DeafContext() if method == "fork" and hasattr(signal, "sigwaitinfo") else context
+
+
+class _DeafProcess(multiprocessing.get_context("fork").Process):  # type: ignore[misc]
+    def start(self) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _DeafContext(type(multiprocessing.get_context("fork"))):  # type: ignore[misc]
+    Process = _DeafProcess
+
+
+def end_by_parent_alone() -> None:
+    """Let the signal TERM end this process if its parent sent it, where the system tells who did (Linux)."""
     if not hasattr(signal, "sigwaitinfo"):
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

@@ -167,6 +167,15 @@ def test_a_second_signal_ends_at_once():
             time.sleep(0.1)
 
 
+@pytest.fixture
+def threads():
+    """Two of torch, which begins them in each process that is forked from this one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
 def begun_loader() -> tuple[Iterator[torch.Tensor], multiprocessing.Process]:
     """What a loader that keeps loading still gives after 0, of the numbers below 6, and its process."""
     others = multiprocessing.active_children()
@@ -178,13 +187,14 @@ def begun_loader() -> tuple[Iterator[torch.Tensor], multiprocessing.Process]:
     return numbers, worker
 
 
-def test_data_loaders_outlive_a_signal_to_the_whole_group():
+def test_data_loaders_outlive_a_signal_to_the_whole_group(threads):
     numbers, worker = begun_loader()
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ()), "only the loader's process is deaf to it"
     subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)  # not by the parent itself
     assert list(map(int, numbers)) == [1, 2, 3, 4, 5]
 
 
-def test_data_loaders_end_by_their_parent():
+def test_data_loaders_end_by_their_parent(threads):
     _numbers, worker = begun_loader()
     worker.terminate()
     worker.join(30)

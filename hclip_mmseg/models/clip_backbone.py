@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from hclip_mmseg.clip import ClipTokenizer, TextTower, Tokenizer
+from hclip_mmseg.clip import ClipTokenizer, TextTower, Tokenizer, tokenizer_of
 from hclip_mmseg.models.device_memory import Auto, allowance, bytes_of_number
 
 TEXT_SHARE = 0.1
@@ -44,6 +45,18 @@ class CLIPBackbone(BaseModule, ABC):
         """Width of the embeddings of images, masks and texts."""
         width: int = self.image_tower.embed_dim
         return width
+
+    def take_text(self, model: Any, name: str | Mapping[str, Any], trained: bool = False) -> None:
+        """Take over the text side of a CLIP: its tower, and frozen its scale; with the tokenizer that it reads.
+
+        Args:
+            model: a CLIP of open_clip.
+            name: its name, or its config as open_clip has them.
+            trained: whether the tower is.
+        """
+        self.text_tower = TextTower(getattr(model, "text", model)).requires_grad_(trained)
+        self.tokenizer = tokenizer_of(name, self.text_tower)
+        self.logit_scale = nn.Parameter(model.logit_scale.detach().clone(), requires_grad=False)
 
     def encode_text(self, tokens: Tensor, shared: int = 0) -> Tensor:
         """Tokens [N, length] -> text embeddings [N, embed_dim], not normalised.

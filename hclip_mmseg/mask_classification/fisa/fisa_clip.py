@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter, build_adapter
 from hclip_mmseg.adapters.base import Numbers
-from hclip_mmseg.clip import EvaTower, ImageTower, TextTower, VisionTower, build_clip, image_tower_of, tokenizer_of
+from hclip_mmseg.clip import EvaTower, ImageTower, VisionTower, build_clip, image_tower_of
 from hclip_mmseg.mask_classification.fisa.distribution_adapter import DistributionAdapter
 from hclip_mmseg.mask_classification.fisa.mask_bias import BiasGradient
 from hclip_mmseg.mask_classification.fisa.mask_token_tower import MaskTokenTower
@@ -64,9 +64,7 @@ class FISACLIP(CLIPBackbone):
             raise ValueError(f"resolution must be a multiple of the patch of {tower.patch_size}, not {resolution}")
         self.resolution = resolution
         self.checkpoint_text = checkpoint_blocks
-        self.text_tower = TextTower(getattr(model, "text", model)).requires_grad_(train_text)
-        self.tokenizer = tokenizer_of(clip["model"], self.text_tower)
-        self.logit_scale = nn.Parameter(model.logit_scale.detach().clone(), requires_grad=False)
+        self.take_text(model, clip["model"], trained=train_text)
         sizes = dict(width=tower.width, class_width=tower.embed_dim, layers=tower.layers)
         self.mask_tokens = MaskTokenTower(
             tower,

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
-from hclip_mmseg.clip import ConvNeXtTower, TextTower, build_clip, tokenizer_of
+from hclip_mmseg.clip import ConvNeXtTower, build_clip
 from hclip_mmseg.clip.convnext_tower import STAGES
 from hclip_mmseg.mask_classification.maft_plus.frozen_trunk import FrozenTrunk
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
@@ -41,9 +41,7 @@ class MAFTPlusCLIP(CLIPBackbone):
         super().__init__(init_cfg)
         model = build_clip(**clip, timm_trunk=True)
         self.image_tower = ConvNeXtTower(model.visual, frozen_stages, checkpoint_stages)
-        self.text_tower = TextTower(getattr(model, "text", model)).requires_grad_(False)
-        self.tokenizer = tokenizer_of(clip["model"], self.text_tower)
-        self.logit_scale = nn.Parameter(model.logit_scale.detach().clone(), requires_grad=False)
+        self.take_text(model, clip["model"])
         self.frozen_trunk = FrozenTrunk(self.image_tower) if keep_frozen else None
         self.trains = frozen_stages < STAGES
 

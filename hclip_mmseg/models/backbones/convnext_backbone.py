@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmseg.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
-from hclip_mmseg.clip import ConvNeXtTower, TextTower, build_clip, tokenizer_of
+from hclip_mmseg.clip import ConvNeXtTower, build_clip
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
 from hclip_mmseg.models.features import DenseFeatures
 
@@ -45,9 +45,7 @@ class ConvNeXtBackbone(CLIPBackbone):
         last = self.image_tower.strides[-1]
         if self.image_tower.strides[1:] != [last // 4, last // 2, last]:
             raise ValueError(f"the stages' strides {self.image_tower.strides} must double to guide the decoder")
-        self.text_tower = TextTower(getattr(model, "text", model)).requires_grad_(False)
-        self.tokenizer = tokenizer_of(clip["model"], self.text_tower)
-        self.logit_scale = nn.Parameter(model.logit_scale.detach().clone(), requires_grad=False)
+        self.take_text(model, clip["model"])
 
     def forward(self, images: Tensor) -> DenseFeatures:
         """Dense features of images.

@@ -19,7 +19,6 @@ from hclip_mmseg.clip import (
     VisionTower,
     build_clip,
     image_tower_of,
-    tokenizer_of,
     with_parameters,
 )
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
@@ -67,9 +66,7 @@ class HCLIPBackbone(CLIPBackbone):
         super().__init__(init_cfg)
         model = build_clip(**clip)
         self.image_tower = image_tower_of(model.visual)
-        self.text_tower = TextTower(getattr(model, "text", model))
-        self.tokenizer = tokenizer_of(clip["model"], self.text_tower)
-        self.logit_scale = model.logit_scale
+        self.take_text(model, clip["model"])
         self.requires_grad_(False)
         if train_positions:
             self.image_tower.positional_embedding.requires_grad_(True)

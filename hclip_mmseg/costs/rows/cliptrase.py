@@ -64,6 +64,6 @@ def segment(form: str, device: str, size: int, names: int) -> Step:
 
 ROWS = (
     Row("cliptrase-224", partial(segment, size=224, names=150), time_target=1 / 2, memory_target=1),
-    Row("cliptrase-336", partial(segment, size=336, names=150), time_target=1 / 3, memory_target=1),
+    Row("cliptrase-336", partial(segment, size=336, names=150), time_target=1 / 8, memory_target=1),
     Row("cliptrase-336-names-847", partial(segment, size=336, names=847), time_target=1 / 3, memory_target=1),
 )

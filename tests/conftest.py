@@ -3,6 +3,7 @@
 pytest-xdist's first process reads this file and runs no test: what takes long to import is imported in fixtures.
 """
 
+import gc
 import logging
 import os
 import runpy
@@ -48,10 +49,13 @@ def torch_as_tests_need_it() -> None:
     """
     import torch
 
+    import hclip_mmseg  # noqa: F401  (with all that it imports)
     from hclip_mmseg.engine.memory import keep_freed_memory
 
     keep_freed_memory()
     torch.zeros(1, requires_grad=True).sum().backward()
+    # MMEngine collects garbage for every dataset that it builds: what was imported is left out of that
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,6 +6,7 @@ is a GPU they are started anew.
 
 from __future__ import annotations
 
+import gc
 import os
 import runpy
 import signal
@@ -56,6 +57,7 @@ class Forked:
                 os._exit(code)
 
     def _begin(self, cwd: Path | None) -> None:
+        gc.freeze()  # to look at the objects of the process before would copy all of its memory
         os.setsid()
         torch.set_num_threads(1)  # a forked process has not the threads of the one before
         for number, path in ((1, self.log), (2, self.errors)):
@@ -142,6 +144,7 @@ def torchrun(processes: int, script: Path, *arguments: object, cwd: Path) -> Non
 
 
 def _run_rank(command: Sequence[str], cwd: Path) -> None:
+    gc.freeze()
     torch.set_num_threads(1)  # a forked process has not the threads of the one before
     os.chdir(cwd)
     run_as_main(command)

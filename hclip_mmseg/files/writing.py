@@ -70,8 +70,12 @@ def write_whole(path: str | Path, text: str) -> None:
         file.write(text)
 
 
-def write_bytes(path: str | Path, content: bytes | memoryview) -> None:
-    """Write a file whole or not at all; see `whole`."""
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Write a file whole or not at all; see `whole`.
+
+    ``content`` is no view of a BytesIO: an error keeps it, and Pythons before 3.11.8 and 3.12.2 crash when they
+    collect it.
+    """
     with whole(path) as part, part.open("wb") as file:
         file.write(content)
 
@@ -98,11 +102,11 @@ def write_image(path: str | Path, image: NDArray[np.generic] | Image.Image, **op
     encoded = BytesIO()  # into a file, Pillow's JPEG leaves out what a full disk does not take, and says nothing
     made = image if isinstance(image, Image.Image) else Image.fromarray(image)
     made.save(encoded, format=kind, **options)
-    write_bytes(path, encoded.getbuffer())
+    write_bytes(path, encoded.getvalue())
 
 
 def write_figure(path: str | Path, figure: Any, dpi: int) -> None:
     """Write a figure of matplotlib in the format that its name ends in, whole or not at all; see `whole`."""
     encoded = BytesIO()
     figure.savefig(encoded, format=Path(path).suffix.removeprefix(".").lower() or "png", dpi=dpi)
-    write_bytes(path, encoded.getbuffer())
+    write_bytes(path, encoded.getvalue())

@@ -19,6 +19,7 @@ model = dict(
     ),
 )
 paper = dict(
+    _delete_=True,
     row="Trident, ViT-B/16, DINO B/16, SAM B",
     mIoU={
         "VOC21": 67.1,

@@ -1,17 +1,11 @@
 """Trident with DINO ViT-B/16 and SAM ViT-B: tokens of all windows joined by SAM's attention; by its own protocol."""
 
-_base_ = ["../_base_/training_free_vitb16.py"]
+_base_ = ["./proxyclip_vitb16.py"]
 
-benchmark_style = "proxyclip"
 sam = "pretrained/sam_vit_b_01ec64.pth"
 model = dict(
     backbone=dict(
-        attention=dict(
-            type="ProxyAttention",
-            features=dict(
-                type="TimmPatchFeatures", model="vit_base_patch16_224.dino", weights="pretrained/dino_vitb16.pth"
-            ),
-        ),
+        attention=dict(features=dict(model="vit_base_patch16_224.dino", weights="pretrained/dino_vitb16.pth")),
     ),
     protocol=dict(type="trident"),
     windowed=dict(
@@ -26,3 +20,4 @@ model = dict(
         ),
     ),
 )
+paper = None

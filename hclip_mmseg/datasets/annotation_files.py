@@ -21,6 +21,7 @@ from pycocotools import mask as coco_masks
 
 from hclip_mmseg.compat.panoptic_api import VOID
 from hclip_mmseg.files.json_files import read_json
+from hclip_mmseg.files.run_lengths import compressed_run_lengths
 
 Entry = dict[str, Any]
 ID = (int, float, str)
@@ -231,7 +232,7 @@ def _entries(value: object, what: str) -> list[Entry]:
 def _complete_box(annotation: Entry, where: _Where) -> None:
     lacks = [key for key in ("bbox", "area") if annotation.get(key) is None]
     drawn = lacks and _are_polygons(annotation.get("segmentation"))
-    runs = _run_lengths(annotation.get("segmentation")) if lacks and not drawn else None
+    runs = _run_lengths(annotation.get("segmentation"), where) if lacks and not drawn else None
     if "bbox" in lacks:
         if not drawn and runs is None:
             raise ValueError(f"{where} lacks 'bbox', and has no polygon or run lengths to make it from")
@@ -259,17 +260,14 @@ def _are_polygons(value: object) -> bool:
     )
 
 
-def _run_lengths(value: object) -> Entry | None:
+def _run_lengths(value: object, where: _Where) -> Entry | None:
     """COCO's compressed run lengths of a mask; None if it is none."""
     if not isinstance(value, dict):
         return None
     try:
-        rows, columns = value["size"]
-        runs: Entry = coco_masks.frPyObjects(value, rows, columns) if isinstance(value["counts"], list) else value
-        coco_masks.toBbox(runs)
-    except Exception:  # what pycocotools makes of other content is anybody's guess
-        return None
-    return runs
+        return compressed_run_lengths(value)
+    except ValueError as error:
+        raise ValueError(f"{where} lacks a box or its area, which cannot be made from its mask: {error}") from error
 
 
 def _box_of(polygons: Sequence[Sequence[float]]) -> list[float]:

@@ -92,8 +92,10 @@ def segment(
             visits[:, top:bottom, left:right] += 1
     logits = F.interpolate((total / visits)[None], size=size, mode="bilinear", align_corners=False)[0]
     probabilities = (scale * logits).softmax(dim=0)
-    member = F.one_hot(torch.tensor(classes)).T[:, :, None, None]
-    of_class = (probabilities[None] * member).max(dim=1).values
+    of_class = probabilities
+    if len(classes) != max(classes) + 1:  # a class has several names
+        member = F.one_hot(torch.tensor(classes)).T[:, :, None, None]
+        of_class = (probabilities[None] * member).max(dim=1).values
     if area_thd > 0:
         areas = torch.bincount(of_class.argmax(dim=0).flatten(), minlength=len(of_class))[1:]
         of_class[1:] *= (areas > area_thd * areas.sum())[:, None, None]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from hclip_mmseg.compat.panoptic_api import id2rgb
+from hclip_mmseg.files.run_lengths import compressed_run_lengths
 from hclip_mmseg.visualization import name_colours
 
 
@@ -125,6 +126,10 @@ def panoptic(ids: NDArray[np.integer], label_of: Mapping[int, int]) -> tuple[NDA
 
 
 def masks_of(results: Sequence[Mapping[str, Any]], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Masks [n, *size] of results with run lengths."""
-    masks = [coco_mask.decode(entry["segmentation"]).astype(bool) for entry in results]
+    """Masks [n, *size] of results with run lengths.
+
+    Raises:
+        ValueError: if run lengths are damaged.
+    """
+    masks = [coco_mask.decode(compressed_run_lengths(entry["segmentation"])).astype(bool) for entry in results]
     return np.stack(masks) if masks else np.zeros((0, *size), bool)

@@ -42,6 +42,10 @@ class PatchView(NamedTuple):
 class TrainingFreeBackbone(HCLIPBackbone):
     """CLIP's towers as they are, read in a form that segments without training.
 
+    Attributes:
+        method: a method of its own, or None.
+        correlates: whether the last block compares tokens with their like by one of the forms.
+
     Args:
         clip: see ``HCLIPBackbone``.
         attention: form of the last block, one of :data:`~.last_attention.FORMS` such as 'naclip'; or a form with
@@ -64,7 +68,13 @@ class TrainingFreeBackbone(HCLIPBackbone):
         self.check_tower(self.image_tower, clip["model"])
         self.method: DenseMethod | None = None
         self.attention, self.similarity = self._form(attention), similarity
-        check_form(self.attention, similarity)
+        form = check_form(self.attention, similarity)
+        self.correlates = self.method is None and form.correlated
+        if similarity != "inner" and not self.correlates:
+            raise ValueError(
+                f"similarity={similarity!r} is of tokens that are compared with their like, which the attention "
+                f"{attention!r} has none of: leave it out, or choose one such as 'sclip'"
+            )
         self.correlation = dict(similarity="cosine", heads="separate") | dict(correlation or {})
         unknown = [key for key in self.correlation if key not in CORRELATION]
         if unknown:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from mmseg.registry import MODELS
@@ -21,6 +23,8 @@ class GlobalAggregation(nn.Module):
         scale: at least 0.
         tile: rows of C that are held at once, so that memory grows with the tokens and not with their square.
     """
+
+    part: ClassVar[str] = "aggregation"
 
     def __init__(self, scale: float = 10.0, tile: int = 2048) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -40,6 +40,8 @@ class LabelPropagation(nn.Module):
         alpha: how much is spread, 0 to below 1.
         tolerance, steps: of the conjugate gradients; the factors need none.
     """
+
+    part: ClassVar[str] = "propagation"
 
     def __init__(
         self,
@@ -110,6 +112,7 @@ class PixelPropagation(nn.Module):
         mean, std: of the images that come, in 0..255.
     """
 
+    part: ClassVar[str] = "smoothing"
     at_protocol_size = True
 
     def __init__(

@@ -170,14 +170,19 @@ def neighbour_window(grid: tuple[int, int], sigma: float, device: torch.device |
     Raises:
         ValueError: if sigma is not above 0.
     """
-    if not sigma > 0:
-        raise ValueError(f"the window's sigma must be above 0 patches, not {sigma!r}")
+    check_sigma(sigma)
     along = [torch.arange(side, dtype=torch.float, device=device) for side in grid]
     rows, columns = (torch.exp(-(x[:, None] - x).square() / (2 * sigma**2)) for x in along)
     patches = grid[0] * grid[1]
     window = torch.zeros(1 + patches, 1 + patches, device=device)
     window[1:, 1:] = torch.einsum("ab,cd->acbd", rows, columns).reshape(patches, patches)  # the Gaussian separates
     return window
+
+
+def check_sigma(sigma: object) -> None:
+    """Raises a ValueError if the sigma of a window is no number above 0."""
+    if not isinstance(sigma, int | float) or not sigma > 0:
+        raise ValueError(f"the window's sigma must be above 0 patches, not {sigma!r}")
 
 
 def check_form(form: str | Form, similarity: str = "inner") -> Form:
@@ -193,6 +198,8 @@ def check_form(form: str | Form, similarity: str = "inner") -> Form:
     strange = [pair for pair in form.pairs if len(pair) != 2 or not set(pair) <= set("qkv")]
     if strange:
         raise ValueError(f"pairs of the last block's attention are of q, k and v, such as 'qk'; not {strange[0]!r}")
+    if form.sigma is not None:
+        check_sigma(form.sigma)
     if similarity not in SIMILARITIES:
         raise ValueError(f"similarity must be 'inner' or 'cosine', not {similarity!r}")
     return form

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,8 @@ class PAMR(nn.Module):
         dilations: distances of the neighbours in pixels.
         budget: bytes of score maps that are smoothed together.
     """
+
+    part: ClassVar[str] = "smoothing"
 
     def __init__(self, steps: int = 10, dilations: Sequence[int] = (8, 16), budget: int = 1 << 26) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ class Settings:
         long_side: at most, in pixels; where the image would be longer, it is made smaller.
         multiple: both sides of the resized image are multiples of this many pixels, rounded up.
         window: side of a window in pixels; 0 for the whole image in one pass.
-        stride: pixels between windows.
+        stride: pixels between the starts of windows, at most ``window``.
         pad: windows are padded with zeros, evenly on both sides, to multiples of this many pixels; 1 for no padding.
         logit_scale: factor of the cosines in the softmax over all names.
         prob_thd: pixels whose best probability is below become background, 0 to 1; only where there is one.
@@ -45,6 +45,11 @@ class Settings:
             value, least = getattr(self, name), int(name != "window")
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"protocol.{name} must be a number of pixels, at least {least}, not {value!r}")
+        if 0 < self.window < self.stride:
+            raise ValueError(
+                f"protocol.stride {self.stride} must be at most protocol.window {self.window}: no window would see the "
+                "pixels between"
+            )
         for name in ("prob_thd", "area_thd"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"protocol.{name} must be from 0 to below 1, not {getattr(self, name)!r}")

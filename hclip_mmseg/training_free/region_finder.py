@@ -39,6 +39,8 @@ class RegionFinder(nn.Module):
         super().__init__()
         if epsilon <= 0 or min_samples < 1:
             raise ValueError(f"epsilon {epsilon} must be positive and min_samples {min_samples} at least 1")
+        if workers < 1:
+            raise ValueError(f"regions.workers must be at least 1, not {workers!r}")
         self.epsilon, self.min_samples, self.denoise = epsilon, min_samples, denoise
         self.features = None if features is None else MODELS.build(dict(features))
         self.workers = workers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +34,8 @@ class SAMAggregation(nn.Module):
             published code takes 0.6 on A-150 and Cityscapes.
         strips: upright parts of the image that SAM sees one by one, at a larger scale; 2 on Cityscapes.
     """
+
+    part: ClassVar[str] = "aggregation"
 
     def __init__(
         self, weights: str, factor: Setting = 1.2, negative: Setting | None = None, strips: Setting = 1

@@ -16,10 +16,8 @@ from torch import Tensor
 from hclip_mmseg.files.errors import one_line
 from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.paths import locate, looked_in
+from hclip_mmseg.files.run_lengths import compressed_run_lengths
 from hclip_mmseg.training_free.refinement import Evidence
-
-MOST_PIXELS = 1 << 28
-"""Pixels of the largest image whose masks are read; 16,384 x 16,384."""
 
 
 def read_masks(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.bool_]:
@@ -28,8 +26,8 @@ def read_masks(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.bo
     Args:
         path: what SAM's automatic generator writes with run lengths (its ``scripts/amg.py --convert-to-rle``): a JSON
             list of entries with ``segmentation``; or a NumPy file of [masks, H, W].
-        size: height and width that masks must have; None: whatever they say, up to ``MOST_PIXELS``. Nothing is
-            allocated for others.
+        size: height and width that masks must have; None: whatever they say, up to
+            ``files.run_lengths.MOST_PIXELS``. Nothing is allocated for others.
 
     Returns:
         [masks, H, W]; of no mask, perhaps [0, 0, 0].
@@ -45,7 +43,7 @@ def read_masks(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.bo
             masks = loaded != 0
         else:
             entries = read_json(path)
-            masks = [_decode(entry["segmentation"], size) for entry in entries]
+            masks = [_decode(entry, number, size) for number, entry in enumerate(entries)]
             masks = np.stack(masks) if masks else np.zeros((0, 0, 0), bool)
     except FileNotFoundError:
         raise
@@ -56,18 +54,20 @@ def read_masks(path: Path, size: tuple[int, int] | None = None) -> NDArray[np.bo
     return masks
 
 
-def _decode(mask: Mapping[str, Any], wanted: tuple[int, int] | None) -> NDArray[np.bool_]:
-    """A mask from its run lengths [H, W]; pycocotools, which is C, trusts any size."""
-    size = mask["size"]
-    sides = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
-    if not sides or size[0] * size[1] > MOST_PIXELS:
-        raise ValueError(f"no image is of size {size}")
-    if wanted is not None and tuple(size) != wanted:
+def _decode(entry: Mapping[str, Any], number: int, wanted: tuple[int, int] | None) -> NDArray[np.bool_]:
+    """A mask [H, W] from the run lengths of the entry of a number."""
+    mask = entry["segmentation"]
+    try:
+        runs = compressed_run_lengths(mask)
+    except ValueError as error:
+        raise ValueError(f"mask {number}: {error}") from error
+    rows, columns = runs["size"]
+    if wanted is not None and (rows, columns) != wanted:
         raise ValueError(
-            f"a mask is of {size[0]} x {size[1]} pixels, its image of {wanted[0]} x {wanted[1]}; "
-            "they must be made for the same image"
+            f"a mask is of {rows} x {columns} pixels, its image of {wanted[0]} x {wanted[1]}; they must be made for "
+            "the same image"
         )
-    return coco_mask.decode(mask) != 0
+    return coco_mask.decode(runs) != 0
 
 
 def relabel(labels: Tensor, masks: Tensor, classes: int) -> Tensor:

@@ -97,6 +97,15 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         self.images_at_once, self.score_memory = images_at_once, score_memory
         if reach not in REACHES:
             raise ValueError(f"reach must be one of {', '.join(REACHES)}, not {reach!r}")
+        if reach != "all" and not self.backbone.correlates:
+            raise ValueError(
+                f"reach={reach!r} is of tokens that are compared with their like: set backbone.attention='sclip', or "
+                "another such as 'cliptrase'"
+            )
+        for name, least in (("resolution", 1), ("images_at_once", 1), ("score_memory", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"model.{name} must be at least {least}, not {value!r}")
         self.windowed = self._windowed(protocol, windowed)
         self._given: Vocabulary | None = None
 

@@ -34,6 +34,20 @@ class Found(NamedTuple):
     scale: float
 
 
+def build_part(name: str, config: Mapping[str, Any]) -> Any:
+    """The part of a config that stands in ``windowed`` under a name.
+
+    Raises:
+        ValueError: if it says by its ``part`` that it belongs under another name.
+    """
+    part = MODELS.build(dict(config))
+    belongs = getattr(part, "part", name)
+    if belongs != name:
+        kind = type(part).__name__
+        raise ValueError(f"windowed.{name}: {kind} belongs under windowed.{belongs}")
+    return part
+
+
 class WindowedSegmentation(nn.Module):
     """What the methods of the field share beside CLIP's last block.
 
@@ -48,7 +62,7 @@ class WindowedSegmentation(nn.Module):
         windows_at_once: windows that CLIP is run on together; bounds the memory.
 
     Raises:
-        ValueError: if tokens are to be aggregated and not stitched.
+        ValueError: if a part stands in the place of another, or a number is out of its range.
     """
 
     def __init__(
@@ -70,7 +84,7 @@ class WindowedSegmentation(nn.Module):
         self.absent_below, self.windows_at_once = absent_below, windows_at_once
         parts = dict(aggregation=aggregation, propagation=propagation, smoothing=smoothing)
         for name, config in parts.items():
-            setattr(self, name, None if config is None else MODELS.build(dict(config)))
+            setattr(self, name, None if config is None else build_part(name, config))
 
     def check(self, backbone: TrainingFreeBackbone) -> None:
         """Raises a ValueError if tokens are to be aggregated that nothing stitches."""

@@ -98,6 +98,14 @@ def test_boxes_and_areas_of_run_lengths(written, compressed):
     assert found["bbox"] == [3, 2, 6, 3] and found["area"] == 17 and found["iscrowd"] == 0
 
 
+def test_damaged_run_lengths_are_named(written):
+    outline = dict(size=[8, 10], counts="52")
+    content = without(replaced(BOXES, outline, "annotations", 0, "segmentation"), "annotations", 0, "bbox")
+    said = "entry 0 of annotations, id .* from its mask: its run lengths are damaged: they are of 7 pixels"
+    with pytest.raises(ValueError, match=said):
+        read_instances(written(content))
+
+
 def test_boxes_and_areas_of_a_label_map():
     ids = np.zeros((6, 8), np.int32)
     ids[1:4, 2:7] = 70_000

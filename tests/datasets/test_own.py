@@ -325,14 +325,17 @@ def test_wrong_annotation_files_are_said(tmp_path, images, maps):
     file.write_text(json.dumps({**content, "annotations": boxes}))
     with pytest.raises(ValueError, match="boxes and no outlines"):
         make(tmp_path, images, file)
+    name = content["annotations"][4]["id"]
+    damaged = f"outline of annotation {name} of .*instances.json, in .*img_1.jpg, cannot be drawn: .* are damaged"
     for outline, said in (
         (
             dict(size=[own.WIDTH, own.HEIGHT], counts=[own.WIDTH * own.HEIGHT]),
             "of 48 x 64 pixels, the image is 64 x 48",
         ),
         (dict(counts=[1]), "neither polygons nor run lengths"),
-        (dict(size=[own.HEIGHT, own.WIDTH], counts=[-5, 99]), "img_1.jpg cannot be drawn"),
-        (dict(size=[own.HEIGHT, own.WIDTH], counts=[0, 99999]), "img_1.jpg cannot be drawn"),
+        (dict(size=[own.HEIGHT, own.WIDTH], counts=[-5, 99]), f"{damaged}: one is -5"),
+        (dict(size=[own.HEIGHT, own.WIDTH], counts=[0, 99999]), f"{damaged}: they are of 99999 pixels"),
+        (dict(size=[own.HEIGHT, own.WIDTH], counts="52"), f"{damaged}: they are of 7 pixels"),
     ):
         content["annotations"][4]["segmentation"] = outline
         file.write_text(json.dumps(content))

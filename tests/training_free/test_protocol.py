@@ -8,7 +8,6 @@ from mmseg.structures import SegDataSample
 from tiny_training_free import NAMES, textured_images, tiny_training_free
 
 from hclip_mmseg.clip.positions import resized_positions
-from hclip_mmseg.reference import sliding
 from hclip_mmseg.reference import training_free as literal
 from hclip_mmseg.training_free.decisions import Decision, ScoredImage, decide
 from hclip_mmseg.training_free.protocol import (
@@ -79,16 +78,6 @@ def test_synonyms_and_thresholds_are_the_loops(prob_thd, area_thd):
     expected = literal.segment(dense, image[0], model.text(), (70, 90), CLASSES, **{**SMALL, **settings})
     found = torch.tensor(CLASSES)[predict(model, image, (70, 90))]
     assert (found == expected).float().mean() > 0.999
-
-
-@torch.no_grad()
-def test_the_form_that_is_timed_computes_the_same():
-    model = protocol_model("sclip", dict(pad=1))
-    image = textured_images(1, 40, 61)
-    text, tower = model.text(), model.backbone.image_tower
-    settings = dict(window=32, stride=16, prob_thd=0.0)
-    timed = sliding.segment(sliding.sclip(tower), image[0], text, range(len(NAMES)), (40, 61), **settings)
-    assert (timed == predict(model, image, (40, 61))).float().mean() > 0.999
 
 
 @torch.no_grad()
@@ -291,6 +280,7 @@ def test_names_that_stand_twice_in_a_published_list_are_asked_for_twice():
         (dict(type="sclip", crop=224), "no setting 'crop'; it has short_side"),
         (dict(type="sclip", benchmarks=dict(nowhere=dict())), "no benchmark 'nowhere'"),
         (dict(type="sclip", window=-1), "protocol.window must be a number of pixels, at least 0"),
+        (dict(type="sclip", window=64), "protocol.stride 112 must be at most protocol.window 64"),
         (dict(type="sclip", prob_thd=1.5), "protocol.prob_thd must be from 0 to below 1"),
         (dict(type="cliptrase", window=224), "'cliptrase' has no setting 'window'"),
     ],

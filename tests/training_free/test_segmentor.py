@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -183,3 +185,25 @@ def test_a_pass_never_waits_for_the_device():
     with Kernels() as kernels:
         path(textured_images(2, 64, 96))
     assert kernels.calls and not kernels.waits
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(images_at_once=0), "model.images_at_once must be at least 1, not 0"),
+        (dict(score_memory=-1), "model.score_memory must be at least 0, not -1"),
+        (dict(resolution=0), "model.resolution must be at least 1, not 0"),
+        (dict(regions=dict(epsilon=0.7, min_samples=3, workers=0)), "regions.workers must be at least 1, not 0"),
+        (dict(reach="own", attention="clip"), "reach='own' is of tokens that are compared with their like"),
+        (dict(attention="value", backbone=dict(similarity="cosine")), "similarity='cosine' is of tokens that are"),
+        (dict(attention=dict(type="GEMAttention"), backbone=dict(similarity="cosine")), "similarity='cosine' is of"),
+        (dict(attention=dict(type="naclip", sigma="wide")), "sigma must be above 0 patches, not 'wide'"),
+        (dict(protocol=dict(type="sclip"), windowed=dict(smoothing=dict(type="GlobalAggregation"))),
+         "windowed.smoothing: GlobalAggregation belongs under windowed.aggregation"),
+        (dict(protocol=dict(type="sclip"), windowed=dict(stitch=True, aggregation=dict(type="PAMR"))),
+         "windowed.aggregation: PAMR belongs under windowed.smoothing"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_is_said_when_the_model_is_built(settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        tiny_training_free(**settings)

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 
 import hclip_mmseg.training_free  # noqa: F401 (registers)
 from hclip_mmseg.apis import launch
@@ -54,7 +55,8 @@ def segment(form: str, device: str, size: int, names: int) -> Step:
     """Label maps of four images."""
     model, images = build(device, size, names), flat_images(device, size)
     if form == "ours":
-        return lambda: model.predict(images)
+        meta = dict(ori_shape=(size, size), keep_scores=False)  # label maps, as the other form gives
+        return lambda: model.predict(images, [SegDataSample(metainfo=meta) for _ in images])
     model, images = model.cpu(), images.cpu()  # it works on one processor, as the published script does
     text, finder = model.text_encoder.embeddings[:, 0], model.region_finder
     tower, scale = model.backbone.image_tower, model.backbone.logit_scale

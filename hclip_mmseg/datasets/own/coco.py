@@ -16,6 +16,7 @@ from hclip_mmseg.datasets.own.label_maps import without_upload_prefix
 from hclip_mmseg.datasets.own.source import UNLABELLED, Numbers, Sample, Source, shown_some
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.images import read_size
+from hclip_mmseg.files.run_lengths import compressed_run_lengths
 
 
 def coco_instances(images: Mapping[str, Path], file: Path) -> Source:
@@ -29,7 +30,7 @@ def coco_instances(images: Mapping[str, Path], file: Path) -> Source:
     """
     content = read_instances(file)
     names, number_of = _categories(content)
-    objects: dict[Any, list[tuple[float, int, Any]]] = {}
+    objects: dict[Any, list[tuple[float, int, Any, str]]] = {}
     without = 0
     for annotation in content["annotations"]:
         outline = annotation.get("segmentation")
@@ -39,7 +40,8 @@ def coco_instances(images: Mapping[str, Path], file: Path) -> Source:
         if not outline:
             without += 1
             continue
-        drawn = (float(annotation["area"]), number_of[category], outline)
+        what = f"annotation {annotation['id']} of {file}"
+        drawn = (float(annotation["area"]), number_of[category], outline, what)
         objects.setdefault(annotation["image_id"], []).append(drawn)
     if not objects:
         raise InputError(
@@ -96,8 +98,8 @@ def read_objects(sample: Sample) -> Numbers:
             f"{rows}: they must have one size, as the pixels are stored (EXIF turns nothing)"
         )
     numbers = np.full((height, width), UNLABELLED, np.int32)
-    for _, number, outline in sorted(objects, key=lambda one: -one[0]):
-        numbers[mask_of(outline, height, width, str(sample.image))] = number
+    for _, number, outline, what in sorted(objects, key=lambda drawn: -drawn[0]):
+        numbers[mask_of(outline, height, width, f"{what}, in {sample.image},")] = number
     return numbers
 
 
@@ -105,7 +107,7 @@ def mask_of(outline: Any, height: int, width: int, what: str) -> np.ndarray[Any,
     """Pixels inside polygons [[x1, y1, x2, y2, ...], ...], or in run lengths, whose ``counts`` are a list or a text.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if it is neither, or the run lengths are damaged.
     """
     try:
         if isinstance(outline, list):
@@ -113,18 +115,14 @@ def mask_of(outline: Any, height: int, width: int, what: str) -> np.ndarray[Any,
             if not polygons:
                 raise ValueError("its polygons have fewer than 3 corners")
             runs = coco_masks.merge(coco_masks.frPyObjects(polygons, height, width))
-        elif not isinstance(outline, dict) or not {"size", "counts"} <= set(outline):
-            raise ValueError("it is neither polygons nor run lengths")
-        elif list(outline["size"]) != [height, width]:
-            rows, columns = outline["size"]
-            raise ValueError(f"its run lengths are of {columns} x {rows} pixels, the image is {width} x {height}")
-        elif isinstance(outline["counts"], list):
-            runs = coco_masks.frPyObjects(outline, height, width)
         else:
-            runs = outline
+            runs = compressed_run_lengths(outline)
+            rows, columns = runs["size"]
+            if (rows, columns) != (height, width):
+                raise ValueError(f"its run lengths are of {columns} x {rows} pixels, the image is {width} x {height}")
         return coco_masks.decode(runs).astype(bool)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"an outline in {what} cannot be drawn: {error}") from error
+        raise InputError(f"the outline of {what} cannot be drawn: {error}") from error
 
 
 def read_segments(sample: Sample) -> Numbers:

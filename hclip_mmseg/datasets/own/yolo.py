@@ -86,5 +86,5 @@ def read_outlines(sample: Sample) -> Numbers:
                 f"{path}, line {place} is no outline: a class, then x and y of 3 corners or more, in 0 to 1"
             )
         polygon = (corners.reshape(-1, 2) * (width, height)).ravel().tolist()
-        numbers[mask_of([polygon], height, width, str(path))] = number
+        numbers[mask_of([polygon], height, width, f"line {place} of {path}")] = number
     return numbers

@@ -20,6 +20,9 @@ STYLE = (
     ".region{fill-opacity:.5;stroke:#fff;stroke-width:.7}.region:hover{fill-opacity:.15}"
     ".box{fill-opacity:0;stroke-width:2}.box:hover{fill-opacity:.3}"
 )
+SWATCH = (
+    '<span class="swatch" style="background:{};display:inline-block;width:1em;height:1em;margin-right:.6em"></span>'
+)
 
 
 def hover_svg(result: Result, min_score: float = 0.3) -> str:
@@ -39,7 +42,11 @@ def hover_svg(result: Result, min_score: float = 0.3) -> str:
 
 
 def result_table(result: Result) -> str:
-    """Class names with their share of the image, or number of boxes, and their highest score; those found first."""
+    """Class names with their colours, their share of the image or number of boxes, and their highest score.
+
+    Those found come first.
+    """
+    colours = dict(zip(result.vocabulary, _hexadecimal(result), strict=True))
     if result.boxes is not None:
         counts = np.bincount(result.boxes.labels, minlength=len(result.vocabulary)).tolist()
         found = dict(zip(result.vocabulary, counts, strict=True))
@@ -52,13 +59,13 @@ def result_table(result: Result) -> str:
         found_in = {name: f"{share:.1%}" if share >= LEAST_SHARE else "<0.1%" for name, share in shares.items()}
         rows = [(name, found_in.get(name, "not found"), highest.get(name, "")) for name in order]
         headings = ("class name", "share of the image", "highest score")
-    return (
-        f"<table><thead>{_row('th', headings)}</thead><tbody>{''.join(_row('td', row) for row in rows)}</tbody></table>"
-    )
+    body = "".join(_row("td", row, SWATCH.format(colours[row[0]])) for row in rows)
+    return f"<table><thead>{_row('th', headings)}</thead><tbody>{body}</tbody></table>"
 
 
-def _row(kind: str, cells: Sequence[str]) -> str:
-    return f"<tr>{''.join(f'<{kind}>{escape(cell)}</{kind}>' for cell in cells)}</tr>"
+def _row(kind: str, cells: Sequence[str], before: str = "") -> str:
+    inside = f"</{kind}><{kind}>".join(map(escape, cells))
+    return f"<tr><{kind}>{before}{inside}</{kind}></tr>"
 
 
 def _regions(result: Result) -> Iterator[str]:

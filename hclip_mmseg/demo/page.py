@@ -6,6 +6,7 @@ import filecmp
 import shutil
 import time
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -93,9 +94,11 @@ class Page:
 
     def outputs(self, found: Answer, asked: Request, name: str) -> list[Any]:
         """Both drawings, the table, heat maps, notes, files, and the end of the page's address."""
-        frozen = "" if found.frozen is None else f"<b>frozen CLIP</b>{hover_svg(found.frozen)}"
+        drawn, frozen = hover_svg(found.result), ""
+        if found.frozen is not None:
+            drawn, frozen = f"<b>{escape(asked.model)}</b>{drawn}", f"<b>frozen CLIP</b>{hover_svg(found.frozen)}"
         return [
-            hover_svg(found.result),
+            drawn,
             gr.update(value=frozen, visible=bool(frozen)),
             result_table(found.result),
             gr.update(value=[(image, title) for image, title in found.heat_maps], visible=bool(found.heat_maps)),

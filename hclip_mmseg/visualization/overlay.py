@@ -95,20 +95,45 @@ def _outlines(labels: NDArray[np.integer], width: int) -> NDArray[np.bool_]:
 def _write_words(
     image: NDArray[np.uint8], labels: NDArray[np.integer], names: Sequence[str], enlarged: int
 ) -> NDArray[np.uint8]:
-    """The image, ``enlarged`` times the label map, with each word on its region, the largest last and on top."""
+    """The image, ``enlarged`` times the label map, with each word on its region.
+
+    The largest regions choose first; a word that would lie on another moves up or down.
+    """
     drawn = Image.fromarray(image)
     draw = ImageDraw.Draw(drawn)
-    letters = font(int(np.clip(image.shape[0] / 36, 9, 96)))
-    for index, _ in reversed(class_shares(labels, names)):
+    size = int(np.clip(image.shape[0] / 36, 9, 96))
+    letters, high = font(size), size / 2 + 3
+    written: list[tuple[float, float, float, str]] = []  # middle, half the width, word
+    for index, _ in class_shares(labels, names):
         depth = distance_transform_edt(np.pad(labels == index, 1))[1:-1, 1:-1]
         deepest = np.argwhere(depth == depth.max())
-        y, x = deepest[len(deepest) // 2]
+        y, x = (deepest[len(deepest) // 2] + 0.5) * enlarged
         name = shortened(names[index])
         half = letters.getlength(name) / 2 + 2
-        inside = min(max((x + 0.5) * enlarged, half), max(drawn.width - half, half))
-        place = (inside, (y + 0.5) * enlarged)
-        draw.text(place, name, fill=PAPER, font=letters, anchor="mm", stroke_width=2, stroke_fill=INK)
+        x = min(max(x, half), max(drawn.width - half, half))
+        beside = [other_y for other_y, other_x, other_half, _ in written if abs(x - other_x) < half + other_half]
+        written.append((_free_line(y, beside, high, drawn.height), x, half, name))
+    for y, x, _, name in reversed(written):
+        draw.text((x, y), name, fill=PAPER, font=letters, anchor="mm", stroke_width=2, stroke_fill=INK)
     return np.asarray(drawn)
+
+
+def _free_line(wanted: float, taken: Sequence[float], high: float, height: int) -> float:
+    """The middle of a line of text nearest to the wanted one that no taken line covers; the wanted one if none is.
+
+    Args:
+        wanted: in pixels from the top.
+        taken: middles of the lines that are there.
+        high: half the height of a line.
+        height: of the image.
+    """
+    places = [wanted, *(other + side * 2 * high for other in taken for side in (-1, 1))]
+    free = [
+        place
+        for place in places
+        if high <= place <= height - high and all(abs(place - other) >= 2 * high - 1e-6 for other in taken)
+    ]
+    return min(free, key=lambda place: abs(place - wanted), default=wanted)
 
 
 def _draw_legend(
@@ -137,4 +162,3 @@ def _draw_legend(
         draw.text((2 * step, top), text, fill=INK, font=letters)
         top += step
     return np.asarray(panel)
-

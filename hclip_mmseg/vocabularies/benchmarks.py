@@ -65,16 +65,22 @@ def styled_name(benchmark: str, style: str | None) -> str:
     return f"{benchmark}{AT}{style}" if style is not None and benchmark in lists_of(style) else benchmark
 
 
-def near_benchmarks(name: str) -> list[str]:
+def near_benchmarks(name: str, alone: bool = False) -> list[str]:
     """Names of benchmarks' lists that a text was probably meant for; none for what may be a class name.
 
     "ade20k_848" and "A-848" are nearly names of lists, "pascal voc" is how several begin.
+
+    Args:
+        name: the text.
+        alone: whether there is nothing beside it; "cityscape" then is nearly a list's name too.
     """
     plain = plain_spelling(name)
     known = {**{each: each for each in _benchmarks_lists()}, **{plain_spelling(each): each for each in VOCABULARY_OF}}
     begins = [known[each] for each in known if each.startswith(f"{plain}_") and ("_" in plain or plain[-1:].isdigit())]
-    if begins or not re.search(r"[_@]|\d", name):
+    if begins:
         return begins
+    if not re.search(r"[_@]|\d", name):
+        return [known[each] for each in near_names(plain, known, nearness=0.92)] if alone else []
     return [known[each] for each in near_names(plain.partition(AT)[0], known, nearness=0.75)]
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 
 _SYNTAX = re.compile(r"""[\[\]{}<>"|\\;=]|_|:$|^[-*#]|^\d+\s*:|/.*\.\w+$""")
+_STOPS = re.compile(r"\s\.\s|\w{3}\.\s.*\w\.$")
+""""cat . dog ." and "cat. dog.", as some detectors are asked."""
 
 
 def looks_like_syntax(name: str) -> bool:
@@ -14,18 +16,20 @@ def looks_like_syntax(name: str) -> bool:
 
 
 def doubts_about(titles: Sequence[str]) -> str | None:
-    """A line about names that look like syntax or are numbers alone; None if there are none.
+    """A line about names that look like syntax, have full stops between words, or no letter; None if there are none.
 
     Args:
         titles: the classes', synonyms behind commas.
     """
     odd = [title for title in titles if looks_like_syntax(title)]
+    stops = [title for title in titles if title not in odd and _STOPS.search(title)]
     numbers = [title for title in titles if not any(character.isalpha() for character in title)]
     said = [
         f"{_some(names)} {what}"
         for names, what in (
             (odd, "look like a file's syntax"),
-            ([n for n in numbers if n not in odd], "hold no letter"),
+            (stops, "have full stops between words, where names take commas"),
+            ([n for n in numbers if n not in odd + stops], "hold no letter"),
         )
         if names
     ]

@@ -56,8 +56,9 @@ def read_text(path: Path) -> str:
         ValueError: if it is no text in UTF-8.
     """
     if not is_file(path):
-        hint = did_you_mean(path.name, _names_beside(path), say=lambda name: str(path.with_name(name)))
-        raise FileNotFoundError(f"no file of class names at {path.absolute()}{hint}")
+        hint = did_you_mean(path.name, names_beside(path), say=lambda name: str(path.with_name(name)))
+        name = as_name(path.name) if len(path.parts) == 1 and path.suffix.lower() not in SUFFIXES else ""
+        raise FileNotFoundError(f"no file of class names at {path.absolute()}{hint}{name}")
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -78,6 +79,19 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def as_name(text: str) -> str:
+    """How a message says that a text which looks like something else is given as a class name."""
+    return f" (if this is a class name, give a list: '{json.dumps([text], ensure_ascii=False)}')"
+
+
+def names_beside(path: Path) -> list[str]:
+    """The names of what is in a path's folder; none where the folder cannot be read."""
+    try:
+        return [file.name for file in path.parent.iterdir()]
+    except OSError:
+        return []
 
 
 def literal(text: str) -> Any:
@@ -152,10 +166,3 @@ def _literals(tree: ast.AST) -> Iterator[tuple[str, ...]]:
 def _are_texts(value: Any) -> bool:
     items = value.elts if isinstance(value, (ast.List, ast.Tuple)) else []
     return bool(items) and all(isinstance(item, ast.Constant) and isinstance(item.value, str) for item in items)
-
-
-def _names_beside(path: Path) -> list[str]:
-    try:
-        return [file.name for file in path.parent.iterdir()]
-    except OSError:
-        return []

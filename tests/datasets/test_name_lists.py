@@ -203,6 +203,8 @@ def test_things_and_stuff_of_coco_s_categories_stay(tmp_path):
         (["wall", "7"], "'7' hold no letter"),
         ([f"a_{i}" for i in range(9)], "'a_0', 'a_1', 'a_2' and 6 more"),
         ("wall, 1: sky", "'1: sky' look like"),
+        ("cat . dog ., sky", "'cat . dog .' have full stops between words, where names take commas"),
+        ("cat. dog., sky", "'cat. dog.' have full stops"),
     ],
 )
 def test_names_that_look_like_syntax_or_numbers_are_warned_of(names, said):
@@ -225,6 +227,9 @@ def test_no_benchmark_s_list_is_doubted():
         ("coco_stuf_171@fc-clip", "did you mean 'coco_stuff_171'"),
         ("cat, A-847", "'A-847' is a list of its own"),
         ("cat, names.txt", "'names.txt' is a list of its own"),
+        ("cat, names.tx", "'names.tx' is a list of its own"),
+        ("cityscape", "did you mean 'cityscapes_19'"),
+        ("coco objects", "did you mean 'coco_object_81'"),
     ],
 )
 def test_what_is_nearly_a_benchmark_is_no_class_name(text, said):
@@ -238,13 +243,31 @@ def test_what_looks_like_a_file_and_is_none_is_no_class_name(tmp_path, monkeypat
     for text in ("clases.json", "./clases.json", f"{tmp_path}/clases.json"):
         with pytest.raises(FileNotFoundError, match="no file of class names at .*did you mean '.*classes.json'"):
             read_names(text)
-    for text in ("data.yaml", "own.names", "names.xlsx", "/absent", f"{tmp_path}/own", "~/absent", "~nobody/absent"):
+    for text in ("clases.jso", "classes.js", "classes.j", "classesjson", "classes_json"):
+        with pytest.raises(FileNotFoundError, match=r"did you mean 'classes\.json'\? \(if this is a class name, give"):
+            read_names(text)
+    for text in ("data.yaml", "own.names", "names.xlsx", "names.tx", "/absent", f"{tmp_path}/own", "~/absent",
+                 "~nobody/absent"):  # fmt: skip
         with pytest.raises(FileNotFoundError, match="no file of class names at"):
             read_names(text)
+    with pytest.warns(
+        UserWarning, match=r"'classes' is taken for a class name; for the file's names give 'classes\.json'"
+    ):
+        assert read_names("classes") == ("classes",)
     with pytest.raises(ValueError, match="is a folder, not a file of class names"):
         read_names(f"{tmp_path}/")
-    for text in ("tv/monitor", "St. Bernard", "b-52", "t-shirt", "F-16", "car"):
+    with pytest.raises(ValueError, match="not from the network: download https://example.org/names.txt first"):
+        read_names("https://example.org/names.txt")
+    for text in ("tv/monitor", "St. Bernard", "b-52", "t-shirt", "F-16", "car", "U.S. flag", "U.S", "B.Sc", "class",
+                 "papillary", "city"):  # fmt: skip
         assert read_names(text) == (text,)
+    assert read_names("building, cityscape") == ("building", "cityscape")
+    assert read_names('["node.js"]') == ("node.js",)
+
+
+@pytest.mark.parametrize("text", ["cat; dog; traffic light", "cat;dog;\ntraffic light", "cat，dog、traffic light"])
+def test_semicolons_and_other_scripts_commas_part_the_classes_of_a_text(text):
+    assert read_names(text) == ("cat", "dog", "traffic light")
 
 
 def test_every_name_of_a_class_can_be_asked_for_by_itself(tmp_path):

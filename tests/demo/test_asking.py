@@ -121,6 +121,8 @@ def test_drawings_and_tables_hold_names_as_text_alone():
         drawn, table = hover_svg(result), result_table(result)
         assert "<script" not in drawn + table and re.search(said, drawn)
         assert "&lt;script&gt;" in table
+        colours = set(re.findall(r"fill=\"(#\w{6})\"", drawn))
+        assert colours and colours <= set(re.findall(r"background:(#\w{6})", table))
 
 
 def test_heat_maps_have_one_scale():

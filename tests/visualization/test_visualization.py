@@ -108,6 +108,24 @@ def test_no_row_of_the_legend_says_0_percent(monkeypatch):
     assert written[-1] == "4 more  <0.1%"
 
 
+def test_words_on_regions_do_not_cover_each_other(monkeypatch):
+    fields = []
+
+    def note(self, place, text, font, **_):
+        half = font.getlength(text) / 2
+        fields.append((place[0] - half, place[0] + half, place[1] - font.size / 2, place[1] + font.size / 2))
+
+    monkeypatch.setattr("PIL.ImageDraw.ImageDraw.text", note)
+    labels = np.arange(240).reshape(1, -1) // 20 % 4 * np.ones((120, 1), int)  # columns, narrower than their words
+    draw_overlay(np.zeros((120, 240, 3), np.uint8), labels, [f"a long name {i}" for i in range(4)],
+                 legend=False, written=True)  # fmt: skip
+    assert len(fields) == 4
+    for place, (left, right, top, bottom) in enumerate(fields):
+        assert 0 <= left and right <= 240 and 0 <= top and bottom <= 120
+        for x1, x2, y1, y2 in fields[:place]:
+            assert right <= x1 or x2 <= left or bottom <= y1 or y2 <= top
+
+
 def test_more_classes_than_rows_still_draw():
     labels = np.arange(900).reshape(30, 30)
     names = [f"a rather long name {i} " * 3 for i in range(900)]

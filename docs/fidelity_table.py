@@ -19,6 +19,7 @@ START, END = "<!-- tables: python docs/fidelity_table.py -->\n", "<!-- end of th
 CONFIGS = (
     "hclip/hclip_vitb16_coco-stuff",
     "cat_seg/cat-seg_vitb16_coco-stuff",
+    "sed/sed_convnext-b_coco-stuff",
     "maft_plus/baseline-ensemble_convnext-l_coco-stuff",
     "maft_plus/fc-clip_convnext-l_coco-panoptic",
     "maft_plus/maft-plus-published_convnext-l_coco-stuff",

@@ -48,6 +48,7 @@ def prepare(name: str, folder: Path) -> None:
     """Write the config of a model and a checkpoint of random weights into a folder."""
     import cv2
     import numpy as np
+    import segment_anything
     import timm
     import torch
     from mmengine.config import Config
@@ -63,6 +64,9 @@ def prepare(name: str, folder: Path) -> None:
         if entry.get("type") == "TimmPatchFeatures":
             entry["weights"] = str(folder / f"{entry['model']}.pth")
             torch.save(timm.create_model(entry["model"], num_classes=0).state_dict(), entry["weights"])
+        elif entry.get("type") in ("SAMAggregation", "SAMPrompts"):
+            entry["weights"] = str(folder / "sam.pth")
+            torch.save(segment_anything.sam_model_registry["vit_b"]().state_dict(), entry["weights"])
         elif entry.get("type") == "RegionFolder":
             entry["folder"] = str(folder)
     regions = np.arange(30, dtype=np.uint8).reshape(5, 6) + 1

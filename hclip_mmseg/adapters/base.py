@@ -298,6 +298,9 @@ class Adapter(nn.Module):
             ValueError: if the adapter does not fit them.
         """
 
+    def without_norm(self, tower: Tower, norm: Norm) -> None:
+        """Take note, once, that a tower has not one of the norms outside its blocks; the default is nothing."""
+
     def parameters_at(self, at: BlockOperation) -> list[Numbers]:
         """The trained numbers that act in one operation of one block and nowhere else; the default is none."""
         return []

@@ -112,6 +112,11 @@ class SSF(Adapter):
                         f"{found}; SSF takes CLIPs whose MLPs are 4 times as wide as their tokens"
                     )
 
+    def without_norm(self, tower: Tower, norm: Norm) -> None:
+        """Freezes what would stand behind that norm, and never acts."""
+        if tower in self.ends:
+            self.ends.get_submodule(f"{tower}.{norm}").requires_grad_(False)
+
     def linear(
         self, tower: Tower, layer: int, projection: str, x: Tensor, weight: Tensor, bias: Tensor | None = None
     ) -> Tensor:

@@ -12,9 +12,9 @@ from hclip_mmseg.apis.launch import read_config
 from hclip_mmseg.apis.model_folder import is_model_folder, open_folder
 from hclip_mmseg.files.checkpoints import find_checkpoint
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.zoo.beside_clip import fill_weights
 from hclip_mmseg.zoo.choice import choose, is_name
 from hclip_mmseg.zoo.download import published_file
-from hclip_mmseg.zoo.timm_weights import fill_timm_weights
 
 
 class Opened(NamedTuple):
@@ -88,7 +88,7 @@ def open_model(
         return Opened(cfg, checkpoint or weights, str(config))
     if not is_name(config):
         cfg = read_config(config, parts)
-        fill_timm_weights(cfg.get("model"), by_name=False, offline=offline)
+        fill_weights(cfg.get("model"), by_name=False, offline=offline)
         return Opened(cfg, checkpoint, str(config))
     choice = choose(str(config))
     cfg = read_config(choice.config, parts)
@@ -96,5 +96,5 @@ def open_model(
         checkpoint = choice.checkpoint(offline)
     if checkpoint is None and (cfg.model.get("backbone") or {}).get("clip"):
         cfg.model.backbone.clip = choice.clip_entry(cfg.model.backbone.clip.to_dict(), offline)
-    fill_timm_weights(cfg.get("model"), by_name=True, offline=offline)
+    fill_weights(cfg.get("model"), by_name=True, offline=offline)
     return Opened(cfg, checkpoint, choice.config)

@@ -71,7 +71,9 @@ class ImageTower(VisionTower):
         cls = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         tokens = torch.cat([cls, patches], dim=1) + self.positions(grid).to(patches.dtype)
         normed: Tensor = self.ln_pre(tokens)
-        return normed if adapter is None else adapter.normed("image", None, "ln_pre", normed)
+        if adapter is None or isinstance(self.ln_pre, nn.Identity):
+            return normed
+        return adapter.normed("image", None, "ln_pre", normed)
 
     def project(self, tokens: Tensor, adapter: Adapter | None = None) -> Tensor:
         """ln_post and the projection on every token: [..., width] -> [..., embed_dim]."""

@@ -102,6 +102,10 @@ class VisionTower(nn.Module, ABC):
             )
         return height // patch, width // patch
 
+    def missing_norms(self) -> list[Norm]:
+        """The norms outside the blocks that this tower has not, such as SigLIP's and CLIPA's before the first block."""
+        return [norm for norm, name in self.norm_names.items() if isinstance(self.get_submodule(name), nn.Identity)]
+
     def settle(self) -> None:
         """Hold resized positions without comparing the parameter, until :meth:`forget`."""
         self.held_positions.settle()

@@ -21,7 +21,7 @@ _PARTS = {
     "decoder.score": "head",
     "layers.*.spatial.guidance_norm": "layers.*.swin_block.guidance_norm",
 }
-_STEP = {
+UPSAMPLE = {
     "up": "up",
     "conv1": "conv.double_conv.0",
     "norm1": "conv.double_conv.1",
@@ -29,7 +29,7 @@ _STEP = {
     "norm2": "conv.double_conv.4",
 }
 _SWIN = {"norm1": "norm1", "norm2": "norm2", "attention": "attn", "mlp.0": "mlp.fc1", "mlp.2": "mlp.fc2"}
-_CLASSES = {
+CLASS_ATTENTION = {
     "attention": "attention",
     "mlp.0": "MLP.0",
     "mlp.2": "MLP.2",
@@ -44,10 +44,10 @@ def aggregator_rules() -> tuple[Rule, ...]:
     """The names of cost aggregation's parameters."""
     parts = dict(_PARTS)
     for number in range(2):
-        parts |= {f"decoder.steps.{number}.{own}": f"decoder{number + 1}.{theirs}" for own, theirs in _STEP.items()}
+        parts |= {f"decoder.steps.{number}.{own}": f"decoder{number + 1}.{theirs}" for own, theirs in UPSAMPLE.items()}
         block, published = f"layers.*.spatial.blocks.{number}.", f"layers.*.swin_block.block_{number + 1}."
         parts |= {block + own: published + theirs for own, theirs in _SWIN.items()}
-    parts |= {f"layers.*.classes.{own}": f"layers.*.attention.{theirs}" for own, theirs in _CLASSES.items()}
+    parts |= {f"layers.*.classes.{own}": f"layers.*.attention.{theirs}" for own, theirs in CLASS_ATTENTION.items()}
     return tuple((f"decode_head.aggregator.{own}", f"{PREDICTOR}transformer.{theirs}") for own, theirs in parts.items())
 
 

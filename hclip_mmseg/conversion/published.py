@@ -13,9 +13,10 @@ from hclip_mmseg.conversion.clip import CLIP
 from hclip_mmseg.conversion.h_clip import H_CLIP
 from hclip_mmseg.conversion.kind import Kind
 from hclip_mmseg.conversion.maft_plus import FC_CLIP, MAFT_PLUS
+from hclip_mmseg.conversion.sed import SED
 from hclip_mmseg.conversion.towers import RESNETS, tower_of
 
-KINDS: tuple[Kind, ...] = (H_CLIP, MAFT_PLUS, FC_CLIP, CAT_SEG, CLIP)
+KINDS: tuple[Kind, ...] = (H_CLIP, MAFT_PLUS, FC_CLIP, SED, CAT_SEG, CLIP)
 """A checkpoint is of the first kind that it has the names of: the narrower of two comes first."""
 
 
@@ -40,7 +41,7 @@ def _kind_of(state: Mapping[str, Tensor]) -> Kind:
         raise ValueError(f"this is FC-CLIP on CLIP's {tower}; this project has FC-CLIP on ConvNeXt-L alone")
     if found is None:
         raise ValueError(
-            "this is no checkpoint of CAT-Seg, H-CLIP, MAFT+, FC-CLIP or CLIP that this project knows; its first "
+            "this is no checkpoint of CAT-Seg, H-CLIP, SED, MAFT+, FC-CLIP or CLIP that this project knows; its first "
             "parameters are " + ", ".join(list(state)[:3])
         )
     return found

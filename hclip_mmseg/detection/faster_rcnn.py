@@ -10,10 +10,12 @@ import torch.nn.functional as F
 from mmdet.models.detectors import FasterRCNN
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from hclip_mmseg.detection.detector_pass import DetectorPass
 from hclip_mmseg.detection.features import PyramidFeatures
+from hclip_mmseg.detection.patch_pyramid import PYRAMID_MAPS, PatchPyramid
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models.missing_scope import needs_scope
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.vocabularies import Names
@@ -33,6 +35,9 @@ class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
         pretrained: nothing; MMSegmentation's own ``init_model`` hands None to every model.
         backbone: a ``CLIPBackbone`` that gives :class:`~hclip_mmseg.models.features.DenseFeatures` with block maps.
         kwargs: of MMDetection's ``FasterRCNN``; ``roi_head`` is an ``OpenVocabRoIHead``.
+
+    Raises:
+        ValueError: if the other parts are set up for another image tower: what to set.
     """
 
     gives_label_maps = False
@@ -43,7 +48,32 @@ class OpenVocabFasterRCNN(OpenVocabModel, FasterRCNN):
         super().__init__(backbone=backbone, **kwargs)
         self.text_encoder = MODELS.build(text_encoder)
         self.text_encoder.read_with(self.backbone.tokenizer)
+        self._check_tower()
         self.roi_head.set_names(self.vocabulary)
+
+    def _check_tower(self) -> None:
+        """Check, before any work, that pyramid and region head are set up for the backbone's image tower."""
+        blocks = len(getattr(self.backbone, "out_layers", ()))
+        if blocks != PYRAMID_MAPS:
+            raise InputError(
+                f"the detector's pyramid is made of the outputs of {PYRAMID_MAPS} blocks of a vision transformer, and "
+                f"{type(self.backbone).__name__} gives {blocks}: take HCLIPBackbone with four out_layers"
+            )
+        tower, head = self.backbone.image_tower, self.roi_head
+        strides = list(head.region_extractor.featmap_strides)
+        own: dict[str, tuple[object, object]] = {
+            "roi_head.bbox_head.text_channels": (head.bbox_head.background.shape[1], self.backbone.embed_dim),
+            "roi_head.region_extractor.featmap_strides": (strides, [tower.patch_size]),
+        }
+        pyramid = self.neck[0] if isinstance(self.neck, nn.Sequential) else self.neck
+        if isinstance(pyramid, PatchPyramid):
+            own["neck.0.channels, as each of neck.1.in_channels,"] = (pyramid.channels, tower.width)
+        wrong = [f"{name} is {value} and must be {wanted}" for name, (value, wanted) in own.items() if value != wanted]
+        if wrong:
+            raise InputError(
+                f"the detector is set up for another image tower than the backbone's, whose patches are of "
+                f"{tower.patch_size} pixels: {'; '.join(wrong)}"
+            )
 
     def set_vocabulary(self, names: Names, templates: str | Sequence[str] | None = None) -> None:
         """As :meth:`OpenVocabModel.set_vocabulary`; the region head is told the names too."""

@@ -10,6 +10,9 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+PYRAMID_MAPS = 4
+"""How many blocks' outputs make the pyramid."""
+
 
 @MODELS.register_module()
 class PatchPyramid(BaseModule):
@@ -25,6 +28,7 @@ class PatchPyramid(BaseModule):
 
     def __init__(self, channels: int, norm_cfg: Mapping[str, Any], init_cfg: dict[str, Any] | None = None) -> None:
         super().__init__(init_cfg)
+        self.channels = channels
 
         def up() -> nn.Module:
             return nn.ConvTranspose2d(channels, channels, kernel_size=2, stride=2)

@@ -2,7 +2,7 @@
 
 from hclip_mmseg.models.backbones import ConvNeXtBackbone, HCLIPBackbone
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
-from hclip_mmseg.models.decode_heads import CosineHead, CostAggregationHead, OpenVocabDecodeHead
+from hclip_mmseg.models.decode_heads import CosineHead, CostAggregationHead, GradualFusionHead, OpenVocabDecodeHead
 from hclip_mmseg.models.losses import AllClassesBCELoss
 from hclip_mmseg.models.necks import TextEncoderNeck
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
@@ -14,6 +14,7 @@ __all__ = [
     "CosineHead",
     "CostAggregationHead",
     "ConvNeXtBackbone",
+    "GradualFusionHead",
     "HCLIPBackbone",
     "OpenVocabDecodeHead",
     "OpenVocabModel",

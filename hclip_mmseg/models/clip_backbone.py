@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC
 from collections.abc import Mapping
 from typing import Any
@@ -46,6 +47,11 @@ class CLIPBackbone(BaseModule, ABC):
         width: int = self.image_tower.embed_dim
         return width
 
+    @property
+    def guidance_channels(self) -> tuple[int, ...]:
+        """Channels of the maps that guide a decoder, from coarse to fine; () where there are none."""
+        return ()
+
     def take_text(self, model: Any, name: str | Mapping[str, Any], trained: bool = False) -> None:
         """Take over the text side of a CLIP: its tower, and frozen its scale; with the tokenizer that it reads.
 
@@ -76,6 +82,12 @@ class CLIPBackbone(BaseModule, ABC):
         tower = self.text_tower
         number = bytes_of_number(tokens.device, tower.positional_embedding.dtype)
         return tokens.numel() * tower.width * tower.layers * KEPT_BY_A_BLOCK * number > allowed
+
+    def image_side(self) -> CLIPBackbone:
+        """The same backbone for images alone; all weights are shared. It cannot encode texts."""
+        side = copy.copy(self)
+        side._modules = {name: module for name, module in self._modules.items() if name != "text_tower"}
+        return side
 
     def text_parameters(self) -> list[nn.Parameter]:
         """All parameters that :meth:`encode_text` computes with."""

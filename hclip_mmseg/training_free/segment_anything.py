@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -101,7 +102,10 @@ def read_sam(weights: str) -> SegmentAnything:
     """
     path = locate(weights)
     if path is None:
-        raise FileNotFoundError(f"no weights of SAM: looked for at {looked_in(weights)}")
+        raise FileNotFoundError(
+            f"no weights of SAM: looked for at {looked_in(weights)}. A model that is asked for by its name fetches "
+            "them (--model)"
+        )
     key = (path.resolve(), path.stat().st_mtime_ns)
     found = _OPEN.get(key)
     if found is None:
@@ -109,11 +113,18 @@ def read_sam(weights: str) -> SegmentAnything:
     return found
 
 
+def check_package() -> None:
+    """Check that SAM's own package is installed.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    if find_spec("segment_anything") is None:
+        raise InputError("SAM needs the package segment-anything: pip install 'hclip-mmseg[sam]'")
+
+
 def _read(path: Path) -> Any:
-    try:
-        import segment_anything  # noqa: F401
-    except ImportError as error:
-        raise InputError("SAM needs the package segment-anything: pip install 'hclip-mmseg[sam]'") from error
+    check_package()
     state = read_state_dict(path)
     try:
         sam = _built_for(state)

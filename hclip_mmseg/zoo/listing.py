@@ -6,13 +6,25 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.near_names import did_you_mean
 from hclip_mmseg.zoo.cache import place_of
 from hclip_mmseg.zoo.metafiles import ZooModel, read_zoo
 
 
 def matching(words: Sequence[str]) -> list[ZooModel]:
-    """The models whose names, aliases or system hold all of some words; capitals do not matter."""
-    return [model for model in read_zoo() if all(word.lower() in _searched(model) for word in words)]
+    """The models whose names, aliases or system hold all of some words; capitals do not matter.
+
+    Raises:
+        ValueError: if there is none, with the nearest names.
+    """
+    zoo = read_zoo()
+    found = [model for model in zoo if all(word.lower() in _searched(model) for word in words)]
+    if not found:
+        names = [name for model in zoo for name in (*model.aliases, model.name)]
+        meant = did_you_mean("-".join(words), names, nearness=0.5, most=3) or ";"
+        raise InputError(f"no model's name holds {' and '.join(map(repr, words))}{meant} hclip-models alone lists all")
+    return found
 
 
 def _searched(model: ZooModel) -> str:

@@ -11,13 +11,13 @@ from mmengine.config import Config
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.writing import whole
+from hclip_mmseg.zoo.beside_clip import lacking, weights_of
 from hclip_mmseg.zoo.cache import verify
 from hclip_mmseg.zoo.choice import Choice, choose
 from hclip_mmseg.zoo.clip_weights import clip_file
 from hclip_mmseg.zoo.converted import checkpoint_of
 from hclip_mmseg.zoo.download import published_file
 from hclip_mmseg.zoo.metafiles import EMBEDDED
-from hclip_mmseg.zoo.timm_weights import lacks_weights, timm_entries, timm_file
 
 
 def prepare(
@@ -59,9 +59,10 @@ def prepare(
 def _beside_clip(choice: Choice, offline: bool) -> Iterator[Path]:
     """Weights of the networks beside CLIP in a model without training, but for those that its config has a file of."""
     found = locate(choice.config) if choice.model.needs == "CLIP alone" else None
-    for entry in timm_entries(Config.fromfile(found).model if found else {}):
-        if lacks_weights(entry, by_name=True):
-            yield timm_file(entry["model"], offline)
+    files: dict[Path, None] = {}  # a file that two parts share is told once
+    for entry in lacking(Config.fromfile(found).model if found else {}, by_name=True):
+        files[weights_of(entry, offline)] = None
+    yield from files
 
 
 def _published(choice: Choice, offline: bool) -> Path | None:

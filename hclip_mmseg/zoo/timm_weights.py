@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import timm
 from huggingface_hub import try_to_load_from_cache
@@ -12,48 +10,7 @@ from timm.models import get_pretrained_cfg
 
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.home import home
-from hclip_mmseg.files.paths import locate
 from hclip_mmseg.zoo.download import brought
-
-FEATURES = "TimmPatchFeatures"
-"""Type of the entries of a config that name a model of timm and a file of its weights."""
-
-
-def timm_entries(config: Any) -> Iterator[dict[str, Any]]:
-    """The entries of a model's config that name a model of timm."""
-    if isinstance(config, dict) and config.get("type") == FEATURES:
-        yield config
-    parts = config.values() if isinstance(config, dict) else config if isinstance(config, list | tuple) else ()
-    for part in parts:
-        yield from timm_entries(part)
-
-
-def lacks_weights(entry: Mapping[str, Any], by_name: bool) -> bool:
-    """Whether the weights of an entry are to be fetched.
-
-    Args:
-        entry: of a config, that names a model of timm.
-        by_name: whether the model was asked for by its name, so that a file that is not there is fetched too; else
-            only entries without ``weights`` are meant.
-    """
-    given = entry.get("weights")
-    return given is None or (by_name and locate(given) is None)
-
-
-def fill_timm_weights(config: Any, by_name: bool, offline: bool = False) -> None:
-    """Write into a model's config the weights that timm publishes, fetched where they are not here.
-
-    Args:
-        config: of the model; changed in place.
-        by_name: see :func:`lacks_weights`.
-        offline: whether the network must not be used.
-
-    Raises:
-        ValueError: as :func:`timm_file`.
-    """
-    for entry in timm_entries(config):
-        if lacks_weights(entry, by_name):
-            entry["weights"] = str(timm_file(entry["model"], offline))
 
 
 def timm_file(model: str, offline: bool = False) -> Path:

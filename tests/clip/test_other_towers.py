@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from open_clip.tokenizer import HFTokenizer
 from other_towers import KINDS, geometry, tiny_clip, tiny_tokenizer
-from tiny_models import pop_config, randomise
+from tiny_models import clip_geometry, pop_config, randomise
+from tiny_sed import GEOMETRY as CONVNEXT
 
 from hclip_mmseg.clip import (
     HubTokenizer,
@@ -22,6 +23,7 @@ from hclip_mmseg.clip import (
 )
 from hclip_mmseg.conversion.folding import clip_state_dict
 from hclip_mmseg.mask_classification.fisa import FISACLIP
+from hclip_mmseg.mask_classification.maft_plus import MAFTPlusCLIP
 from hclip_mmseg.models import HCLIPBackbone
 from hclip_mmseg.models.necks import TextEncoderNeck
 from hclip_mmseg.training_free import TrainingFreeBackbone
@@ -172,6 +174,18 @@ def test_what_reads_a_cls_token_of_clips_refuses_others_in_one_line(kind, tokeni
     with pytest.raises(ValueError, match="methods without training read the last attention.*choose") as free:
         TrainingFreeBackbone(clip)
     assert "\n" not in str(masks.value) + str(free.value)
+
+
+@pytest.mark.parametrize("model", [geometry("mobileclip2"), CONVNEXT], ids=["mobileclip2", "convnext"])
+def test_mask_tokens_refuse_what_has_no_cls_token_of_clips(model):
+    with pytest.raises(ValueError, match="mask tokens take the place of a CLS token.*choose ViT-L-14-336") as said:
+        FISACLIP(dict(model=model), resolution=32)
+    assert "\n" not in str(said.value)
+
+
+def test_maft_plus_refuses_a_transformer_before_anything_is_built_on_it():
+    with pytest.raises(ValueError, match="is a VisionTransformer, not a ConvNeXt; choose one such as convnext_large"):
+        MAFTPlusCLIP(dict(model=clip_geometry()))
 
 
 def test_guidance_comes_from_siglips_blocks(tokenizer):

@@ -23,9 +23,8 @@ HEADINGS = {"VOC": "VOC20", "ADE": "ADE150", "COCO": "COCO-Stuff", "PC": "PC59"}
 
 WITHOUT_CONFIG = {
     "models of other projects": {
-        "ZegFormer", "OVSeg", "SAN", "SED", "SED (ConvNeXt-B)", "SED (ConvNeXt-L)", "ODISE", "MaskCLIP", "MasQCLIP",
-        "OPSNet", "OpenSeg (ALIGN)", "OVSeg (ViT-L)", "SAN (ViT-L)", "ODISE (ViT-L)", "MAFT (ViT-L)", "PiCIE", "STEGO",
-        "HP", "SmooSeg",
+        "ZegFormer", "OVSeg", "SAN", "ODISE", "MaskCLIP", "MasQCLIP", "OPSNet", "OpenSeg (ALIGN)", "OVSeg (ViT-L)",
+        "SAN (ViT-L)", "ODISE (ViT-L)", "MAFT (ViT-L)", "PiCIE", "STEGO", "HP", "SmooSeg",
     },
     "rows of other papers' configs, printed again": {
         "hclip_main FC-CLIP (ConvNeXt-L)", "fisa_main FC-CLIP", "fisa_main MAFT+",

@@ -10,15 +10,10 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from tiny_maft_plus import GEOMETRY as OF_STRIDE_16
 from tiny_models import HEAD, PREPROCESSOR, clip_geometry
+from tiny_sed import GEOMETRY
 
 from hclip_mmseg.clip import build_clip
 from hclip_mmseg.models import ConvNeXtBackbone
-
-GEOMETRY = dict(
-    embed_dim=32,
-    vision_cfg=dict(timm_model_name="convnext_atto", timm_pool="", timm_proj="linear", image_size=64),
-    text_cfg=OF_STRIDE_16["text_cfg"],
-)
 
 
 def test_maps_are_the_stages_and_the_projected_last():

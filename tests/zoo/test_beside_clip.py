@@ -11,12 +11,14 @@ from other_towers import geometry
 from safetensors.torch import load_file, save
 from timm.models import PretrainedCfg, register_model
 from timm.models.vision_transformer import VisionTransformer
+from training_free.tiny_sam import write_tiny_sam
 
 from hclip_mmseg.apis import OpenVocabInferencer, opening
 from hclip_mmseg.apis.launch import read_config
 from hclip_mmseg.files.paths import configs_folder
 from hclip_mmseg.training_free import TimmPatchFeatures, TrainingFreeBackbone
-from hclip_mmseg.zoo import timm_weights
+from hclip_mmseg.training_free.segment_anything import read_sam
+from hclip_mmseg.zoo import beside_clip, sam_weights, timm_weights
 from hclip_mmseg.zoo.choice import check_clip, choose
 from hclip_mmseg.zoo.preparing import prepare
 
@@ -54,7 +56,7 @@ def test_timms_weights_are_fetched_once_by_name_and_serve_offline(hub, tmp_path)
         timm_weights.timm_file(DINO, offline=True)
     assert "\n" not in str(said.value) and str(place) in str(said.value) and not hub.asked
     config = dict(parts=[dict(type="TimmPatchFeatures", model=DINO), dict(type="Other", model=DINO)])
-    timm_weights.fill_timm_weights(config, by_name=False)
+    beside_clip.fill_weights(config, by_name=False)
     assert config["parts"][0]["weights"] == str(place) and "weights" not in config["parts"][1]
     assert timm_weights.timm_file(DINO, offline=True) == place and hub.gets() == [None]
     features = TimmPatchFeatures(DINO, str(place))
@@ -71,10 +73,10 @@ def test_no_network_ends_in_one_line(hub, monkeypatch):
 def test_a_file_that_is_given_is_taken_as_it_is(hub, tmp_path):
     (tmp_path / "own.pth").touch()
     config = dict(features=dict(type="TimmPatchFeatures", model=DINO, weights=str(tmp_path / "own.pth")))
-    timm_weights.fill_timm_weights(config, by_name=True)
+    beside_clip.fill_weights(config, by_name=True)
     assert config["features"]["weights"] == str(tmp_path / "own.pth") and not hub.asked
     config["features"]["weights"] = str(tmp_path / "mistyped.pth")
-    timm_weights.fill_timm_weights(config, by_name=False)  # of a config of one's own: said when the model is built
+    beside_clip.fill_weights(config, by_name=False)  # of a config of one's own: said when the model is built
     assert config["features"]["weights"] == str(tmp_path / "mistyped.pth")
 
 
@@ -90,15 +92,57 @@ def test_models_by_name_and_downloads_bring_dino(name, monkeypatch, tmp_path):
     monkeypatch.setattr("hclip_mmseg.zoo.choice.clip_file", lambda *_: tmp_path / "clip.pt")
     monkeypatch.setattr("hclip_mmseg.zoo.preparing.clip_file", lambda *_: tmp_path / "clip.pt")
     asked = []
-    for module in ("timm_weights", "preparing"):
-        monkeypatch.setattr(
-            f"hclip_mmseg.zoo.{module}.timm_file", lambda *given: asked.append(given) or tmp_path / "dino.safetensors"
-        )
+    monkeypatch.setattr(beside_clip, "timm_file", lambda *given: asked.append(given) or tmp_path / "dino.safetensors")
     config = opening.open_model(name, offline=True).config
-    filled = list(timm_weights.timm_entries(config.model))
+    filled = list(beside_clip.entries(config.model))
     assert filled and all(entry["weights"] == str(tmp_path / "dino.safetensors") for entry in filled)
     assert set(asked) == {(entry["model"], True) for entry in filled}
     assert f"{name}: {tmp_path / 'dino.safetensors'}" in list(prepare([name], offline=True))
+
+
+SAM_FILE = "sam_vit_b_01ec64.pth"
+
+
+@pytest.fixture
+def sam_server(hub, tmp_path, monkeypatch):
+    """A server that has a small SAM under the published name, beside the tests' DINO; CLIP's file is given."""
+    monkeypatch.setattr(sam_weights, "ADDRESS", f"{hub.url}/segment_anything/")
+    hub.files[f"/segment_anything/{SAM_FILE}"] = write_tiny_sam(tmp_path / "sam.pth").read_bytes()
+    for module in ("choice", "preparing"):
+        monkeypatch.setattr(f"hclip_mmseg.zoo.{module}.clip_file", lambda *_: tmp_path / "clip.pt")
+    return hub
+
+
+@pytest.mark.parametrize(("name", "parts"), [("trident_vitb16", 1), ("trident-prompts_vitb16", 2)])
+def test_tridents_sam_is_fetched_once_by_name_and_serves_offline(sam_server, tmp_path, name, parts):
+    place = tmp_path / "home/sam" / SAM_FILE
+    told = list(prepare([name]))
+    assert told[:2] == [f"{name}: {tmp_path / 'home/timm' / DINO}.tiny.safetensors", f"{name}: {place}"]
+    assert sam_server.gets() == [None, None]  # DINO and SAM
+    config = opening.open_model(name, offline=True).config
+    found = [entry["weights"] for entry in beside_clip.entries(config.model) if entry["type"] in beside_clip.SAM]
+    assert found == [str(place)] * parts and len(sam_server.gets()) == 2
+    assert read_sam(found[0]).patch > 0
+
+
+def test_sam_that_is_not_here_says_where_to_get_it_and_where_to_put_it(sam_server, tmp_path, monkeypatch):
+    place = tmp_path / "home/sam" / SAM_FILE
+    with pytest.raises(ValueError, match=f"sam_vit_b_01ec64 are not here.*Get .*/segment_anything/{SAM_FILE}") as said:
+        sam_weights.sam_file(SAM_FILE, offline=True)
+    assert f"put it at {place}" in str(said.value) and "\n" not in str(said.value) and not sam_server.asked
+    place.parent.mkdir(parents=True)
+    place.write_bytes((tmp_path / "sam.pth").read_bytes())  # by hand
+    assert sam_weights.sam_file(SAM_FILE, offline=True) == place and not sam_server.asked
+    with pytest.raises(ValueError, match="SAM's authors publish no file 'sam.pth'; they publish sam_vit_b"):
+        sam_weights.sam_file("sam.pth")
+
+
+def test_a_sam_of_ones_own_is_left_as_it_is(sam_server, tmp_path):
+    entry = dict(type="SAMPrompts", weights=str(tmp_path / "own_sam.pth"))
+    beside_clip.fill_weights(dict(refinement=entry), by_name=True)  # said when the model is built
+    assert entry["weights"] == str(tmp_path / "own_sam.pth") and not sam_server.asked
+    with pytest.raises(FileNotFoundError, match="no weights of SAM: looked for at .*own_sam.pth.*--model"):
+        read_sam(entry["weights"])
 
 
 @pytest.fixture(params=["siglip", "eva02", "clipa"])

@@ -17,6 +17,7 @@ from mmseg.registry import MODELS
 from tiny_maft_plus import maft_plus_config, tiny_maft_plus
 from tiny_models import clip_geometry, randomise
 from tiny_san import TINY_SAN
+from tiny_sed import sed_config, tiny_sed
 
 from hclip_mmseg.apis import OpenVocabInferencer
 from hclip_mmseg.apis.launch import read_config
@@ -96,6 +97,19 @@ def test_mask_classifiers(publish, image, tmp_path, changes):
     assert np.array_equal(found.labels, expected.labels)
     assert found.presence == expected.presence and len(set(expected.presence.values())) == 3
     assert [segment.title for segment in found.segments] == [segment.title for segment in expected.segments]
+
+
+def test_sed(publish, image, tmp_path):
+    Config(dict(model=sed_config(kept_ranks=2), default_scope="mmseg")).dump(str(tmp_path / "row_config.py"))
+    model = tiny_sed()
+    randomise(model, 0.05)
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / "own.pth")
+    publish(tmp_path / "row_config.py", to_published(dict(state_dict=model.state_dict())), converted=True)
+    found, expected = (
+        next(OpenVocabInferencer(*given, device="cpu")([image], NAMES)).labels
+        for given in (("row",), (tmp_path / "row_config.py", tmp_path / "own.pth"))
+    )
+    assert np.array_equal(found, expected) and len(np.unique(found)) > 1
 
 
 def test_san(publish, image, repository, tmp_path):

@@ -111,6 +111,8 @@ def test_the_list_is_searched_and_given_as_json(monkeypatch, tmp_path):
     monkeypatch.setenv("HCLIP_HOME", str(tmp_path))
     models = matching(["cat-seg", "L14"])
     assert [model.name for model in models] == ["cat-seg_vitl14_coco-stuff"]
+    with pytest.raises(ValueError, match="no model's name holds 'catseg'; did you mean 'cat-seg.*hclip-models alone"):
+        matching(["catseg"])
     (told,) = json.loads(as_json(models))
     assert told["weights"]["url"].endswith("model_large.pth") and told["needs"] == "published"
     assert told["here"] is False and told["place"] == str(tmp_path / "cat-seg_vitl14_coco-stuff/model_large.pth")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from hclip_mmseg.adapters import Adapter, build_adapter
 from hclip_mmseg.adapters.base import Numbers
 from hclip_mmseg.clip import EvaTower, ImageTower, VisionTower, build_clip, image_tower_of
+from hclip_mmseg.clip.towers import why_not_image
 from hclip_mmseg.mask_classification.fisa.distribution_adapter import DistributionAdapter
 from hclip_mmseg.mask_classification.fisa.mask_bias import BiasGradient
 from hclip_mmseg.mask_classification.fisa.mask_token_tower import MaskTokenTower
@@ -59,7 +60,8 @@ class FISACLIP(CLIPBackbone):
     ) -> None:
         super().__init__(init_cfg)
         model = build_clip(**clip, timm_trunk=True)
-        tower = _checked(image_tower_of(model.visual, "bilinear"), clip["model"]).requires_grad_(tuning == "full")
+        read = None if why_not_image(model.visual) else image_tower_of(model.visual, "bilinear")
+        tower = _checked(read, clip["model"]).requires_grad_(tuning == "full")
         if resolution < 1 or resolution % tower.patch_size:
             raise ValueError(f"resolution must be a multiple of the patch of {tower.patch_size}, not {resolution}")
         self.resolution = resolution
@@ -91,6 +93,8 @@ class FISACLIP(CLIPBackbone):
             text_width=self.text_tower.width,
         )
         adapter.start_from({"image": tower.blocks})
+        for norm in tower.missing_norms():
+            adapter.without_norm("image", norm)
         return adapter
 
     @property
@@ -148,8 +152,8 @@ class FISACLIP(CLIPBackbone):
         return {name: number for name, number in counts.items() if number}
 
 
-def _checked(tower: VisionTower, model: object) -> ImageTower | EvaTower:
-    """The image tower, if mask tokens can take the place of its CLS token.
+def _checked(tower: VisionTower | None, model: object) -> ImageTower | EvaTower:
+    """The image tower, None if it is no vision transformer, if mask tokens can take the place of its CLS token.
 
     Raises:
         ValueError: if it has none, or is not read there, or turns tokens by their places.

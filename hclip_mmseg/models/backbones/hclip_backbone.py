@@ -76,7 +76,7 @@ class HCLIPBackbone(CLIPBackbone):
         self.guidance_layers = tuple(guidance_layers)
         self.out_layers = tuple(out_layers)
         self._check_layers(guidance_channels)
-        self.guidance_upsamples = nn.ModuleList(
+        self.guidance_upsamples: Any = nn.ModuleList(
             nn.ConvTranspose2d(self.image_tower.width, channels, kernel_size=scale, stride=scale)
             for channels, scale in zip(guidance_channels, (2, 4), strict=False)
         )
@@ -90,7 +90,14 @@ class HCLIPBackbone(CLIPBackbone):
                 text_width=self.text_tower.width,
             )
             self.adapter.start_from({"image": self.image_tower.blocks, "text": self.text_tower.blocks})
+            for norm in self.image_tower.missing_norms():
+                self.adapter.without_norm("image", norm)
         self._folded: Held[dict[Tower, AnyTower]] = Held()
+
+    @property
+    def guidance_channels(self) -> tuple[int, ...]:
+        """See :class:`~hclip_mmseg.models.clip_backbone.CLIPBackbone`."""
+        return tuple(int(upsample.out_channels) for upsample in self.guidance_upsamples)
 
     def _check_layers(self, channels: Sequence[int]) -> None:
         last = self.image_tower.layers - 1

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from hclip_mmseg.models import device_memory
 from hclip_mmseg.models.cost_aggregation.chunks import (
@@ -18,8 +17,12 @@ from hclip_mmseg.models.cost_aggregation.chunks import (
     ChunkSize,
     MapBytes,
     check_chunk,
+    cut,
     fitting_chunks,
     fixed_chunks,
+    joined,
+    run,
+    run_again_backward,
 )
 from hclip_mmseg.models.cost_aggregation.class_attention import ClassAggregation
 from hclip_mmseg.models.cost_aggregation.cost_volume import cost_volume, most_similar_classes
@@ -39,25 +42,6 @@ def scores_of_all(logits: Tensor, kept: Tensor | None, classes: int) -> Tensor:
         return logits
     scores = logits.new_full((logits.shape[0], classes, *logits.shape[-2:]), LEFT_OUT)
     return scores.scatter(1, kept[:, :, None, None].expand_as(logits), logits)
-
-
-def _chunks(maps: Tensor, chunk: int | None, dim: int) -> Sequence[Tensor]:
-    """Chunks of classes; all together for None, which leaves their number open in a recorded graph."""
-    return [maps] if chunk is None else maps.split(chunk, dim=dim)
-
-
-def _join(parts: list[Tensor]) -> Tensor:
-    """Chunks of classes together again."""
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-def _run(part: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    return part(*arguments)
-
-
-def _run_again_backward(part: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    """Keeps nothing but the arguments until the backward pass, which computes the part again."""
-    return checkpoint(part, *arguments, use_reentrant=False, preserve_rng_state=False)
 
 
 class AggregationLayer(nn.Module):
@@ -183,13 +167,13 @@ class CostAggregator(nn.Module):
             text_guidance = self.text_projection(mean)
         shared = self.decoder.project_guidance(guidance)
         chunks = self.chunks(cost)
-        run_spatial = _run_again_backward if chunks.spatial_again else _run
-        run_decoder = _run_again_backward if chunks.decoder_again else _run
-        x = _join([self._embed(part) for part in _chunks(cost, chunks.size, dim=2)])
+        run_spatial = run_again_backward if chunks.spatial_again else run
+        run_decoder = run_again_backward if chunks.decoder_again else run
+        x = joined([self._embed(part) for part in cut(cost, chunks.size, dim=2)])
         for layer in self.layers:
-            x = _join([run_spatial(layer.spatial, part, appearance) for part in _chunks(x, chunks.size, dim=1)])
+            x = joined([run_spatial(layer.spatial, part, appearance) for part in cut(x, chunks.size, dim=1)])
             x = layer.classes(x, text_guidance, classes_at_once=chunks.size)
-        return _join([run_decoder(self.decoder, part, shared) for part in _chunks(x, chunks.size, dim=1)])
+        return joined([run_decoder(self.decoder, part, shared) for part in cut(x, chunks.size, dim=1)])
 
     def _embed(self, cost: Tensor) -> Tensor:
         """[B, P, T, H, W] -> [B, T, H, W, dim]."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from hclip_mmseg.models.device_memory import Auto
 
+T = TypeVar("T")
 ChunkSize = int | Auto | None
 CHUNK_ON_CPU = 32
 """Class maps at once that were fastest on CPUs."""
@@ -103,3 +109,24 @@ def _fewest(allowed: int, of_map: int, batch: int, classes: int) -> int:
     """Classes of each image in the fewest chunks of like size."""
     most = max(allowed // (of_map * batch), CHUNK_ON_CPU // batch, 1)
     return math.ceil(classes / math.ceil(classes / most))
+
+
+def cut(maps: Tensor, chunk: int | None, dim: int) -> Sequence[Tensor]:
+    """Chunks of classes; all together for None, which leaves their number open in a recorded graph."""
+    return [maps] if chunk is None else maps.split(chunk, dim=dim)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Chunks of classes, the second axis, together again."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
+
+
+def run(part: Callable[..., T], *arguments: Any) -> T:
+    """What a part gives; autograd keeps what is inside it."""
+    return part(*arguments)
+
+
+def run_again_backward(part: Callable[..., T], *arguments: Any) -> T:
+    """What a part gives; nothing but the arguments is kept until the backward pass, which computes it again."""
+    result: T = checkpoint(part, *arguments, use_reentrant=False, preserve_rng_state=False)
+    return result

@@ -92,7 +92,7 @@ class ClassAggregation(nn.Module):
 
     Args:
         dim, guidance_dim, heads: see :class:`LinearClassAttention`.
-        length: the fixed number of classes.
+        length: the fixed number of classes; 0: as many as there are, as in SED.
         pooling: side of the average pooling in training; none in inference.
         mlp_ratio: inner width of the MLP over ``dim``.
     """
@@ -113,15 +113,15 @@ class ClassAggregation(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim))
         self.norm1 = nn.LayerNorm(dim)
         self.norm2 = nn.LayerNorm(dim)
-        self.padding_token = nn.Parameter(torch.zeros(1, 1, dim))
-        self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance_dim)) if guidance_dim else None
+        self.padding_token = nn.Parameter(torch.zeros(1, 1, dim)) if length else None
+        self.padding_guidance = nn.Parameter(torch.zeros(1, 1, guidance_dim)) if length and guidance_dim else None
 
     def aggregate(self, x: Tensor, guidance: Tensor | None) -> Tensor:
         """[B, T, places, dim] -> the same shape: attention over T and MLP, each with its residual."""
         attended = self.attention(
             self.norm1(x),
             guidance,
-            padding=self.norm1(self.padding_token).unsqueeze(2),
+            padding=None if self.padding_token is None else self.norm1(self.padding_token).unsqueeze(2),
             padding_guidance=self.padding_guidance,
             multiplicity=max(self.length - x.shape[1], 0),
         )

@@ -14,40 +14,44 @@ class GuidedUpsample(nn.Module):
     """Transposed convolution x 2, then two 3 x 3 convolutions over it and the guidance map.
 
     The guidance map is the same for every class, and conv([x; g]) = conv_x(x) + conv_g(g): its part is
-    computed once an image and never repeated.
+    computed once an image and never repeated. SED has maps of each class beside it, made of the cost volume.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output; GroupNorm takes 16 of them a group.
         guidance_channels: channels of the guidance map, 0 for none; the transposed convolution gives
             ``in_channels - guidance_channels``.
+        class_channels: channels of the maps of each class.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, guidance_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, guidance_channels: int, class_channels: int = 0) -> None:
         super().__init__()
-        self.up_channels = in_channels - guidance_channels
+        self.up_channels, self.shared_end = in_channels - guidance_channels, in_channels
         groups = max(out_channels // 16, 1)
         self.up = nn.ConvTranspose2d(in_channels, self.up_channels, kernel_size=2, stride=2)
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels + class_channels, out_channels, 3, padding=1, bias=False)
         self.norm1 = nn.GroupNorm(groups, out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.norm2 = nn.GroupNorm(groups, out_channels)
 
     def project_guidance(self, guidance: Tensor) -> Tensor:
         """The guidance map's part of the first convolution: [B, guidance, H, W] -> [B, out, H, W]."""
-        return F.conv2d(guidance, self.conv1.weight[:, self.up_channels :], padding=1)
+        return F.conv2d(guidance, self.conv1.weight[:, self.up_channels : self.shared_end], padding=1)
 
-    def forward(self, x: Tensor, shared: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, shared: Tensor | None, of_classes: Tensor | None = None) -> Tensor:
         """Upsamples every class's map.
 
         Args:
             x: [B * T, in_channels, H, W], the classes of an image together.
             shared: :meth:`project_guidance` of the maps [B, out_channels, 2 H, 2 W], or None.
+            of_classes: the classes' own maps [B * T, class_channels, 2 H, 2 W], or None.
 
         Returns:
             [B * T, out_channels, 2 H, 2 W].
         """
         x = F.conv2d(self.up(x), self.conv1.weight[:, : self.up_channels], padding=1)
+        if of_classes is not None:
+            x = x + F.conv2d(of_classes, self.conv1.weight[:, self.shared_end :], padding=1)
         if shared is not None:
             x = _add_to_every_class(x, shared)
         x = F.relu(self.norm1(x), inplace=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,26 @@ import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from torch import Tensor, nn
 
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models.cost_aggregation import scores_of_all
+
+
+def check_widths(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Check settings of a decode head against what the backbone and the text encoder give.
+
+    Args:
+        own: name of the setting below ``model.decode_head`` -> its value.
+        given: the same names -> what it has to be.
+
+    Raises:
+        ValueError: if one differs.
+    """
+    for name, value in own.items():
+        if value != given[name]:
+            raise InputError(
+                f"the decode head is set up for {name}={value}, and the model's other parts give {given[name]}: set "
+                f"model.decode_head.{name}={given[name]}"
+            )
 
 
 class OpenVocabDecodeHead(BaseDecodeHead):
@@ -49,6 +68,25 @@ class OpenVocabDecodeHead(BaseDecodeHead):
             init_cfg=init_cfg,
         )
         del self.conv_seg  # classes are not weights of the head
+
+    def check_recordable(self) -> None:
+        """Check that what the head computes is one graph for all images; the default is one.
+
+        Raises:
+            ValueError: if it depends on the numbers in an image: what to set.
+        """
+
+    def check_inputs(self, width: int, guidance: Sequence[int], templates: int) -> None:
+        """Check, before any work, that the head can read what the other parts of a model give; the default takes all.
+
+        Args:
+            width: of dense tokens and text embeddings.
+            guidance: channels of the maps that guide the decoder, from coarse to fine.
+            templates: how many embeddings each name has.
+
+        Raises:
+            ValueError: if it cannot: which setting differs, and what to set.
+        """
 
     @abstractmethod
     def most_similar(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

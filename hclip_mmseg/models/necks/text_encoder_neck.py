@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hclip_mmseg.adapters import Held
 from hclip_mmseg.adapters.held import is_tracing
 from hclip_mmseg.clip import ClipTokenizer, Tokenizer, resolve_templates, tokenize
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models import device_memory
 from hclip_mmseg.models.necks.class_prompts import class_prompt_tokens, read_class_prompts
 from hclip_mmseg.models.necks.text_batches import SMALLEST, SMALLEST_ON_GPU, TextBatches
@@ -79,6 +80,7 @@ class TextEncoderNeck(BaseModule):
         self.class_prompts = read_class_prompts(class_prompts)
         if self.class_prompts and not average:
             raise ValueError("text_encoder.class_prompts are averaged with the templates: set average=True")
+        self._apart: int | None = None
         self._vocabulary: tuple[str, ...] = ()
         self._whole = False
         self.stuff: tuple[str, ...] | None = None
@@ -158,6 +160,7 @@ class TextEncoderNeck(BaseModule):
 
     def _use(self, titles: tuple[str, ...], whole: bool, templates: tuple[str, ...], tokenizer: Tokenizer) -> None:
         """Take over names, templates and tokenizer, all or none of them."""
+        self._check_number(templates)
         tokens = tokenize(titles, templates, tokenizer, whole)
         own = class_prompt_tokens(self.class_prompts, titles, tokenizer) if self.class_prompts else None
         self._tokens, self._own = tokens, own
@@ -174,7 +177,21 @@ class TextEncoderNeck(BaseModule):
         if self._vocabulary:
             self.set_vocabulary(Vocabulary(self._vocabulary, whole=self._whole, repeats=True), templates)
         else:
-            self.templates = resolve_templates(templates)
+            resolved = resolve_templates(templates)
+            self._check_number(resolved)
+            self.templates = resolved
+
+    def keep_apart(self) -> int:
+        """How many embeddings a name has, one for each template that stands apart; from now on always as many."""
+        self._apart = None if self.average else len(self.templates)
+        return self._apart or 1
+
+    def _check_number(self, templates: Sequence[str]) -> None:
+        if self._apart is not None and len(templates) != self._apart:
+            raise InputError(
+                f"this model compares with each of {self._apart} templates by itself, and {len(templates)} are given: "
+                "give as many, or leave them out"
+            )
 
     def check_averages(self, owner: str) -> None:
         """Check that a name has one embedding, whatever its templates.

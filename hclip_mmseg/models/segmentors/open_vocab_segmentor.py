@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.models import device_memory
 from hclip_mmseg.models.cost_aggregation.chunks import SHARE
+from hclip_mmseg.models.decode_heads import OpenVocabDecodeHead
 from hclip_mmseg.models.features import HeadInputs
 from hclip_mmseg.models.losses.held_names import HeldNamesLoss
 from hclip_mmseg.models.name_groups import NameGroups, one_each
@@ -48,7 +49,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
     Args:
         backbone: a ``CLIPBackbone`` that gives :class:`~hclip_mmseg.models.features.DenseFeatures`.
         text_encoder: the neck that owns the vocabulary.
-        decode_head: an ``OpenVocabDecodeHead``.
+        decode_head: an ``OpenVocabDecodeHead``; what it is set up for must be what the other parts give.
         auxiliary_head: a head, or a list of them, whose losses on the same maps are added in training; such as
             ``CosineHead`` with a ``loss_decode``, which draws dense tokens to their names' embeddings. None: as
             published.
@@ -97,6 +98,9 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         )
         self.text_encoder = MODELS.build(text_encoder)
         self.text_encoder.read_with(self.backbone.tokenizer)
+        if isinstance(self.decode_head, OpenVocabDecodeHead):
+            apart = self.text_encoder.keep_apart()
+            self.decode_head.check_inputs(self.backbone.embed_dim, self.backbone.guidance_channels, apart)
         training = dict(train_cfg or {})
         self.sampled_names: int | None = training.pop("sampled_names", None)
         hold = training.pop("hold", None)
@@ -216,8 +220,9 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         """The pass over views for the present names and weights, to be exported or compiled; shares the weights.
 
         Raises:
-            ValueError: if the model was given no vocabulary.
+            ValueError: if the model was given no vocabulary, or its head is no graph of fixed parts.
         """
+        self.decode_head.check_recordable()
         with torch.no_grad():
             text = self.text_encoder(self.backbone.encode_text, self.backbone.text_parameters())
         return SegmentorPass(self.backbone.image_side(), self.decode_head, text)
@@ -252,7 +257,8 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
     def _cut_image(self, image: Tensor) -> CutImage:
         size = self._canvas_size(image)
         if self.mode == "whole" or self.canvas:
-            image = shrunk(image, min(size))
+            # a whole view is read from the image itself, at the tower's resolution
+            image = shrunk(image, max(*size, self.clip_resolution or 0) if self.mode == "whole" else min(size))
         views = views_of(*size, self.mode, self.window, max(int(self.window * (1 - self.overlap)), 1))
         return CutImage(image, resized(image, size), views)
 

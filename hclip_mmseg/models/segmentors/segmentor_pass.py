@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from hclip_mmseg.models.backbones import HCLIPBackbone
+from hclip_mmseg.models.clip_backbone import CLIPBackbone
 from hclip_mmseg.models.decode_heads import OpenVocabDecodeHead
 from hclip_mmseg.models.features import HeadInputs
 
@@ -13,14 +13,14 @@ class SegmentorPass(nn.Module):
     """Views -> logits of fixed names: depends on its input alone, and looks at no number in a tensor.
 
     Args:
-        backbone: the image side of CLIP, adapters folded; see ``HCLIPBackbone.image_side``.
+        backbone: the image side of CLIP, adapters folded; see ``CLIPBackbone.image_side``.
         decode_head: the head.
         text: unit-norm embeddings of the names [T, P, C].
     """
 
     text: Tensor
 
-    def __init__(self, backbone: HCLIPBackbone, decode_head: OpenVocabDecodeHead, text: Tensor) -> None:
+    def __init__(self, backbone: CLIPBackbone, decode_head: OpenVocabDecodeHead, text: Tensor) -> None:
         super().__init__()
         self.backbone, self.decode_head = backbone, decode_head
         self.register_buffer("text", text)

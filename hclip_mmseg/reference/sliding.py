@@ -66,7 +66,9 @@ def proxyclip(tower: Any, features: Dense, beta: float = 1.2, gamma: float = 3.0
         scores = gamma * (cosines - beta * cosines.mean())
         block = list(tower.blocks)[-1]
         _, _, v = heads_of(block, before_last(tower, window))
-        scores[scores < 0] = -torch.inf
+        left_out = scores < 0
+        left_out.fill_diagonal_(False)  # else a row of a very even window is empty
+        scores[left_out] = -torch.inf
         weights = scores.repeat(v.shape[1], 1, 1).softmax(dim=-1)
         maps = v[0, :, 1:].transpose(1, 2).unflatten(2, tower.grid_of(*window.shape[1:]))
         large = F.interpolate(maps, size=grid, mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)

@@ -196,7 +196,7 @@ def test_a_pass_never_waits_for_the_device():
         (dict(regions=dict(epsilon=0.7, min_samples=3, workers=0)), "regions.workers must be at least 1, not 0"),
         (dict(reach="own", attention="clip"), "reach='own' is of tokens that are compared with their like"),
         (dict(attention="value", backbone=dict(similarity="cosine")), "similarity='cosine' is of tokens that are"),
-        (dict(attention=dict(type="GEMAttention"), backbone=dict(similarity="cosine")), "similarity='cosine' is of"),
+        (dict(attention=dict(type="RecursiveAttention"), backbone=dict(similarity="cosine")), "similarity='cosine'"),
         (dict(attention=dict(type="naclip", sigma="wide")), "sigma must be above 0 patches, not 'wide'"),
         (dict(protocol=dict(type="sclip"), windowed=dict(smoothing=dict(type="GlobalAggregation"))),
          "windowed.smoothing: GlobalAggregation belongs under windowed.aggregation"),

@@ -188,7 +188,8 @@ def _refuse_other_source(name: str, alone: bool) -> None:
         raise InputError(f"'{name}' is a list of its own: give it alone, not among class names")
     near = near_benchmarks(name, alone)
     if near:
-        raise InputError(f"no vocabulary '{name}'{question(near)}{as_name(name)}")
+        may_be_name = as_name(name) if name.replace(" ", "").isalpha() else ""
+        raise InputError(f"no vocabulary '{name}'{question(near)}{may_be_name}")
 
 
 def _doubt_file_beside(name: str) -> None:

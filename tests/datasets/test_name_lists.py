@@ -228,8 +228,8 @@ def test_no_benchmark_s_list_is_doubted():
         ("cat, A-847", "'A-847' is a list of its own"),
         ("cat, names.txt", "'names.txt' is a list of its own"),
         ("cat, names.tx", "'names.tx' is a list of its own"),
-        ("cityscape", "did you mean 'cityscapes_19'"),
-        ("coco objects", "did you mean 'coco_object_81'"),
+        ("cityscape", "did you mean 'Cityscapes'"),
+        ("coco objects", "did you mean 'COCO-Object'"),
     ],
 )
 def test_what_is_nearly_a_benchmark_is_no_class_name(text, said):

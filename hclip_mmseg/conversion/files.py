@@ -11,6 +11,7 @@ from hclip_mmseg.conversion.folding import clip_state_dict, folded_state_dict
 from hclip_mmseg.conversion.published import recognise, to_ours, to_published
 from hclip_mmseg.files import checkpoints
 from hclip_mmseg.files.checksums import sha256_of
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.writing import write_tensors
 from hclip_mmseg.vocabularies import load_vocabulary
 
@@ -37,7 +38,10 @@ def convert_checkpoint(source: str | Path, target: str | Path, to: str = "ours")
     if not isinstance(checkpoint, dict):
         raise ValueError(f"{source} holds no state dict")
     if to == "ours":
-        converted = to_ours(checkpoint)
+        try:
+            converted = to_ours(checkpoint)
+        except ValueError as error:
+            raise InputError(f"{source}: {error}") from error
         published = converted["meta"]["published"]
         kind = published["kind"]
         if published["vocabulary"] is not None:

@@ -46,7 +46,7 @@ def place_of(model: ZooModel) -> Path:
         ValueError: if the model has none.
     """
     if model.weights is None:
-        raise InputError(f"{model.name} has no published weights")
+        raise InputError(f"nobody publishes weights of {model.name}: train them by hclip-train {model.config}")
     return folder_of(model) / model.weights.file
 
 
@@ -70,7 +70,7 @@ def locked(folder: Path) -> Iterator[None]:
             print(f"waiting for another process that works on {folder}")
             lock.acquire()
     except OSError as error:
-        if error.errno not in (*READ_ONLY, errno.ENOTDIR, errno.EEXIST):
+        if error.errno not in (*READ_ONLY, errno.ENOTDIR, errno.EEXIST, errno.ENOENT):
             raise
         raise ReadOnlyError(f"{folder} cannot be written to: set {HOME} to a folder that can") from error
     try:

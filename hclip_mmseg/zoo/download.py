@@ -51,7 +51,7 @@ def brought(name: str, url: str, place: Path, offline: bool = False) -> Path:
         ValueError: if the file cannot be had, or is no checkpoint: which address, and where to put the file.
     """
     if place.is_file():
-        checked(place, url)
+        _check_found(place, url)
         return place
     missing, by_hand = f"the weights of {name} are not here", _by_hand(url, place)
     if offline or is_offline():
@@ -65,6 +65,18 @@ def brought(name: str, url: str, place: Path, offline: bool = False) -> Path:
                 raise InputError(f"{missing} and cannot be fetched: {error}. {by_hand}") from error
         _check_brought(place, url)
     return place
+
+
+def _check_found(place: Path, url: str) -> None:
+    """Check a file that lies at its place, which somebody may have put there."""
+    try:
+        checked(place, url)
+    except ValueError as error:
+        begins = place.open("rb").read(20)
+        raise InputError(
+            f"{str(error).rstrip('.')}; the file begins with {begins!r}. If it is not the published one: "
+            f"{_by_hand(url, place)}"
+        ) from error
 
 
 def _check_brought(place: Path, url: str) -> None:

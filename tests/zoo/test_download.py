@@ -11,6 +11,7 @@ import time
 import types
 
 import pytest
+import torch
 from processes import Forked
 
 from hclip_mmseg.zoo import cache, find_model, read_zoo, transfer
@@ -148,6 +149,26 @@ def test_half_a_file_that_was_put_there_is_refused(zoo):
     place.parent.mkdir(parents=True)
     place.write_bytes(zoo.content[: halves(zoo)])
     with pytest.raises(ValueError, match="tiny.pth.*damaged"):
+        published_file(zoo.find("tiny"))
+
+
+def test_what_was_put_there_and_is_something_else_says_what_to_get(zoo):
+    place = zoo.home / "tiny_of_the_hub/tiny.pth"
+    place.parent.mkdir(parents=True)
+    place.write_text("<html>too many downloads</html>")
+    with pytest.raises(ValueError, match=r"begins with b'<html>too .*Get https://hugging.*put it at") as said:
+        published_file(zoo.find("tiny"), offline=True)
+    assert "\n" not in str(said.value)
+    torch.save(dict(other=torch.zeros(2)), place)
+    with pytest.raises(ValueError, match=r"tiny.pth: this is no checkpoint of .*its first parameters are other"):
+        checkpoint_of(zoo.find("tiny"), offline=True)
+
+
+def test_weights_that_nobody_publishes_and_folders_that_cannot_be_made(zoo, monkeypatch):
+    with pytest.raises(ValueError, match="nobody publishes weights of untrained: train them by hclip-train"):
+        published_file(zoo.find("untrained"))
+    monkeypatch.setenv("HCLIP_HOME", "/proc/none")  # where no folder can be made
+    with pytest.raises(ValueError, match="/proc/none/tiny_of_the_hub cannot be written to: set HCLIP_HOME"):
         published_file(zoo.find("tiny"))
 
 

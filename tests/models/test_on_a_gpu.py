@@ -171,7 +171,7 @@ def test_many_names_in_chunks_with_common_starts_are_those_of_one_pass(adapter, 
     names = tuple(f"thing {number}" for number in range(40))
     images, samples, found, starts = images_on("cpu"), labelled("cpu", 2, 40), [], []
 
-    def start_of(tokens: Tensor, ends: Tensor) -> int:
+    def start_of(tokens, ends) -> int:
         starts.append(shared_start(tokens, ends) if cut else 0)
         return starts[-1]
 

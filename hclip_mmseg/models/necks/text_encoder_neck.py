@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held
 from hclip_mmseg.adapters.held import is_tracing
+from hclip_mmseg.adapters.precision import autocast_dtype
 from hclip_mmseg.clip import ClipTokenizer, Tokenizer, resolve_templates, tokenize
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models import device_memory
@@ -299,11 +300,10 @@ class TextEncoderNeck(BaseModule):
         self._first_weights = self._first_weights or weights
         if weights != self._first_weights:
             return None
-        amp = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
         asked = [torch.from_numpy(self._prompts.tokens)]
         if self._own is not None:
             asked += [torch.from_numpy(self._own[0].tokens), self._own[1]]
-        return digest_of(asked, FORM, weights, self.average, device.type, amp)
+        return digest_of(asked, FORM, weights, self.average, device.type, autocast_dtype(device))
 
     def _encode_with_own(
         self, encode_text: Callable[..., Tensor], subset: Tensor | None, device: torch.device

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -37,11 +37,9 @@ def with_parameters(module: AnyModule, changes: Mapping[str, Tensor]) -> AnyModu
     wrong += [f"{child}.{next(iter(rest))}" for child, rest in inner.items() if child not in module._modules]
     if wrong:
         raise ValueError(f"{type(module).__name__} has no parameters {wrong} of the shapes that are to replace them")
+    replaced: dict[str, Any] = {name: _frozen(value) if value.grad_fn is None else value for name, value in own.items()}
     twin = copy.copy(module)
-    twin._parameters = {
-        **module._parameters,
-        **{name: _frozen(value) if value.grad_fn is None else value for name, value in own.items()},
-    }
+    twin._parameters = {**module._parameters, **replaced}
     twin._modules = {
         **module._modules,
         **{child: with_parameters(module.get_submodule(child), rest) for child, rest in inner.items()},

@@ -67,9 +67,9 @@ def segment(form: str, device: str, size: int, names: int) -> Step:
 def batch(form: str, device: str, size: int, images: int) -> Step:
     """Label maps of a batch at once, or for the form 'apart' of its images one by one; 150 names."""
     model, pixels = build(device, size, 150), flat_images(device, size, images)
-    if form == "apart":
-        return lambda: [model.predict(image[None]) for image in pixels]
-    return lambda: model.predict(pixels)
+    meta = dict(ori_shape=(size, size), keep_scores=False)
+    parts = pixels.split(1 if form == "apart" else images)
+    return lambda: [model.predict(part, [SegDataSample(metainfo=meta) for _ in part]) for part in parts]
 
 
 ROWS = (

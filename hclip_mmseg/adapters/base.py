@@ -135,10 +135,13 @@ class Adapter(nn.Module):
         foldable: whether :meth:`folded` gives a tower that computes the same without the adapter. Where it
             does not, the adapter runs in inference too.
         has_strength: whether :attr:`strength` may be other than 1.
+        takes_rounded: whether the frozen weights that its methods get under autocast may be in autocast's dtype, as
+            they may where they go into a product unchanged.
     """
 
     foldable: ClassVar[bool] = True
     has_strength: ClassVar[bool] = False
+    takes_rounded: ClassVar[bool] = False
     _strength: float = 1.0
 
     @property

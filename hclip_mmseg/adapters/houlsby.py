@@ -52,6 +52,7 @@ class HoulsbyAdapter(Adapter):
 
     foldable = False
     has_strength = True
+    takes_rounded = True
 
     def __init__(self, *, bottleneck: int = 128, **sizes: Any) -> None:
         super().__init__()

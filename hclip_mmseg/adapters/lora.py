@@ -34,6 +34,7 @@ class LoRA(Adapter):
     """
 
     has_strength = True
+    takes_rounded = True
 
     def __init__(
         self,

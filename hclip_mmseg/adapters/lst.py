@@ -107,6 +107,7 @@ class LST(Adapter):
 
     foldable = False
     has_strength = True
+    takes_rounded = True
 
     def __init__(
         self, *, image_side: int = 256, text_side: int = 224, head_width: int = 32, form: Form = "added", **sizes: Any

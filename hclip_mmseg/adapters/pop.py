@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hclip_mmseg.adapters.base import PROJECTIONS, Adapter, BlockOperation, Numbers, Tower
 from hclip_mmseg.adapters.cayley import cayley
 from hclip_mmseg.adapters.held import Held, is_tracing, own_saved_tensors
-from hclip_mmseg.adapters.precision import at_least_fp32, without_autocast
+from hclip_mmseg.adapters.precision import at_least_fp32, autocast_dtype, without_autocast
 from hclip_mmseg.adapters.relations import build_relation
 from hclip_mmseg.adapters.turning import Side, turn_weight, turned_linear
 
@@ -65,11 +65,16 @@ class _TowerSlices:
 
 @dataclass(frozen=True)
 class _Matrices:
-    """The matrices of one moment: whole, and taken apart by layer and projection."""
+    """The matrices of one moment: whole, and taken apart by layer and projection.
+
+    Those ``rounded`` are in ``dtype``, that of autocast when they were computed: all of a tower cast at once.
+    """
 
     with_graph: bool
     turns: dict[Tower, Tensor]
     blocks: dict[Tower, tuple[Tensor, ...]]
+    rounded: dict[Tower, tuple[Tensor, ...]]
+    dtype: torch.dtype | None
 
 
 class POP(Adapter):
@@ -117,6 +122,7 @@ class POP(Adapter):
     """
 
     has_strength = True
+    takes_rounded = True
 
     def __init__(
         self,
@@ -208,8 +214,11 @@ class POP(Adapter):
         """
         if not self._is_adapted(tower):
             return nn.functional.linear(x, weight, bias)
-        blocks = self._blocks(tower, layer, projection)
-        return turned_linear(x, weight, bias, blocks, self.sides[projection])
+        index, current = self._index(tower, layer, projection), self._current()
+        rounded = None
+        if current.dtype is not None and current.dtype == autocast_dtype(x.device):
+            rounded = current.rounded[tower][index]
+        return turned_linear(x, weight, bias, current.blocks[tower][index], self.sides[projection], rounded=rounded)
 
     def refresh(self) -> None:
         """Compute the matrices of both towers now."""
@@ -259,6 +268,7 @@ class POP(Adapter):
         return self._held.get(self.parameters, self._compute)
 
     def _compute(self) -> _Matrices:
+        dtype = None if torch.compiler.is_compiling() else autocast_dtype(self.tensor.device)
         with without_autocast(self.tensor), own_saved_tensors():
             tensor = at_least_fp32(self.tensor)
             if self.relate == "R":
@@ -276,7 +286,10 @@ class POP(Adapter):
             # Taken apart in one operation: as many single look-ups would each send back a gradient
             # of the size of the whole.
             blocks = {tower: whole.flatten(0, 1).unbind() for tower, whole in turns.items()}
-        computed = _Matrices(torch.is_grad_enabled(), turns, blocks)
+            rounded = {}
+            if dtype is not None:
+                rounded = {tower: whole.to(dtype).flatten(0, 1).unbind() for tower, whole in turns.items()}
+        computed = _Matrices(torch.is_grad_enabled(), turns, blocks, rounded, dtype)
         if slices.requires_grad:
             # Both towers' gradients meet here, after every use of the matrices (recomputation by
             # activation checkpointing included) and right before the graph behind them is freed.
@@ -303,13 +316,15 @@ class POP(Adapter):
             raise ValueError(f"the {tower} tower is not adapted and has no matrices")
 
     def _blocks(self, tower: Tower, layer: int, projection: str) -> Tensor:
+        return self._current().blocks[tower][self._index(tower, layer, projection)]
+
+    def _index(self, tower: Tower, layer: int, projection: str) -> int:
         depth = self.rows * self._slices[tower].layers_per_row
         if not 0 <= layer < depth:
             raise ValueError(f"the {tower} tower has layers 0 to {depth - 1}, not {layer}")
         if projection not in PROJECTIONS:
             raise ValueError(f"unknown projection {projection!r}; it must be one of {list(PROJECTIONS)}")
-        index = len(PROJECTIONS) * layer + PROJECTIONS.index(projection)
-        return self._current().blocks[tower][index]
+        return len(PROJECTIONS) * layer + PROJECTIONS.index(projection)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> POP:
         self.forget()

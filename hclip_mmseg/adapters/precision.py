@@ -1,4 +1,4 @@
-"""Keeping the adapters' own arithmetic in fp32 or wider."""
+"""Precision: the adapters' own arithmetic in fp32 or wider, and the dtype that autocast takes products in."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from torch import Tensor
 def at_least_fp32(x: Tensor) -> Tensor:
     """``x`` in fp32, or unchanged where it is fp32 or wider already."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """The dtype that autocast takes products in on a device now; None where it is off."""
+    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[None]:

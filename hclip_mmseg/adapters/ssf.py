@@ -78,6 +78,7 @@ class SSF(Adapter):
     """
 
     has_strength = True
+    takes_rounded = True
 
     def __init__(self, **sizes: Any) -> None:
         super().__init__()

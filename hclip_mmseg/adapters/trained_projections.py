@@ -28,6 +28,7 @@ class TrainedProjections(Adapter):
     """
 
     has_strength = True
+    takes_rounded = True
 
     def __init__(self, *, projections: Sequence[str] = ("q", "v"), **sizes: Any) -> None:
         super().__init__()

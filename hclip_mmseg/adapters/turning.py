@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hclip_mmseg.adapters.precision import autocast_dtype
+
 Side = Literal["input", "output"]
 """Where a weight is turned: W D ('input') or D W ('output')."""
 
@@ -50,6 +52,7 @@ def turned_linear(
     blocks: Tensor,
     side: Side,
     operand: Operand | None = None,
+    rounded: Tensor | None = None,
 ) -> Tensor:
     """x W'^T + bias, with W' = W D ('input') or D W ('output').
 
@@ -63,6 +66,7 @@ def turned_linear(
         blocks: [b, q, q].
         side: see :func:`turn_weight`.
         operand: what to multiply by the blocks; None takes what :func:`cheaper_operand` says.
+        rounded: the blocks in autocast's dtype, where they are at hand; None: they are cast here.
 
     Returns:
         [..., out].
@@ -83,6 +87,7 @@ def turned_linear(
         return F.linear(x, turn_weight(weight, blocks, side), bias)
     if operand != "activation":
         raise ValueError(f"operand must be 'weight', 'activation' or None, not {operand!r}")
+    blocks = blocks if rounded is None else rounded
     if side == "input":
         return F.linear(_turn(x, blocks), weight, bias)
     turned = _turn(F.linear(x, weight), blocks)
@@ -132,8 +137,7 @@ def turning_cost(
 
 def _turn(x: Tensor, blocks: Tensor) -> Tensor:
     """x D^T for x of [..., b q]; under autocast in its dtype."""
-    device = x.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    dtype = autocast_dtype(x.device) or x.dtype
     split = x.to(dtype).reshape(-1, *blocks.shape[:2])
     turned: Tensor = _Turn.apply(split, blocks.to(dtype))
     return turned.view(x.shape)

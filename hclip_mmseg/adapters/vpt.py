@@ -37,6 +37,7 @@ class VPT(Adapter):
     """
 
     foldable = False
+    takes_rounded = True
 
     def __init__(self, *, length: int = 150, **sizes: Any) -> None:
         super().__init__()

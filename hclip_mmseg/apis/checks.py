@@ -65,6 +65,9 @@ def check_run(cfg: Config, splits: Sequence[str]) -> None:
         if cfg.get(key) is not None and not isinstance(cfg[key], Mapping):
             raise InputError(f"{key} holds settings by name, such as {key}.KEY=VALUE, and is {cfg[key]!r}")
     check_compile(cfg.get("compile"))
+    testing = cfg.model.get("test_cfg")
+    if isinstance(testing, Mapping):
+        check_compile(testing.get("compile"), "model.test_cfg.compile")
     if "data_preprocessor" in cfg.model and not cfg.model.data_preprocessor:
         raise InputError("model.data_preprocessor is empty, and images have to be normalised as CLIP's were")
     missing = [*_missing_weights(cfg.model)]
@@ -119,11 +122,13 @@ def _check_training(cfg: Config) -> None:
         raise ValueError(f"randomness.seed must be a whole number, or None for another one each time, not {seed!r}")
 
 
-def check_compile(settings: Any) -> None:
-    """Check the config's ``compile``, by which MMEngine gives the training step to torch.compile.
+def check_compile(settings: Any, key: str = "compile") -> None:
+    """Check what of a model is given to torch.compile.
 
     Args:
         settings: None or False for no compilation, True, or arguments of torch.compile.
+        key: where they stand in the config: ``compile``, by which MMEngine compiles the training step, or the model's
+            ``test_cfg.compile``.
 
     Raises:
         ValueError: if it is none of these, or the compiler that it asks for is not here.
@@ -132,30 +137,29 @@ def check_compile(settings: Any) -> None:
         return
     known = [name for name in inspect.signature(torch.compile).parameters if name != "model"]
     if settings is not True and not isinstance(settings, Mapping):
-        raise InputError(f"compile must be True, False or settings such as compile.backend, not {settings!r}")
+        raise InputError(f"{key} must be True, False or settings such as {key}.backend, not {settings!r}")
     options: Mapping[str, Any] = {} if settings is True else settings
     for name, value in options.items():
         if name not in known:
-            raise InputError(f"compile.{name}: torch.compile has no such setting{did_you_mean(name, known)}")
+            raise InputError(f"{key}.{name}: torch.compile has no such setting{did_you_mean(name, known)}")
         if name in ("fullgraph", "disable") and not isinstance(value, bool):
-            raise InputError(f"compile.{name} must be True or False, not {value!r}")
+            raise InputError(f"{key}.{name} must be True or False, not {value!r}")
     backend = options.get("backend") or "inductor"
     if backend not in (backends := list_backends(exclude_tags=())):
         raise InputError(
-            f"compile.backend is {backend!r}, which torch does not have{did_you_mean(str(backend), backends)} "
+            f"{key}.backend is {backend!r}, which torch does not have{did_you_mean(str(backend), backends)} "
             f"(it has {', '.join(list_backends())})"
         )
-    if options.get("fullgraph"):
+    if options.get("fullgraph") and key == "compile":
         raise InputError("compile.fullgraph: a training step takes several graphs; leave it out")
     if backend == "inductor" and not any(map(which, (os.environ.get("CXX") or "c++", "g++", "clang++", "cl"))):
         raise InputError(
-            "compile needs a C++ compiler, and there is none: install g++, or set compile.backend=aot_eager or "
-            "compile=False"
+            f"{key} needs a C++ compiler, and there is none: install g++, or set {key}.backend=aot_eager or {key}=False"
         )
     try:
         torch.compile(_unchanged, **options)
     except Exception as error:
-        raise InputError(f"compile: {one_line(error)[:200]}") from error
+        raise InputError(f"{key}: {one_line(error)[:200]}") from error
 
 
 def _unchanged(value: Any) -> Any:

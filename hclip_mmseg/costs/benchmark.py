@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,13 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from hclip_mmseg.costs.measure import MeasurementError, measure, preload
+from hclip_mmseg.costs.measure import Measured, MeasurementError, measure_started, preload, start
 from hclip_mmseg.costs.report import markdown_of, plot, table_of
-from hclip_mmseg.costs.rows import ROWS
+from hclip_mmseg.costs.rows import ROWS, Row
 from hclip_mmseg.files.writing import write_whole
 
+AHEAD = {"cpu": 0, "cuda": 3}
+"""How many further rows' processes do their imports while a row is measured; on a CPU they would disturb it."""
 Record = dict[str, Any]
 """``python``, ``torch``, ``device``, ``precision``, ``clock``, ``results`` (row -> form -> figures), ``failed`` (row ->
 why)."""
@@ -71,8 +75,9 @@ def run_benchmark(
         repeat: timed steps of a form.
         seconds: when the steps of a form that is compared with a direct one end.
         device: 'cpu' or 'cuda'; None: a GPU where there is one.
-        json_file: written after every row; None for none.
-        markdown_file, plot_file: written at the end; None for none.
+        json_file: written after every row, for it may be the last one that there is time for; None for none.
+        markdown_file: the same.
+        plot_file: written at the end; None for none.
         precision: of both forms, one of ``measure.PRECISIONS``.
         clock: of steps on a CPU, one of ``measure.CLOCKS``.
 
@@ -91,18 +96,41 @@ def run_benchmark(
         "failed": {},
     }
     console = Console()
-    every = [name for name, row in ROWS.items() if precision == "fp32" or row.other != "fp32"]
-    for row in track([ROWS[name] for name in rows or every], "rows", console=console):
+    every = [
+        name
+        for name, row in ROWS.items()
+        if (precision == "fp32" or row.other != "fp32") and (device == "cuda" or not row.gpu)
+    ]
+    wanted = [ROWS[name] for name in rows or every]
+    started = _started(wanted, device, precision, clock)
+    for row, processes in track(started, "rows", total=len(wanted), console=console):
         try:
-            record["results"][row.name] = measure(row, device, repeat, seconds, precision, clock)
+            record["results"][row.name] = measure_started(row, processes, repeat, seconds)
         except MeasurementError as error:
             record["failed"][row.name] = str(error)
             console.print(f"[red]{error}[/red]; going on with the other rows")
         if json_file:
             write_whole(Path(json_file), json.dumps(record, indent=2) + "\n")
+        if markdown_file:
+            write_whole(Path(markdown_file), markdown_of(record))
     Console(width=max(console.width, 150)).print(table_of(record["results"]))
-    if markdown_file:
-        write_whole(Path(markdown_file), markdown_of(record))
     if plot_file:
         plot(record["results"], plot_file)
     return record
+
+
+def _started(
+    rows: Sequence[Row], device: str, precision: str, clock: str
+) -> Iterator[tuple[Row, dict[str, Measured]]]:
+    """Rows with the processes of their forms; those of the rows behind are started as ``AHEAD`` says."""
+    waiting: deque[tuple[Row, dict[str, Measured]]] = deque()
+    left = iter(rows)
+    try:
+        for _ in rows:
+            for row in islice(left, AHEAD[device] + 1 - len(waiting)):
+                waiting.append((row, start(row, device, precision, clock)))
+            yield waiting.popleft()
+    finally:
+        for _, processes in waiting:
+            for process in processes.values():
+                process.kill()

@@ -7,7 +7,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -37,7 +37,8 @@ class MeasurementError(RuntimeError):
 class Measured:
     """One form of a row in its process, run step by step.
 
-    Made after a first step, which is not timed. Two of them can be alive and run in turn.
+    The process does its imports, which may be while another one measures, and waits for :meth:`begin`. Two can be
+    alive and run in turn.
 
     Args:
         row: name of the row.
@@ -58,6 +59,10 @@ class Measured:
         self._process = processes.Process(target=serve, args=(theirs, row, form, device, precision, clock), daemon=True)
         self._process.start()
         theirs.close()
+
+    def begin(self) -> None:
+        """Lets the process, which has done its imports, build what the form needs and take the first step."""
+        self._pipe.send("begin")
         self._answer()
 
     def step(self) -> None:
@@ -113,7 +118,19 @@ def preload() -> None:
 def measure(
     row: Row, device: str, repeat: int, seconds: float, precision: str = "fp32", clock: str = "wall"
 ) -> dict[str, dict[str, float]]:
-    """Both forms of a row.
+    """Both forms of a row; see :func:`start` and :func:`measure_started`."""
+    return measure_started(row, start(row, device, precision, clock), repeat, seconds)
+
+
+def start(row: Row, device: str, precision: str = "fp32", clock: str = "wall") -> dict[str, Measured]:
+    """The processes of both forms of a row, which do their imports and wait; see :class:`Measured`."""
+    return {form: Measured(row.name, form, device, precision, clock) for form in ("ours", row.other)}
+
+
+def measure_started(
+    row: Row, processes: Mapping[str, Measured], repeat: int, seconds: float
+) -> dict[str, dict[str, float]]:
+    """Both forms of a row, whose processes are ended.
 
     Direct forms need much memory and are far away in time, so they have the machine alone, for up to ``seconds``
     (at least one step, at most ``repeat``). Others are compared with ours step by step, ``repeat`` times, so that
@@ -125,40 +142,38 @@ def measure(
     Raises:
         MeasurementError: if a process ends by itself.
     """
-    if row.other == "direct":
-        found: dict[str, dict[str, float]] = {}
-        for form in ("ours", row.other):
-            found |= _in_turn([form], row, device, repeat, seconds, precision, clock)
-        return found
-    return _in_turn(["ours", row.other], row, device, repeat, float("inf"), precision, clock)
-
-
-def _in_turn(
-    forms: Sequence[str], row: Row, device: str, repeat: int, seconds: float, precision: str, clock: str
-) -> dict[str, dict[str, float]]:
-    measured: dict[str, Measured] = {}
     try:
-        for form in forms:
-            measured[form] = Measured(row.name, form, device, precision, clock)
-        start, steps = time.perf_counter(), 0
-        while steps < repeat and (steps == 0 or time.perf_counter() - start < seconds):
-            for process in measured.values():
-                process.step()
-            steps += 1
-        return {form: process.end() for form, process in measured.items()}
+        if row.other != "direct":
+            return _in_turn(processes, repeat, float("inf"))
+        found: dict[str, dict[str, float]] = {}
+        for form, process in processes.items():
+            found |= _in_turn({form: process}, repeat, seconds)
+        return found
     finally:
-        for process in measured.values():
+        for process in processes.values():
             process.kill()
+
+
+def _in_turn(processes: Mapping[str, Measured], repeat: int, seconds: float) -> dict[str, dict[str, float]]:
+    for process in processes.values():
+        process.begin()
+    start, steps = time.perf_counter(), 0
+    while steps < repeat and (steps == 0 or time.perf_counter() - start < seconds):
+        for process in processes.values():
+            process.step()
+        steps += 1
+    return {form: process.end() for form, process in processes.items()}
 
 
 def serve(pipe: Connection, name: str, form: str, device: str, precision: str = "fp32", clock: str = "wall") -> None:
     """Run the process of a :class:`Measured`.
 
     Args:
-        pipe: takes 'step' and 'end', and gives what is measured.
+        pipe: takes 'begin', 'step' and 'end', and gives what is measured.
         name: of the row.
         form, device, precision, clock: see :class:`Measured`.
     """
+    pipe.recv()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
     before = peak_memory(device)

@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+from hclip_mmseg.adapters.precision import autocast_dtype
+
 Auto = Literal["auto"]
 FIXED_SHARE = 0.5
 """Part of a GPU's memory that counts as free under deterministic algorithms."""
@@ -33,7 +35,7 @@ def has_memory_of_its_own(device: torch.device) -> bool:
 
 
 def free_memory(device: torch.device, fixed: bool = False) -> float:
-    """Bytes of a GPU that tensors can still take.
+    """Bytes of a GPU that tensors of this process can still take, a limit that torch was given taken into account.
 
     Args:
         device: the GPU.
@@ -41,12 +43,12 @@ def free_memory(device: torch.device, fixed: bool = False) -> float:
     """
     if fixed:
         return FIXED_SHARE * torch.cuda.get_device_properties(device).total_memory
-    free, _ = torch.cuda.mem_get_info(device)
-    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    free, total = torch.cuda.mem_get_info(device)
+    reserved = torch.cuda.memory_reserved(device)
+    limit = getattr(torch.cuda, "get_per_process_memory_fraction", lambda device: 1.0)(device)  # torch 2.7 has it
+    return max(min(free, limit * total - reserved), 0) + reserved - torch.cuda.memory_allocated(device)
 
 
 def bytes_of_number(device: torch.device, dtype: torch.dtype) -> int:
     """Bytes of a number that layers compute: autocast's where it is on, else those of ``dtype``."""
-    if torch.is_autocast_enabled(device.type):
-        dtype = torch.get_autocast_dtype(device.type)
-    return dtype.itemsize
+    return (autocast_dtype(device) or dtype).itemsize

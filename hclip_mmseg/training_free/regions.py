@@ -17,6 +17,8 @@ from hclip_mmseg.training_free.median import median_filter
 
 NONE = -1
 """Cluster of a patch that DBSCAN counts as noise."""
+MOST_ON_GPU = 4096
+"""Patches whose clusters a GPU finds by itself, in matrices of patches x patches; more go to the CPU."""
 
 
 def neighbour_graph(rows: Tensor, epsilon: float, tile: int = 2048) -> csr_matrix:
@@ -31,14 +33,10 @@ def neighbour_graph(rows: Tensor, epsilon: float, tile: int = 2048) -> csr_matri
         sparse [patches, patches] of distances in fp64; each row is its own neighbour.
     """
     count = len(rows)
-    squares = torch.cat([part.double().square().sum(dim=1) for part in rows.split(tile)])
     found: list[tuple[NDArray[Any], ...]] = []
     for start in range(0, count, tile):
-        own = rows[start : start + tile].double()
         for other in range(0, count, tile):
-            # |a|^2 + |b|^2 - 2 a b loses digits where rows are near each other: fp64 keeps those of fp32
-            products = own @ rows[other : other + tile].double().T
-            squared = squares[start : start + tile, None] + squares[None, other : other + tile] - 2 * products
+            squared = squared_distances(rows[start : start + tile], rows[other : other + tile])
             near_row, near_column = (squared <= epsilon**2).nonzero(as_tuple=True)
             near = squared[near_row, near_column].clamp_(min=0).sqrt_()
             parts = (near_row + start, near_column + other, near)
@@ -49,8 +47,43 @@ def neighbour_graph(rows: Tensor, epsilon: float, tile: int = 2048) -> csr_matri
     return csr_matrix((distance, (row, column)), shape=(count, count))
 
 
+def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
+    """Squared Euclidean distances of rows [n, width] and [m, width], fp64 [n, m]."""
+    own, theirs = rows.double(), others.double()
+    # |a|^2 + |b|^2 - 2 a b loses digits where rows are near each other: fp64 keeps those of fp32
+    return own.square().sum(dim=1)[:, None] + theirs.square().sum(dim=1)[None] - 2 * (own @ theirs.T)
+
+
+def density_clusters(near: Tensor, min_samples: int) -> Tensor:
+    """DBSCAN (Ester et al., 1996) on the neighbours' own device, which is not waited for.
+
+    A core has ``min_samples`` neighbours; cores that are reached through cores are a cluster, found by squaring the
+    matrix of who reaches whom. Clusters are numbered by their first core; a patch that is no core belongs to the first
+    cluster that has a core whose neighbour it is. So scikit-learn numbers them.
+
+    Args:
+        near: bool [patches, patches], whether the second is a neighbour of the first.
+        min_samples: see :func:`cluster_patches`.
+
+    Returns:
+        int64 [patches], from 0; ``NONE`` for none.
+    """
+    count = len(near)
+    near = near | torch.eye(count, dtype=torch.bool, device=near.device)
+    core = near.sum(dim=1) >= min_samples
+    dtype = torch.float16 if near.is_cuda else torch.float32
+    reached = (near & core[:, None] & core).to(dtype)
+    for _ in range((count - 1).bit_length()):
+        reached = (reached @ reached > 0).to(dtype)
+    places = torch.arange(count, device=near.device)
+    first = places[:, None].where(reached > 0, count).amin(dim=0)
+    of_patch = first[:, None].where(near & core[:, None], count).amin(dim=0)
+    numbers = (core & (first == places)).cumsum(dim=0) - 1
+    return numbers[of_patch.clamp(max=count - 1)].where(of_patch < count, NONE)
+
+
 def cluster_patches(rows: Tensor, epsilon: float, min_samples: int) -> NDArray[np.int64]:
-    """DBSCAN over the rows of the correlation, with Euclidean distance.
+    """DBSCAN over the rows of the correlation, with Euclidean distance: on a CPU scikit-learn's, with the same result.
 
     Args:
         rows: [patches, patches], denoised or not.
@@ -60,6 +93,11 @@ def cluster_patches(rows: Tensor, epsilon: float, min_samples: int) -> NDArray[n
     Returns:
         [patches] the cluster of each, from 0; ``NONE`` for none.
     """
+    if rows.is_cuda and len(rows) <= MOST_ON_GPU:
+        # one wait for the labels, and none for a graph whose size depends on numbers
+        clusters = density_clusters(squared_distances(rows, rows) <= epsilon**2, min_samples)
+        on_gpu: NDArray[np.int64] = clusters.cpu().numpy()
+        return on_gpu
     graph = neighbour_graph(rows, epsilon)
     labels: NDArray[np.int64] = DBSCAN(eps=epsilon, min_samples=min_samples, metric="precomputed").fit(graph).labels_
     return labels

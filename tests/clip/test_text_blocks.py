@@ -7,7 +7,7 @@ import torch
 from tiny_models import pop_config, randomise, tiny_backbone
 
 from hclip_mmseg.clip import ClipTokenizer, cut_behind_longest, tokenize
-from hclip_mmseg.models.necks.text_batches import TextBatches, shared_start
+from hclip_mmseg.models.necks.text_batches import Prompts, TextBatches, shared_start
 
 NAMES = ("cat", "traffic light", "catamaran of wood")
 TOKENS = cut_behind_longest(tokenize(NAMES, ("a photo of a {} in the scene",))[:, 0])
@@ -45,7 +45,7 @@ def test_a_shared_start_changes_neither_embeddings_nor_gradients(kind, checkpoin
 
 
 def start_of(tokens: torch.Tensor) -> int:
-    return shared_start(tokens, tokens.argmax(dim=-1))
+    return shared_start(tokens.numpy(), tokens.argmax(dim=-1).numpy())
 
 
 def test_what_texts_begin_with_alike_ends_before_their_end_tokens():
@@ -58,7 +58,9 @@ def test_what_texts_begin_with_alike_ends_before_their_end_tokens():
 def test_prompts_of_a_template_make_batches_that_begin_alike():
     templates = ("a photo of a {}.", "There is the {} in the scene")
     few, many = (
-        TextBatches.of(tokenize([f"thing {number}" for number in range(count)], templates), 256, ClipTokenizer())
+        TextBatches.of(
+            Prompts.of(tokenize([f"thing {number}" for number in range(count)], templates), ClipTokenizer()), 256
+        )
         for count in (3, 40)
     )
     assert few.shared == (1,)  # the start token

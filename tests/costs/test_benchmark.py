@@ -126,7 +126,9 @@ def test_a_process_that_dies_costs_its_row_alone(steps, tmp_path, monkeypatch, c
     files = {name: tmp_path / f"b.{name}" for name in ("json", "markdown")}
     options = [part for name, file in files.items() for part in (f"--{name}", str(file))]
     monkeypatch.setattr(benchmark, "preload", lambda: None)
+    monkeypatch.setitem(benchmark.AHEAD, "cpu", 1)  # as on a GPU: the next row's processes wait already
     assert main(["toy-dead", "toy", *options, "--device", "cpu"]) == 1
+    assert not multiprocessing.active_children()
     record = json.loads(files["json"].read_text())
     assert list(record["results"]) == ["toy"] and "exit code 7" in record["failed"]["toy-dead"]
     text = files["markdown"].read_text()

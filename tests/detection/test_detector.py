@@ -147,7 +147,7 @@ def test_the_words_can_be_replaced(detector):
 
 def test_without_words_the_error_says_what_to_do():
     detector = tiny_detector()
-    detector.text_encoder._tokens = None
+    detector.text_encoder._prompts = None
     with pytest.raises(ValueError, match="set_vocabulary"):
         detector.extract_feat(random_images())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from fake_gpu import fake_gpu
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_models import HEAD, backbone_config, tiny_segmentor
@@ -18,6 +19,7 @@ from hclip_mmseg.models.cost_aggregation import windows
 
 NAMES = ("cat", "red star", "grass")
 MANY = tuple(f"thing {number}" for number in range(20))  # more than HEAD's class_length of 16
+VIEWS = dict(mode="slide_whole", canvas=96, window=64, clip_resolution=64)
 ROUNDING = dict(rtol=0, atol=4e-6)
 """Eager CPUs compute elu + 1 in a faster form."""
 FORMS = {"h-clip": {}, "cat-seg": dict(adapter=dict(type="TrainedProjections")), "plain": dict(adapter=None)}
@@ -137,6 +139,47 @@ def test_a_compiled_pass_is_not_compiled_for_every_number_of_names():
     for names in (4, 6, 9, 13, 15):
         torch.testing.assert_close(compiled(images, text[:names]), path(images, text[:names]), **ROUNDING)
     assert len(graphs) == 2, "one of the first number, one of every number"
+
+
+@pytest.mark.parametrize("name", FORMS)
+@torch.no_grad()
+def test_a_pass_on_a_gpu_can_be_a_cuda_graph(name):
+    """torch records no graph that holds a tensor in main memory, a size that is open, or waits for a number."""
+    path = form(name, MANY).image_pass()
+    with fake_gpu(path), Kernels() as kernels:
+        exported = torch.export.export(path, (torch.empty(2, 3, 64, 64, device="cuda"),), strict=False)
+    assert not kernels.waits
+    made = [node.meta["val"] for node in exported.graph.nodes if isinstance(node.meta.get("val"), Tensor)]
+    assert len(made) > 100 and {value.device.type for value in made} == {"cuda"}
+    assert all(isinstance(side, int) for value in made for side in value.shape)
+
+
+def test_predictions_through_torch_compile_follow_names_and_weights():
+    graphs = []
+
+    def count(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    torch.compiler.reset()
+    plain, images = form("h-clip"), random_images(2, 80, 100)
+    compiled = tiny_segmentor(names=NAMES, test_cfg=dict(VIEWS, compile=dict(backend=count)))
+    compiled.load_state_dict(plain.state_dict())
+    for change in ("nothing", "weights", "names"):
+        for model in (plain, compiled):
+            if change == "weights":
+                with torch.no_grad():
+                    model.backbone.adapter.tensor.add_(0.1)
+            elif change == "names":
+                model.set_vocabulary(["dog", "cat"])
+        found, expected = ([sample.seg_logits.data for sample in model.predict(images)] for model in (compiled, plain))
+        torch.testing.assert_close(found, expected, **ROUNDING)
+        assert len(graphs) == (2 if change == "names" else 1)
+
+
+def test_settings_of_compilation_are_checked():
+    with pytest.raises(ValueError, match="test_cfg.compile must be True, False or arguments of torch.compile, not 'x'"):
+        tiny_segmentor(names=NAMES, test_cfg=dict(VIEWS, compile="x"))
 
 
 # ---- passes that compare nothing

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from functools import partial
 
 import pytest
@@ -19,7 +18,6 @@ from tiny_detectors import tiny_detector
 from tiny_models import HEAD, backbone_config, clip_geometry, tiny_segmentor
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
-from torch.utils._python_dispatch import TorchDispatchMode
 from training_free.tiny_training_free import tiny_training_free
 
 from hclip_mmseg.costs.kernels import Kernels
@@ -147,6 +145,16 @@ def test_under_deterministic_algorithms_chunks_do_not_depend_on_what_is_free(mon
     assert device_memory.allowance(torch.device("cuda"), 0.6) == 24 * GIBI
 
 
+@pytest.mark.parametrize(("share", "expected"), [(1.0, 70), (0.5, 35), (0.2, 30)])
+def test_a_limit_that_torch_was_given_counts_as_memory_in_use(share, expected, monkeypatch):
+    """Of 80 GiB 40 are free; this process has reserved 35, of which 5 hold a tensor."""
+    state = dict(mem_get_info=(40 * GIBI, 80 * GIBI), memory_reserved=35 * GIBI, memory_allocated=5 * GIBI)
+    state["get_per_process_memory_fraction"] = share
+    for name, value in state.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value, raising=False)
+    assert device_memory.free_memory(torch.device("cuda")) == expected * GIBI
+
+
 @pytest.mark.parametrize("chunk", ["all", 0, 1.5, True])
 def test_a_chunk_is_a_number_of_maps(chunk):
     with pytest.raises(ValueError, match="training_chunk is a number of class maps"):
@@ -171,7 +179,7 @@ def test_many_names_in_chunks_with_common_starts_are_those_of_one_pass(adapter, 
     names = tuple(f"thing {number}" for number in range(40))
     images, samples, found, starts = images_on("cpu"), labelled("cpu", 2, 40), [], []
 
-    def start_of(tokens: Tensor, ends: Tensor) -> int:
+    def start_of(tokens, ends) -> int:
         starts.append(shared_start(tokens, ends) if cut else 0)
         return starts[-1]
 
@@ -181,12 +189,12 @@ def test_many_names_in_chunks_with_common_starts_are_those_of_one_pass(adapter, 
         chunk = "auto" if cut else None
         head = {**HEAD, "class_length": 64, "training_chunk": chunk, "inference_chunk": chunk}
         model = tiny_segmentor(names=names, backbone=backbone, decode_head=head)
-        assert (max(starts) > 3) is cut
         with cut_as_on_a_gpu(1) if cut else torch.enable_grad():
             chunks = model.decode_head.aggregator.chunks(torch.empty(2, 1, 40, 4, 4))
             assert chunks == (Chunks(14, True, True) if cut else Chunks(None))
             assert model.backbone.checkpoints_text(torch.zeros(40, 9, dtype=torch.long)) is cut
             loss = model.train().loss(images, samples)["decode.loss_bce"]
+            assert (max(starts) > 3) is cut
             loss.backward()
             scores = [sample.seg_logits.data for sample in model.eval().predict(images_on("cpu", 2, 80, 100))]
         gradients_of = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
@@ -229,36 +237,16 @@ def test_a_training_step_of_four_crops_and_171_names_launches_few_kernels():
     optimizer.step()  # makes its states
     optimizer.zero_grad()
     samples = labelled("cpu", 4, 171)
+    with torch.autocast("cpu", torch.bfloat16):
+        model.extract_feat(images_on("cpu", 4))  # casts what is frozen, once for all steps
+    model.backbone.adapter.forget()
     with cut_as_on_a_gpu(), Kernels() as kernels:
         with torch.autocast("cpu", torch.bfloat16):
             loss = model.loss(images_on("cpu", 4), samples)["decode.loss_bce"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 0.01, foreach=True)
         optimizer.step()
-    assert kernels.calls.total() <= 3_400 and not kernels.waits
-
-
-def test_under_autocast_each_trained_weight_is_cast_once_a_step():
-    model = tiny_segmentor(names=NAMES, decode_head={**HEAD, "layers": 2}).train()
-    weights = {id(parameter): name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    with Casts(weights) as casts, torch.autocast("cpu", torch.bfloat16):
-        loss = model.loss(images_on("cpu"), labelled("cpu"))["decode.loss_bce"]
-    loss.backward()
-    assert len(casts.found) > 10 and set(casts.found.values()) == {1}
-
-
-class Casts(TorchDispatchMode):
-    """Counts how often parameters are cast, by their names."""
-
-    def __init__(self, names: dict[int, str]) -> None:
-        super().__init__()
-        self.names = names
-        self.found: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.overloadpacket.__name__ == "_to_copy" and id(args[0]) in self.names:
-            self.found[self.names[id(args[0])]] += 1
-        return func(*args, **(kwargs or {}))
+    assert kernels.calls.total() <= 2_750 and kernels.calls["_to_copy"] <= 520 and not kernels.waits
 
 
 # ---- half precision

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from fake_gpu import cut_as_on_a_gpu
 from tiny_models import randomise, tiny_backbone
 
 from hclip_mmseg.clip import resolve_templates, tokenize
 from hclip_mmseg.models import TextEncoderNeck
+from hclip_mmseg.models.necks import text_batches
 from hclip_mmseg.models.necks.text_batches import length_buckets
 
 NAMES = ("cat", "red striped star, star", "grass")
@@ -170,11 +173,11 @@ def test_no_vocabulary_is_said_so(encoder):
 
 @pytest.mark.parametrize("largest", [1, 7, 64, 1000])
 def test_buckets_hold_every_text_once(largest):
-    ends = torch.randint(3, 20, (333,), generator=torch.Generator().manual_seed(0))
+    ends = np.random.default_rng(0).integers(3, 20, 333)
     order, sizes = length_buckets(ends, largest)
     assert sorted(order.tolist()) == list(range(333))
     assert sum(sizes) == 333 and all(0 < size <= largest for size in sizes)
-    lengths = [ends[part] for part in order.split(sizes)]
+    lengths = np.split(ends[order], np.cumsum(sizes)[:-1])
     assert all(one.max() <= two.min() for one, two in zip(lengths, lengths[1:], strict=False))
 
 
@@ -196,3 +199,29 @@ def test_ten_thousand_names_go_through_in_chunks(encoder):
     some = [0, 4321, 9999]
     expected = by_definition(encoder.backbone, [f"thing {number}" for number in some], "scene", True)
     torch.testing.assert_close(found[some], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_ten_thousand_names_are_cut_once_for_the_device_that_encodes_them(backbone, monkeypatch):
+    cut = []
+    find = text_batches.length_buckets
+
+    def counted(ends, largest, smallest):
+        cut.append(smallest)
+        return find(ends, largest, smallest)
+
+    def encode(tokens: torch.Tensor, shared: int) -> torch.Tensor:
+        assert (tokens[:, :shared] == tokens[0, :shared]).all()
+        return torch.stack([tokens.sum(dim=1), tokens.square().sum(dim=1).sqrt()], dim=1)
+
+    monkeypatch.setattr(text_batches, "length_buckets", counted)
+    neck = TextEncoderNeck([f"thing {number}" for number in range(10_000)], cache=False)
+    neck.read_with(backbone.tokenizer)
+    assert not cut, "before a device is known"
+    parameters = backbone.text_parameters()
+    first, second = neck(encode, parameters), neck(encode, parameters)
+    assert first.equal(second) and cut == [text_batches.SMALLEST]
+    with cut_as_on_a_gpu():
+        torch.testing.assert_close(neck(encode, parameters), first)
+    assert cut == [text_batches.SMALLEST, text_batches.SMALLEST_ON_GPU]
+    neck.set_vocabulary(["cat"])
+    assert neck(encode, parameters).shape == (1, 1, 2) and len(cut) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.cluster import DBSCAN
 from tiny_training_free import textured_images, tiny_training_free
 
@@ -15,6 +16,7 @@ from hclip_mmseg.training_free.patch_labels import labels_of_patches
 from hclip_mmseg.training_free.pixel_labels import pixel_labels
 from hclip_mmseg.training_free.regions import (
     cluster_patches,
+    density_clusters,
     neighbour_graph,
     pixel_regions,
     region_means,
@@ -143,6 +145,31 @@ def test_clusters_are_dbscans(tile):
     graph = neighbour_graph(torch.from_numpy(rows), 0.25, tile).toarray()
     distances = np.linalg.norm(rows[:, None] - rows[None], axis=-1)
     np.testing.assert_allclose(graph, np.where(distances <= 0.25, distances, 0), atol=1e-6)
+
+
+@pytest.mark.parametrize("min_samples", [1, 2, 3, 5])
+def test_clusters_that_a_gpu_finds_are_those_of_scikit_learn(min_samples):
+    """In the same order, and so for a patch between two clusters; neighbours by distance and by chance."""
+    generator, found = np.random.default_rng(min_samples), set()
+    for case in range(150):
+        count = int(generator.integers(1, 60))
+        if case % 3 == 0:
+            near = generator.random((count, count)) < generator.choice([0.02, 0.06, 0.2])
+        else:
+            points = generator.random((count, 1 + case % 2)) * generator.choice([0.5, 2, 8])
+            near = np.linalg.norm(points[:, None] - points[None], axis=-1) <= 0.15
+        np.fill_diagonal(near, True)
+        graph = csr_matrix(np.where(near, 0.5, 0))
+        expected = DBSCAN(eps=1, min_samples=min_samples, metric="precomputed").fit(graph).labels_
+        np.testing.assert_array_equal(density_clusters(torch.from_numpy(near), min_samples).numpy(), expected)
+        found |= set(expected.tolist())
+    assert max(found) >= 4 and (min(found) == -1) is (min_samples > 1)
+
+
+def test_long_chains_are_one_cluster():
+    near = torch.eye(200, dtype=torch.bool)
+    near[torch.arange(199), torch.arange(1, 200)] = near[torch.arange(1, 200), torch.arange(199)] = True
+    assert density_clusters(near, 2).eq(0).all()
 
 
 def test_identical_rows_are_neighbours():

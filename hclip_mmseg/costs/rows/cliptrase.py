@@ -1,4 +1,4 @@
-"""CLIPtrase ViT-B/16 with random weights against its literal loops; four images a step, text cached."""
+"""CLIPtrase ViT-B/16 with random weights against its literal loops, or a batch against its images; text cached."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ class RandomNames(torch.nn.Module):
         return self.embeddings
 
 
-def flat_images(device: str, size: int) -> torch.Tensor:
+def flat_images(device: str, size: int, images: int = IMAGES) -> torch.Tensor:
     """Images of flat areas with noise, so that there are regions to be found."""
     generator = torch.Generator().manual_seed(0)
-    areas = F.interpolate(torch.randn(IMAGES, 3, 6, 6, generator=generator), size=(size, size))
-    return (3 * areas + 0.3 * torch.randn(IMAGES, 3, size, size, generator=generator)).to(device)
+    areas = F.interpolate(torch.randn(images, 3, 6, 6, generator=generator), size=(size, size))
+    return (3 * areas + 0.3 * torch.randn(images, 3, size, size, generator=generator)).to(device)
 
 
 def segment(form: str, device: str, size: int, names: int) -> Step:
@@ -64,8 +64,18 @@ def segment(form: str, device: str, size: int, names: int) -> Step:
     return lambda: [literal.segment(tower, image, text, scale, *settings) for image in images]
 
 
+def batch(form: str, device: str, size: int, images: int) -> Step:
+    """Label maps of a batch at once, or for the form 'apart' of its images one by one; 150 names."""
+    model, pixels = build(device, size, 150), flat_images(device, size, images)
+    meta = dict(ori_shape=(size, size), keep_scores=False)
+    parts = pixels.split(1 if form == "apart" else images)
+    return lambda: [model.predict(part, [SegDataSample(metainfo=meta) for _ in part]) for part in parts]
+
+
 ROWS = (
     Row("cliptrase-224", partial(segment, size=224, names=150), time_target=1 / 2, memory_target=1),
     Row("cliptrase-336", partial(segment, size=336, names=150), time_target=1 / 8, memory_target=1),
     Row("cliptrase-336-names-847", partial(segment, size=336, names=847), time_target=1 / 3, memory_target=1),
+    Row("cliptrase-224-images-16", partial(batch, size=224, images=16), other="apart", gpu=True),
+    Row("cliptrase-336-images-16", partial(batch, size=336, images=16), other="apart", gpu=True),
 )

@@ -20,6 +20,7 @@ from hclip_mmseg.reference import cost_aggregation
 from hclip_mmseg.vocabularies import load_vocabulary
 
 CONFIG = "configs/hclip/hclip_vitb16_coco-stuff.py"
+LARGE = "configs/hclip/hclip_vitl14_coco-stuff.py"
 
 
 def names(count: int) -> list[str]:
@@ -30,9 +31,9 @@ def names(count: int) -> list[str]:
     return list(found)[:count]
 
 
-def build(form: str, device: str) -> Any:
+def build(form: str, device: str, path: str = CONFIG) -> Any:
     """Build H-CLIP, or for the form 'frozen' the same model without adapters."""
-    config = launch.read_config(CONFIG).model
+    config = launch.read_config(path).model
     config.backbone.clip.pretrained = None
     if form == "frozen":
         config.backbone.adapter = None
@@ -113,9 +114,21 @@ def embeddings_of(count: int, device: str) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(count, 1, 512, device=device), dim=-1)
 
 
-def train(form: str, device: str, count: int = 171, images: int = 1) -> Step:
-    """A training step of 384 images: forward, backward, AdamW."""
-    model = build(form, device).train()
+def train(
+    form: str, device: str, count: int = 171, images: int = 1, path: str = CONFIG, bound: int | None = None
+) -> Step:
+    """A training step of crops of 384 pixels, which ViT-L/14 sees at 336: forward, backward, AdamW.
+
+    Args:
+        form, device: see :class:`Row`.
+        count: names.
+        images: crops.
+        path: of the config.
+        bound: bytes of a GPU's memory that the process may take, unless the form is 'unbounded'; None for all.
+    """
+    if bound is not None and device == "cuda" and form == "ours":
+        torch.cuda.set_per_process_memory_fraction(bound / torch.cuda.get_device_properties(0).total_memory)
+    model = build(form, device, path).train()
     model.set_vocabulary(names(count))
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
     image = torch.randn(images, 3, 384, 384, device=device)
@@ -158,6 +171,14 @@ ROWS = (
     Row("slide-150-images-8", partial(slide, count=150, images=8)),
     Row("train-171", train, training=True, time_target=1 / 8, memory_target=1 / 4),
     Row("train-171-images-4", partial(train, images=4), training=True),
+    Row(
+        "train-171-images-4-within-8-gb",
+        partial(train, images=4, bound=8 * 10**9),
+        other="unbounded",
+        training=True,
+        gpu=True,
+    ),
+    Row("train-l14-171-images-4", partial(train, images=4, path=LARGE), training=True, gpu=True),
     Row("train-171-adapters", train, other="frozen", training=True, time_target=1.05),
     Row("encode-384-folded", encode, other="frozen", time_target=SAME),
     Row("text-171-folded", partial(text, count=171), other="frozen", time_target=SAME),

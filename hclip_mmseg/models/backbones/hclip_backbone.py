@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmseg.registry import MODELS
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held, build_adapter
 from hclip_mmseg.adapters.base import BlockOperation, Numbers, Operation, Tower
+from hclip_mmseg.adapters.precision import autocast_dtype
 from hclip_mmseg.clip import (
     AdaptedTower,
     Projections,
@@ -19,7 +20,9 @@ from hclip_mmseg.clip import (
     VisionTower,
     build_clip,
     image_tower_of,
+    product_weights,
     with_parameters,
+    with_rounded_products,
 )
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
 from hclip_mmseg.models.device_memory import Auto
@@ -27,6 +30,14 @@ from hclip_mmseg.models.features import DenseFeatures
 
 AnyTower = VisionTower | TextTower
 TOWERS: tuple[Tower, ...] = ("image", "text")
+
+
+class _Rounded(NamedTuple):
+    """A tower, and the same with its frozen weights in autocast's dtype."""
+
+    source: AnyTower
+    dtype: torch.dtype
+    tower: AnyTower
 
 
 @MODELS.register_module()
@@ -93,6 +104,7 @@ class HCLIPBackbone(CLIPBackbone):
             for norm in self.image_tower.missing_norms():
                 self.adapter.without_norm("image", norm)
         self._folded: Held[dict[Tower, AnyTower]] = Held()
+        self._rounded: dict[Tower, Held[_Rounded]] = {tower: Held() for tower in TOWERS}
 
     @property
     def guidance_channels(self) -> tuple[int, ...]:
@@ -179,7 +191,27 @@ class HCLIPBackbone(CLIPBackbone):
         return self.image_tower if tower == "image" else self.text_tower
 
     def adapted_tower(self, tower: Tower) -> AdaptedTower[AnyTower]:
-        """What computes a tower now: the frozen one with its adapter, or the folded one alone."""
+        """What computes a tower now: the frozen one with its adapter, or the folded one alone.
+
+        Under autocast its frozen weights are cast once, not in every pass, where the adapter takes them as they are.
+        """
+        current = self._adapted_tower(tower)
+        dtype = autocast_dtype(next(current.tower.parameters()).device)
+        takes_rounded = current.adapter is None or current.adapter.takes_rounded
+        if dtype is None or torch.compiler.is_compiling() or not takes_rounded:
+            return current
+        held = self._rounded[tower]
+        if held.value is not None and (held.value.source is not current.tower or held.value.dtype != dtype):
+            held.forget()
+        return AdaptedTower(
+            held.get(
+                lambda: [weight for _, weight in product_weights(current.tower)],
+                lambda: _rounded(current.tower, dtype),
+            ).tower,
+            current.adapter,
+        )
+
+    def _adapted_tower(self, tower: Tower) -> AdaptedTower[AnyTower]:
         if self.adapter is None or torch.is_grad_enabled() or not self.adapter.foldable:
             return AdaptedTower(self._tower(tower), self.adapter)
         return AdaptedTower(self._folded.get(self._sources, self._folded_towers)[tower])
@@ -204,11 +236,12 @@ class HCLIPBackbone(CLIPBackbone):
         It computes what this one does now, and stays so when adapters change. It cannot encode texts.
         """
         side = copy.copy(self)
-        adapted = self.adapted_tower("image")
+        adapted = self._adapted_tower("image")
         kept = {name: module for name, module in self._modules.items() if name not in ("text_tower", "adapter")}
         side._modules = {**kept, "image_tower": adapted.tower}
         side.adapter = adapted.adapter
         side._folded = Held()
+        side._rounded = {tower: Held() for tower in TOWERS}
         return side
 
     def _sources(self) -> list[nn.Parameter]:
@@ -239,6 +272,8 @@ class HCLIPBackbone(CLIPBackbone):
     def settle(self) -> None:
         """Hold what is computed from weights without comparing them, until :meth:`forget`."""
         self._folded.settle()
+        for held in self._rounded.values():
+            held.settle()
         self.image_tower.settle()
         if self.adapter is not None:
             self.adapter.settle()
@@ -246,6 +281,14 @@ class HCLIPBackbone(CLIPBackbone):
     def forget(self) -> None:
         """Drop all that was computed from weights; the next use without gradients computes it again."""
         self._folded.forget()
+        for held in self._rounded.values():
+            held.forget()
         self.image_tower.forget()
         if self.adapter is not None:
             self.adapter.forget()
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _rounded(tower: AnyTower, dtype: torch.dtype) -> _Rounded:
+    return _Rounded(tower, dtype, with_rounded_products(tower, dtype, frozen=True))

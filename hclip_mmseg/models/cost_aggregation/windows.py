@@ -60,16 +60,18 @@ def _make_layout(height: int, width: int, window: int, shift: int, device: torch
         rows, columns = height // window, width // window
         return grid.view(rows, window, columns, window).transpose(1, 2).reshape(rows * columns, -1)
 
-    order = partition(torch.arange(height * width).view(height, width)).flatten()
+    # All on the device: a graph that holds anything in main memory is no CUDA graph.
+    places = torch.arange(height * width, device=device)
+    order = partition(places.view(height, width)).flatten()
     # Rolling brings the first `shift` rows below the last ones: they form a region of their own.
-    region = (torch.arange(height) < shift)[:, None] * 2 + (torch.arange(width) < shift)[None, :] * 1
+    below, right = (torch.arange(side, device=device) < shift for side in (height, width))
+    region = below[:, None] * 2 + right[None, :] * 1
     rows, columns = height // window, width // window
     masks: list[Tensor | None] = []
     for index, group in enumerate(partition(region)):
         mixed = shift > 0 and (index // columns == rows - 1 or index % columns == columns - 1)
-        masks.append((group[:, None] == group[None, :]).to(device) if mixed else None)
-    inverse = torch.zeros_like(order).scatter(0, order, torch.arange(height * width))
-    return WindowLayout(order.to(device), inverse.to(device), tuple(masks))
+        masks.append(group[:, None] == group[None, :] if mixed else None)
+    return WindowLayout(order, torch.zeros_like(order).scatter(0, order, places), tuple(masks))
 
 
 class _Permute(torch.autograd.Function):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from hclip_mmseg.clip import Tokenizer, cut_behind_longest
+from hclip_mmseg.clip import Tokenizer
 
 SMALLEST = 32
 """Fewest texts for which a batch of their own pays."""
@@ -15,7 +18,32 @@ SMALLEST_ON_GPU = 256
 """The same on a GPU, which computes positions behind a text's end in less time than it takes to launch a batch."""
 
 
-def length_buckets(ends: Tensor, largest: int, smallest: int = SMALLEST) -> tuple[Tensor, list[int]]:
+@dataclass(frozen=True)
+class Prompts:
+    """Tokens of all prompts, as arrays in main memory: they can be cut in a forward pass, which waits for no device.
+
+    Attributes:
+        tokens: int64 [names, templates, length].
+        ends: [names, templates] position that each text is read at; None where texts cannot be cut behind it.
+    """
+
+    tokens: NDArray[np.int64]
+    ends: NDArray[np.int64] | None
+
+    @classmethod
+    def of(cls, tokens: Tensor, tokenizer: Tokenizer) -> Prompts:
+        """Prompts of tokens [names, templates, length] that a tokenizer made."""
+        ends = tokenizer.ends(tokens.flatten(0, 1)).view(tokens.shape[:2]).numpy() if tokenizer.cuts else None
+        return cls(tokens.numpy(), ends)
+
+    def some(self, names: NDArray[np.integer | np.bool_]) -> Prompts:
+        """The prompts of some names, by their places or a mask."""
+        return Prompts(self.tokens[names], None if self.ends is None else self.ends[names])
+
+
+def length_buckets(
+    ends: NDArray[np.int64], largest: int, smallest: int = SMALLEST
+) -> tuple[NDArray[np.int64], list[int]]:
     """Groups texts of like length, since the text tower cuts a batch at its longest text.
 
     Args:
@@ -26,9 +54,8 @@ def length_buckets(ends: Tensor, largest: int, smallest: int = SMALLEST) -> tupl
     Returns:
         [N] indices of the texts by length, and the sizes of the buckets that they fall into.
     """
-    order = ends.argsort(stable=True)
     sizes = [0]
-    for count in ends.unique(return_counts=True)[1].tolist():
+    for count in np.unique(ends, return_counts=True)[1].tolist():
         if sizes[-1] >= smallest:
             sizes.append(0)
         sizes[-1] += count
@@ -36,25 +63,24 @@ def length_buckets(ends: Tensor, largest: int, smallest: int = SMALLEST) -> tupl
         last = sizes.pop()
         sizes[-1] += last
     bounded = [[largest] * (size // largest) + [size % largest] * (size % largest > 0) for size in sizes]
-    return order, [size for bucket in bounded for size in bucket]
+    return ends.argsort(kind="stable"), [size for bucket in bounded for size in bucket]
 
 
-def shared_start(tokens: Tensor, ends: Tensor) -> int:
+def shared_start(tokens: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
     """How many tokens texts [N, length] begin with alike, which one computation can serve; 0 for a single text.
 
     End tokens, at the places ``ends`` [N], are never among them, even where texts are the same.
     """
     if len(tokens) < 2:
         return 0
-    alike = int((tokens == tokens[0]).all(dim=0).int().cumprod(dim=0).sum())
-    return min(alike, int(ends.min()))
+    alike = (tokens == tokens[0]).all(axis=0).cumprod().sum()
+    return int(min(alike, ends.min()))
 
 
 class TextBatches(NamedTuple):
     """Tokens of all prompts as the text tower takes them: texts of like length together, each batch cut.
 
     With many names the prompts of a template make batches of their own, which begin alike (:func:`shared_start`).
-    Made where the names are set, so that encoding them asks no tensor for a number.
 
     Attributes:
         tokens: of each batch, int64 [n, length].
@@ -70,30 +96,28 @@ class TextBatches(NamedTuple):
     templates: int
 
     @classmethod
-    def of(cls, tokens: Tensor, largest: int, tokenizer: Tokenizer, smallest: int = SMALLEST) -> TextBatches:
-        """Batches of tokens [names, templates, length]; texts stay whole where they cannot be cut.
+    def of(cls, prompts: Prompts, largest: int, smallest: int = SMALLEST) -> TextBatches:
+        """Batches of prompts; texts stay whole where they cannot be cut.
 
         Args:
-            tokens: of all prompts.
+            prompts: all of them.
             largest: most texts in a batch.
-            tokenizer: that made them.
             smallest: fewest texts for which a batch of their own pays.
         """
-        names, templates = tokens.shape[:2]
-        texts = tokens.flatten(0, 1)
-        if not tokenizer.cuts:
-            whole = texts.split(largest)
-            return cls(whole, (0,) * len(whole), torch.arange(len(texts)), names, templates)
-        ends = tokenizer.ends(texts)
-        prompts = torch.arange(len(texts))
-        groups = prompts.view(names, templates).unbind(1) if names >= SMALLEST else [prompts]
-        parts: list[Tensor] = []
+        names, templates, length = prompts.tokens.shape
+        texts, places = prompts.tokens.reshape(-1, length), np.arange(names * templates)
+        if prompts.ends is None:
+            whole = torch.from_numpy(texts).split(largest)
+            return cls(whole, (0,) * len(whole), torch.from_numpy(places), names, templates)
+        ends = prompts.ends.reshape(-1)
+        groups = places.reshape(names, templates).T if names >= SMALLEST else [places]
+        parts: list[NDArray[np.int64]] = []
         for group in groups:
             order, sizes = length_buckets(ends[group], largest, smallest)
-            parts += group[order].split(sizes)
-        cut = tuple(cut_behind_longest(texts[part], ends[part]) for part in parts)
+            parts += np.split(group[order], np.cumsum(sizes)[:-1])
+        cut = tuple(torch.from_numpy(texts[part, : ends[part].max() + 1]) for part in parts)
         shared = tuple(shared_start(texts[part], ends[part]) for part in parts)
-        return cls(cut, shared, torch.cat(parts).argsort(), names, templates)
+        return cls(cut, shared, torch.from_numpy(np.concatenate(parts).argsort()), names, templates)
 
     def to(self, device: torch.device) -> TextBatches:
         """The same on a device."""

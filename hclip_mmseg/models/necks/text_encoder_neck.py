@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held
 from hclip_mmseg.adapters.held import is_tracing
+from hclip_mmseg.adapters.precision import autocast_dtype
 from hclip_mmseg.clip import ClipTokenizer, Tokenizer, resolve_templates, tokenize
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models import device_memory
 from hclip_mmseg.models.necks.class_prompts import class_prompt_tokens, read_class_prompts
-from hclip_mmseg.models.necks.text_batches import SMALLEST, SMALLEST_ON_GPU, TextBatches
+from hclip_mmseg.models.necks.text_batches import SMALLEST, SMALLEST_ON_GPU, Prompts, TextBatches
 from hclip_mmseg.models.necks.text_cache import FORM, LEAST_TEXTS, TextCache, digest_of, plain
 from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
 
@@ -84,9 +85,9 @@ class TextEncoderNeck(BaseModule):
         self._vocabulary: tuple[str, ...] = ()
         self._whole = False
         self.stuff: tuple[str, ...] | None = None
-        self._tokens: Tensor | None = None
+        self._prompts: Prompts | None = None
         self._batches: dict[int, TextBatches] = {}
-        self._own: tuple[Tensor, Tensor] | None = None
+        self._own: tuple[Prompts, Tensor] | None = None
         self._weights: Held[str] = Held()
         self._first_weights: str | None = None
         self._embeddings: Held[Tensor] = Held()
@@ -110,7 +111,8 @@ class TextEncoderNeck(BaseModule):
         Raises:
             ValueError: if a name is too long for it, or the tokenizer cannot be had.
         """
-        if self._vocabulary:
+        alike = type(tokenizer) is type(self.tokenizer) and vars(tokenizer) == vars(self.tokenizer)
+        if self._vocabulary and not alike:
             self._use(self._vocabulary, self._whole, self.templates, tokenizer)
         self.tokenizer = tokenizer
         self.forget()
@@ -161,11 +163,12 @@ class TextEncoderNeck(BaseModule):
     def _use(self, titles: tuple[str, ...], whole: bool, templates: tuple[str, ...], tokenizer: Tokenizer) -> None:
         """Take over names, templates and tokenizer, all or none of them."""
         self._check_number(templates)
-        tokens = tokenize(titles, templates, tokenizer, whole)
-        own = class_prompt_tokens(self.class_prompts, titles, tokenizer) if self.class_prompts else None
-        self._tokens, self._own = tokens, own
-        sizes = (SMALLEST, SMALLEST_ON_GPU)
-        self._batches = {size: TextBatches.of(tokens, self.chunk, tokenizer, size) for size in sizes}
+        prompts = Prompts.of(tokenize(titles, templates, tokenizer, whole), tokenizer)
+        own = None
+        if self.class_prompts:
+            sentences, owners = class_prompt_tokens(self.class_prompts, titles, tokenizer)
+            own = Prompts.of(sentences, tokenizer), owners
+        self._prompts, self._own, self._batches = prompts, own, {}
         self._vocabulary, self._whole, self.templates, self.tokenizer = titles, whole, templates, tokenizer
 
     def set_templates(self, templates: str | Sequence[str]) -> None:
@@ -238,7 +241,7 @@ class TextEncoderNeck(BaseModule):
         Raises:
             ValueError: if no vocabulary was set.
         """
-        if self._tokens is None:
+        if self._prompts is None:
             raise ValueError(
                 "the model was given no vocabulary: call model.set_vocabulary(['cat', 'grass', ...]), or set "
                 "text_encoder=dict(vocabulary=[...]) in the config"
@@ -274,8 +277,9 @@ class TextEncoderNeck(BaseModule):
         if key is None:
             return self._encode_with_own(encode_text, None, device)
         cache = TextCache(self.cache if isinstance(self.cache, str) else None)
-        assert self._tokens is not None
-        found = cache.read(key, (len(self._tokens), 1 if self.average else self._tokens.shape[1]))
+        assert self._prompts is not None
+        names, templates = self._prompts.tokens.shape[:2]
+        found = cache.read(key, (names, 1 if self.average else templates))
         if found is not None:
             found = found.to(device)
             first = self._encode_with_own(encode_text, torch.tensor([0]), device)
@@ -287,16 +291,19 @@ class TextEncoderNeck(BaseModule):
 
     def _cache_key(self, parameters: list[nn.Parameter], device: torch.device) -> str | None:
         """What tells embeddings of all names apart from any others; None where they are not to be kept on disk."""
-        assert self._tokens is not None
+        assert self._prompts is not None
         in_graph = torch.compiler.is_compiling() or is_tracing()
-        if not self.cache or in_graph or self._tokens[..., 0].numel() < LEAST_TEXTS or not plain(parameters):
+        texts = self._prompts.tokens.shape[0] * self._prompts.tokens.shape[1]
+        if not self.cache or in_graph or texts < LEAST_TEXTS or not plain(parameters):
             return None
         weights = self._weights.get(lambda: parameters, lambda: digest_of(parameters))
         self._first_weights = self._first_weights or weights
         if weights != self._first_weights:
             return None
-        amp = torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
-        return digest_of([self._tokens, *(self._own or ())], FORM, weights, self.average, device.type, amp)
+        asked = [torch.from_numpy(self._prompts.tokens)]
+        if self._own is not None:
+            asked += [torch.from_numpy(self._own[0].tokens), self._own[1]]
+        return digest_of(asked, FORM, weights, self.average, device.type, autocast_dtype(device))
 
     def _encode_with_own(
         self, encode_text: Callable[..., Tensor], subset: Tensor | None, device: torch.device
@@ -305,14 +312,15 @@ class TextEncoderNeck(BaseModule):
         batches = self._batches_of(subset, device)
         if self._own is None:
             return self._averaged(self._encode(encode_text, batches))
-        tokens, owners = self._own
+        sentences, owners = self._own
         if subset is not None:
             place = torch.full((len(self._vocabulary),), -1)
             place[subset.cpu()] = torch.arange(len(subset))
-            tokens, owners = tokens[place[owners] >= 0], place[owners][place[owners] >= 0]
+            wanted = place[owners] >= 0
+            sentences, owners = sentences.some(wanted.numpy()), place[owners][wanted]
         total = self._encode(encode_text, batches).sum(dim=1)
-        if len(tokens):
-            own = self._encode(encode_text, TextBatches.of(tokens, self.chunk, self.tokenizer).to(device))
+        if len(sentences.tokens):
+            own = self._encode(encode_text, TextBatches.of(sentences, self.chunk).to(device))
             total = total.index_add(0, owners.to(device), own[:, 0])
         return F.normalize(total[:, None], dim=-1)
 
@@ -322,12 +330,20 @@ class TextEncoderNeck(BaseModule):
         return embeddings
 
     def _batches_of(self, subset: Tensor | None, device: torch.device) -> TextBatches:
-        assert self._tokens is not None
+        """Batches of the names in ``subset``, or of all, which are cut once for CPUs or for GPUs."""
         smallest = SMALLEST_ON_GPU if device_memory.has_memory_of_its_own(device) else SMALLEST
         if subset is not None:
-            return TextBatches.of(self._tokens[subset.cpu()], self.chunk, self.tokenizer, smallest).to(device)
+            return self._cut(smallest, subset).to(device)
+        if smallest not in self._batches:
+            self._batches[smallest] = self._cut(smallest)
         self._batches[smallest] = self._batches[smallest].to(device)
         return self._batches[smallest]
+
+    @torch.compiler.disable  # how texts fall into batches is no part of a graph
+    def _cut(self, smallest: int, subset: Tensor | None = None) -> TextBatches:
+        assert self._prompts is not None
+        prompts = self._prompts if subset is None else self._prompts.some(subset.cpu().numpy())
+        return TextBatches.of(prompts, self.chunk, smallest)
 
     def _encode(self, encode_text: Callable[..., Tensor], batches: TextBatches) -> Tensor:
         """Unit embeddings [names, templates, C]."""

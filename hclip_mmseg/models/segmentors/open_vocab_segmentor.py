@@ -24,7 +24,7 @@ from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import resized, resized_in_chunks, unflipped
 from hclip_mmseg.models.segmentors.scored_names import relabelled, scored_groups
-from hclip_mmseg.models.segmentors.segmentor_pass import SegmentorPass
+from hclip_mmseg.models.segmentors.segmentor_pass import CompiledViews, SegmentorPass
 from hclip_mmseg.models.segmentors.views import (
     CutImage,
     ScoreCanvas,
@@ -72,7 +72,9 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
             - score_memory: bytes up to which the scores of all names are kept in the result as
               ``seg_logits`` (2 GiB); above, the result holds the label map alone;
             - score_threshold: pixels whose best score is below get the label 255, or 65535
-              where there are more than 255 names (None).
+              where there are more than 255 names (None);
+            - compile: arguments of torch.compile for the pass over views, such as dict(mode='reduce-overhead') for
+              CUDA graphs, or True (False).
     """
 
     def __init__(
@@ -119,10 +121,11 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
         self.class_maps = settings.pop("class_maps", "auto")
         self.score_memory = settings.pop("score_memory", 2 << 30)
         self.score_threshold = settings.pop("score_threshold", None)
+        self.compiled_views = CompiledViews(settings.pop("compile", False))
         if settings:
             raise ValueError(
                 f"unknown entries in the model's test_cfg: {', '.join(map(str, settings))}; it takes mode, canvas, "
-                "window, overlap, clip_resolution, class_maps, score_memory and score_threshold"
+                "window, overlap, clip_resolution, class_maps, score_memory, score_threshold and compile"
             )
         check_views(self.mode, self.canvas, self.window, self.overlap, self.clip_resolution)
         self.data_preprocessor.register_forward_pre_hook(self._check_batch, with_kwargs=True)
@@ -302,8 +305,7 @@ class OpenVocabSegmentor(OpenVocabModel, EncoderDecoder):
 
     def _score_views(self, views: Tensor, text: Tensor) -> Iterator[tuple[Tensor, Tensor | None]]:
         """(logits [K, h, w], classes [K] or None) of each of the views [V, 3, H, W], run as one batch."""
-        features = self.backbone(views)
-        logits, kept = self.decode_head.most_similar(HeadInputs(features.dense, features.guidance, text))
+        logits, kept = self.compiled_views(self.backbone, self.decode_head, views, text)
         return zip(logits, [None] * len(logits) if kept is None else kept, strict=True)
 
     def _pixels(self, image: CutImage, view: View) -> Tensor:

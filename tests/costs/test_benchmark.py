@@ -173,7 +173,7 @@ def test_the_table_and_the_plot(tmp_path):
         "whole-7": {"ours": figures(1, 500), "direct": figures(3, 1000)},
     }
     lines = {line[0]: line for line in lines_of(results)}
-    assert lines["train-171"][2:6] == ("4.000 (3.000-5.000)", "40.000 (39.000-41.000)", "0.100", "0.2 met")
+    assert lines["train-171"][2:6] == ("4.000 (3.000-5.000)", "40.000 (39.000-41.000)", "0.100", "0.125 met")
     assert lines["train-171"][7:9] == ("1.000", "25%")
     assert lines["train-171"][10:] == ("500", "1000", "0.500", "0.25 missed")
     assert lines["train-171-adapters"][4:6] == ("1.100", "1.05 missed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ class Spoil(Hook):
 
 def kill_at(monkeypatch, moment: str) -> None:
     """Ends the run while it saves iteration 3, or before it removes a checkpoint for the first time."""
-    put, replace, unlink = LocalBackend.put, os.replace, os.unlink
+    put, replace, unlink = LocalBackend.put, os.replace, Path.unlink
 
     def cut_off(self, data, path):
         if moment == "writing" and "iter_3" in str(path):
@@ -72,7 +73,7 @@ def kill_at(monkeypatch, moment: str) -> None:
 
     monkeypatch.setattr(LocalBackend, "put", cut_off)
     monkeypatch.setattr(os, "replace", moved)
-    monkeypatch.setattr(os, "unlink", removed)
+    monkeypatch.setattr(Path, "unlink", removed)  # in Python 3.10 it does not call os.unlink by its name
 
 
 @pytest.mark.parametrize(

@@ -49,12 +49,16 @@ def torch_as_tests_need_it() -> None:
     """
     import torch
 
-    import hclip_mmseg  # noqa: F401  (with all that it imports)
     from hclip_mmseg.engine.memory import keep_freed_memory
 
     keep_freed_memory()
     torch.zeros(1, requires_grad=True).sum().backward()
-    # MMEngine collects garbage for every dataset that it builds: what was imported is left out of that
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_is_left_of_modules_before() -> None:
+    """MMEngine collects garbage for every dataset that it builds: what modules of before have imported is left out."""
+    gc.collect()
     gc.freeze()
 
 

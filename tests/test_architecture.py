@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -45,14 +46,22 @@ def folder_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0]
 
 
-def imports(path: Path) -> Iterator[tuple[str, str]]:
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
+def imports(path: Path) -> tuple[tuple[str, str], ...]:
     """(module, name) of every import, those in functions too; name "" where the module itself is imported."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found: list[tuple[str, str]] = []
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name_of(path)}: imports name the package"
-            yield from ((node.module or "", alias.name) for alias in node.names)
+            found += ((node.module or "", alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            found += ((alias.name, "") for alias in node.names)
+    return tuple(found)
 
 
 def own_folders(path: Path) -> set[str]:
@@ -130,7 +139,7 @@ def definitions(name: str) -> list[str]:
     return [
         name_of(path)
         for path in MODULES
-        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        for node in parsed(path).body
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name
     ]
 
@@ -209,9 +218,8 @@ def test_no_two_modules_of_tests_have_one_name():
 
 def test_files_and_functions_are_short():
     for path in MODULES:
-        text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) <= 400, name_of(path)
-        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 400, name_of(path)
+        functions = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.FunctionDef)]
         long = [node.name for node in functions if node.end_lineno - node.lineno >= 60]
         assert not long, name_of(path)
 

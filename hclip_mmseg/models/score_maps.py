@@ -11,8 +11,6 @@ from torch import Tensor
 
 CHUNK_BYTES = 1 << 27
 """Bytes that resized maps take at once where all of them together might not fit."""
-CACHE_BYTES = 1 << 20
-"""Bytes that resized maps take at once where they are to stay in a processor's cache."""
 
 
 def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
@@ -45,32 +43,21 @@ def resized_in_chunks(
 def best_class(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Index and score of the best class of every pixel, without holding all resized maps at once.
 
-    The maps are resized as :func:`resized` does it, a band of rows at a time. All classes of a place lie side by side,
-    so that the mean of two places and the largest of all classes run along memory, and on a CPU a band stays in the
-    cache.
-
     Args:
         scores: [T, h, w].
         size: height and width of the result.
 
     Returns:
-        int64 [H, W] and float [H, W]; of equal scores the first.
+        int64 [H, W] and float [H, W].
     """
-    (classes, rows), (height, width) = scores.shape[:2], size
-    place = ((torch.arange(height, device=scores.device) + 0.5) * (rows / height) - 0.5).clamp_(min=0)
-    above = place.long()
-    below = (above + 1).clamp_(max=rows - 1)
-    weight = (place - above).to(scores.dtype)[:, None, None]
-    beside = scores.permute(1, 2, 0).contiguous()
-    label = torch.empty(size, dtype=torch.long, device=scores.device)
-    best = torch.empty(size, device=scores.device)
-    step = max((CACHE_BYTES if scores.device.type == "cpu" else CHUNK_BYTES) // (4 * width * classes), 1)
-    for start in range(0, height, step):
-        band = slice(start, start + step)
-        between = torch.lerp(beside[above[band]], beside[below[band]], weight[band])
-        lines = between.transpose(1, 2)[:, :, None]  # [rows, T, 1, w]
-        maps = F.interpolate(lines, size=(1, width), mode="bilinear", align_corners=False)[:, :, 0]
-        best[band], label[band] = maps.max(dim=1)
+    best = torch.full(size, -torch.inf, device=scores.device)
+    label = torch.zeros(size, dtype=torch.long, device=scores.device)
+    for start, part in resized_in_chunks(scores, size):
+        value, index = part.max(dim=0)
+        better = value > best
+        best = value.where(better, best)
+        label = (index + start).where(better, label)
+        del part, value, index  # before the next chunk is made
     return label, best
 
 

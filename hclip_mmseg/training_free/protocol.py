@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
 
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.vocabularies import Vocabulary, available_vocabularies, load_vocabulary
 from hclip_mmseg.vocabularies.aliases import VOCABULARY_OF, canonical_name
 from hclip_mmseg.vocabularies.styles import AT
@@ -149,13 +150,13 @@ class Protocol:
         """The settings for what is asked for: the benchmark's where it is a benchmark's list.
 
         Raises:
-            ValueError: if they hold a threshold for background and the vocabulary has none.
+            InputError: if they hold a threshold for background and the vocabulary has none.
         """
         settings = self._of(benchmark_of(vocabulary))
         if not has_background(vocabulary):
             named = [name for name in ("prob_thd", "area_thd") if getattr(settings, name)]
             if named:
-                raise ValueError(
+                raise InputError(
                     f"protocol.{named[0]} turns pixels into background, and the {len(vocabulary.asked)} names have "
                     "none: put 'background' first among them, or leave it out"
                 )
@@ -175,10 +176,12 @@ def build_protocol(config: Mapping[str, Any] | None) -> Protocol | None:
     """The protocol of a config's ``protocol``; None for CLIPtrase's own, which the segmentor's arguments are.
 
     Raises:
-        ValueError: as :class:`Protocol`; or if 'cliptrase' is given settings of other protocols.
+        ValueError: as :class:`Protocol`; or if it is no dict, or 'cliptrase' is given settings of other protocols.
     """
     if config is None:
         return None
+    if not isinstance(config, Mapping):
+        raise ValueError(f"protocol is a dict, such as dict(type='sclip'), not {config!r}")
     settings = dict(config)
     if settings.get("type") != CLIPTRASE:
         return Protocol(**settings)

@@ -178,7 +178,7 @@ class TestPretraining:
                 raise KeyboardInterrupt
             return original(*arguments)
 
-        phases = ["32:8:1-1:4:0.25"]
+        phases = ["32:8:1-1:3:0.25"]
         whole = run("whole", phases, 2)
         pretraining.step_loss = failing
         try:

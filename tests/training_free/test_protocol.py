@@ -8,6 +8,7 @@ from mmseg.structures import SegDataSample
 from tiny_training_free import NAMES, textured_images, tiny_training_free
 
 from hclip_mmseg.clip.positions import resized_positions
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.reference import training_free as literal
 from hclip_mmseg.training_free.decisions import Decision, ScoredImage, decide
 from hclip_mmseg.training_free.protocol import (
@@ -281,6 +282,7 @@ def test_names_that_stand_twice_in_a_published_list_are_asked_for_twice():
         (dict(type="sclip", benchmarks=dict(nowhere=dict())), "no benchmark 'nowhere'"),
         (dict(type="sclip", window=-1), "protocol.window must be a number of pixels, at least 0"),
         (dict(type="sclip", window=64), "protocol.stride 112 must be at most protocol.window 64"),
+        ("sclip", r"protocol is a dict, such as dict\(type='sclip'\), not 'sclip'"),
         (dict(type="sclip", prob_thd=1.5), "protocol.prob_thd must be from 0 to below 1"),
         (dict(type="cliptrase", window=224), "'cliptrase' has no setting 'window'"),
     ],
@@ -294,7 +296,7 @@ def test_thresholds_need_a_background():
     model = protocol_model()
     for name in ("prob_thd", "area_thd"):
         model.windowed.protocol = Protocol("sclip", **{name: 0.1})
-        with pytest.raises(ValueError, match=f"{name} turns pixels into background, and the 5 names have none"):
+        with pytest.raises(InputError, match=f"{name} turns pixels into background, and the 5 names have none"):
             model.predict(textured_images(1))
     with pytest.raises(ValueError, match="area_thd"):
         model.set_vocabulary(["cat", "dog"])

@@ -83,7 +83,7 @@ def depth_of(model: Any, dataset: Any) -> tuple[list[list[str]], str]:
         most.append(received.max(axis=1))
         features = model.backbone.look(pixels).correlation[0]
         for counts, finder.denoise in ((raw, False), (denoised, True)):
-            counts.append(cluster_patches(finder.rows(features), finder.epsilon, finder.min_samples).max() + 1)
+            counts.append(int(np.max(cluster_patches(finder.rows(features), finder.epsilon, finder.min_samples))) + 1)
     means = (np.mean(values, axis=0) for values in (number, share, most))
     lines = [[str(block + 1), *(f"{x:.1f}" for x in line)] for block, line in enumerate(zip(*means, strict=True))]
     return lines, f"Clusters an image: {np.mean(raw):.1f} before denoising, {np.mean(denoised):.1f} after."

@@ -220,7 +220,7 @@ def draw_method(shown: MethodExplanation, folder: Path, name: str) -> list[tuple
     if shown.regions:
         parts = []
         for title, numbers in shown.regions.items():
-            names = [f"region {index + 1}" for index in range(int(numbers.max()) + 1)]
+            names = [f"region {index + 1}" for index in range(int(np.max(numbers)) + 1)]
             parts.append(draw_overlay(shown.image, numbers, names, title=title))
         write_image(folder / f"{name}_regions.png", beside(*parts))
         drawn.append(("regions", "Regions read from a folder."))
@@ -232,6 +232,6 @@ def draw_regions(shown: Explanation) -> NDArray[np.uint8]:
     drawn = []
     for title, regions in (("before denoising", shown.raw_regions), ("after denoising", shown.regions)):
         labels = np.full(shown.labels.shape, 255) if regions is None else regions
-        names = [f"region {index + 1}" for index in range(0 if regions is None else int(regions.max()) + 1)]
+        names = [f"region {index + 1}" for index in range(0 if regions is None else int(np.max(regions)) + 1)]
         drawn.append(draw_overlay(shown.image, labels, names, title=title))
     return beside(*drawn)

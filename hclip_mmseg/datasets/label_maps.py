@@ -120,8 +120,9 @@ class LoadLabelMap(BaseTransform):
         if "label_shape" not in results:  # else it is brought to the size of the reduced image
             _check_size(numbers, results)
         table = self._table_for(results)
-        if len(table) < 2**16 and numbers.dtype != np.uint8 and numbers.max(initial=0) >= len(table):
-            raise InputError(f"{path} holds the label {numbers.max()}, but labels up to {len(table) - 1} are expected")
+        if len(table) < 2**16 and numbers.dtype != np.uint8 and np.max(numbers, initial=0) >= len(table):
+            most = np.max(numbers)
+            raise InputError(f"{path} holds the label {most}, but labels up to {len(table) - 1} are expected")
         labels = table[numbers]
         if "label_shape" in results:
             labels = mmcv.imresize(labels, results["label_shape"][::-1], interpolation="nearest")

@@ -281,7 +281,7 @@ def _compare(part: Path, images: Tensor, expected: Sequence[Tensor], description
     found = OnnxModel(part, threads=torch.get_num_threads()).run(images.numpy())
     if description.kind == "boxes":
         return [_compare_boxes(expected, found)]
-    scores = (expected[0].numpy(), found[0])
+    scores: tuple[NDArray[Any], ...] = (expected[0].numpy(), found[0])
     if description.kind == "views":
         scores = tuple(1 / (1 + np.exp(-logits)) for logits in scores)
     else:

@@ -83,6 +83,6 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
 def _upper_bits(numbers: NDArray[np.integer], source: str | Path) -> NDArray[np.uint8]:
     """The upper 8 of 16 bits; Pillow gives some images of 16 bits as 32."""
-    if numbers.min(initial=0) < 0 or numbers.max(initial=0) >= 2**16:
-        raise InputError(f"{source} holds numbers from {numbers.min()} to {numbers.max()}, more than 16 bits")
+    if np.min(numbers, initial=0) < 0 or np.max(numbers, initial=0) >= 2**16:
+        raise InputError(f"{source} holds numbers from {np.min(numbers)} to {np.max(numbers)}, more than 16 bits")
     return (numbers >> 8).astype(np.uint8)

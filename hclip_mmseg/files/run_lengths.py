@@ -64,7 +64,7 @@ def _numbers_in(text: object) -> list[int]:
     is_last = (digits & 32) == 0
     first = np.flatnonzero(np.concatenate([[True], is_last[:-1]]))
     place = np.arange(len(digits)) - np.repeat(first, np.diff(first, append=len(digits)))
-    if digits.min() < 0 or digits.max() > 63 or not is_last[-1] or place.max() >= MOST_DIGITS:
+    if np.min(digits) < 0 or np.max(digits) > 63 or not is_last[-1] or np.max(place) >= MOST_DIGITS:
         raise ValueError("its run lengths are damaged: no compressed numbers")
     numbers: NDArray[np.int64] = np.add.reduceat((digits & 31) << 5 * place, first)
     numbers -= ((digits[is_last] & 16) != 0) * (np.int64(1) << 5 * (place[is_last] + 1))

@@ -53,7 +53,7 @@ def polygons_of(mask: NDArray[np.bool_], left: int = 0) -> list[list[float]]:
     if not holes:
         return [((contour[:, 0] + 0.5) / 2 + (left, 0)).flatten().tolist() for contour in contours]
     # a hole's contour runs on the pixels around it: one column further right lies the hole itself
-    columns = sorted(int(contour[:, 0, 0].min()) // 2 + 1 for contour in holes)
+    columns = sorted(int(np.min(contour[:, 0, 0])) // 2 + 1 for contour in holes)
     cut = columns[len(columns) // 2]
     return polygons_of(mask[:, :cut], left) + polygons_of(mask[:, cut:], left + cut)
 

@@ -148,7 +148,7 @@ def pixel_regions(
     Returns:
         int64 [height, width]; None where there is no cluster.
     """
-    if clusters.max() == NONE:
+    if np.max(clusters) == NONE:
         return None
     means = region_means(rows, torch.from_numpy(clusters).to(rows.device))
     return best_class(smooth_maps(means.view(-1, *grid)), size)[0]

@@ -69,7 +69,7 @@ def _free_colour(name: str, taken: dict[int, set[tuple[int, ...]]], seen: NDArra
 
 def _nearest(colour: tuple[int, ...], seen: NDArray[np.float64]) -> float:
     """The smallest distance from colours [n, readers, 3], over all readers."""
-    return float(np.linalg.norm(seen - _as_seen(colour), axis=-1).min(initial=np.inf))
+    return float(np.min(np.linalg.norm(seen - _as_seen(colour), axis=-1), initial=np.inf))
 
 
 @lru_cache(maxsize=1 << 14)

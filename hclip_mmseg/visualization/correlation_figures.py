@@ -95,7 +95,7 @@ def name_figure(image: NDArray[np.uint8], maps: Mapping[str, NDArray[np.floating
     for axis in axes[len(maps) :]:
         axis.set_axis_off()
     for axis, (name, heat) in zip(axes, maps.items(), strict=False):
-        _lay_over(axis, image, heat, f"{name}: at most {heat.max():.2f}", vmin=0, vmax=1)
+        _lay_over(axis, image, heat, f"{name}: at most {np.max(heat):.2f}", vmin=0, vmax=1)
     return figure
 
 

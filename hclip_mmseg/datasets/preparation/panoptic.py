@@ -70,9 +70,9 @@ class SegmentIds:
         if colours.shape[:2] != semantic.shape:
             raise ValueError(f"{instances} is not of the size of {path}")
         kind, number = colours[..., 0], colours[..., 1].astype(np.int32)
-        if semantic.max() > CLASSES:
-            raise ValueError(f"{path} has the label {semantic.max()}; 0 to {CLASSES} are ADE20K's")
-        if kind.max() > len(THINGS) or (kind[number > 0] == 0).any():
+        if np.max(semantic) > CLASSES:
+            raise ValueError(f"{path} has the label {np.max(semantic)}; 0 to {CLASSES} are ADE20K's")
+        if np.max(kind) > len(THINGS) or (kind[number > 0] == 0).any():
             raise ValueError(f"{instances} has things of no kind, or of more than {len(THINGS)} kinds")
         thing = np.array([0, *(label + 1 for label in THINGS)])
         stuff = np.arange(CLASSES + 1)

@@ -34,7 +34,7 @@ def look_up(table: Table, numbers: NDArray[np.integer], path: Path) -> Labels:
     labels = np.where(known, table[np.where(known, numbers, 0)], UNKNOWN)
     if (labels == UNKNOWN).any():
         raise ValueError(f"{path} holds {numbers[labels == UNKNOWN][0]}, which is none of the data set's numbers")
-    return labels.astype(np.uint8 if table.max() < 256 else np.uint16)
+    return labels.astype(np.uint8 if np.max(table) < 256 else np.uint16)
 
 
 @dataclass(frozen=True)

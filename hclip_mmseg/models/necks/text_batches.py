@@ -74,7 +74,7 @@ def shared_start(tokens: NDArray[np.int64], ends: NDArray[np.int64]) -> int:
     if len(tokens) < 2:
         return 0
     alike = (tokens == tokens[0]).all(axis=0).cumprod().sum()
-    return int(min(alike, ends.min()))
+    return int(min(alike, np.min(ends)))
 
 
 class TextBatches(NamedTuple):
@@ -115,7 +115,7 @@ class TextBatches(NamedTuple):
         for group in groups:
             order, sizes = length_buckets(ends[group], largest, smallest)
             parts += np.split(group[order], np.cumsum(sizes)[:-1])
-        cut = tuple(torch.from_numpy(texts[part, : ends[part].max() + 1]) for part in parts)
+        cut = tuple(torch.from_numpy(texts[part, : int(np.max(ends[part])) + 1]) for part in parts)
         shared = tuple(shared_start(texts[part], ends[part]) for part in parts)
         return cls(cut, shared, torch.from_numpy(np.concatenate(parts).argsort()), names, templates)
 

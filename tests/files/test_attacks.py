@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, load_checkpoint
-from mmengine.runner.checkpoint import load_from_http
+from mmengine.runner import checkpoint as mmengine_checkpoint  # whose functions hclip_mmseg replaces
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 from payloads import PAYLOADS, Touch, bare_pickle, by_eval
@@ -38,7 +38,7 @@ def model():
 
 def from_url(path, model, config, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda url, target, **_: path.rename(target))
-    load_from_http(f"http://host.invalid/{path.name}", model_dir=str(path.parent / "downloads"))
+    mmengine_checkpoint.load_from_http(f"http://host.invalid/{path.name}", model_dir=str(path.parent / "downloads"))
 
 
 ENTRY_POINTS = {
@@ -58,10 +58,8 @@ ENTRY_POINTS = {
 
 
 def open_file(path):
-    from mmengine.runner import checkpoint
-
     with path.open("rb") as file:
-        checkpoint._safe_torch_load(file)
+        mmengine_checkpoint._safe_torch_load(file)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from hclip_mmseg.models.cost_aggregation import CostAggregator
-from hclip_mmseg.models.decode_heads.open_vocab_decode_head import OpenVocabDecodeHead, check_widths
+from hclip_mmseg.models.decode_heads.open_vocab_decode_head import OpenVocabDecodeHead
 from hclip_mmseg.models.features import HeadInputs
 
 
@@ -71,11 +71,8 @@ class CostAggregationHead(OpenVocabDecodeHead):
 
     def check_inputs(self, width: int, guidance: Sequence[int], templates: int) -> None:
         """See :class:`~hclip_mmseg.models.decode_heads.OpenVocabDecodeHead`."""
-        projections: Any = self.aggregator.decoder.guidance_projections
-        own = dict(text_channels=self.in_channels, templates=self.aggregator.embed_cost.in_channels)
-        maps = {"aggregator.guidance_channels": tuple(part[0].in_channels for part in projections)}
-        given = {"aggregator.guidance_channels": tuple(guidance)}
-        check_widths(own | maps, dict(text_channels=width, templates=templates) | given)
+        cost, projections = self.aggregator.embed_cost, self.aggregator.decoder.guidance_projections
+        self.check_decoder("aggregator", cost, projections, width, guidance, templates)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """(dense [B, C, H, W], guidance maps ..., text [T, P, C]) -> logits [B, T, 4 H, 4 W]."""

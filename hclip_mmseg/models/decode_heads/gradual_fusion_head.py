@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models.cost_aggregation import GradualFusionDecoder
-from hclip_mmseg.models.decode_heads.open_vocab_decode_head import OpenVocabDecodeHead, check_widths
+from hclip_mmseg.models.decode_heads.open_vocab_decode_head import OpenVocabDecodeHead
 from hclip_mmseg.models.features import HeadInputs
 
 
@@ -58,10 +58,8 @@ class GradualFusionHead(OpenVocabDecodeHead):
 
     def check_inputs(self, width: int, guidance: Sequence[int], templates: int) -> None:
         """See :class:`~hclip_mmseg.models.decode_heads.OpenVocabDecodeHead`."""
-        own = dict(text_channels=self.in_channels, templates=self.decoder.embed_cost.in_channels)
-        maps = {"decoder.guidance_channels": tuple(part[0].in_channels for part in self.decoder.guidance_projections)}
-        given = {"decoder.guidance_channels": tuple(guidance)}
-        check_widths(own | maps, dict(text_channels=width, templates=templates) | given)
+        cost, projections = self.decoder.embed_cost, self.decoder.guidance_projections
+        self.check_decoder("decoder", cost, projections, width, guidance, templates)
 
     def most_similar(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
         """(dense [B, C, H, W], three guidance maps, text [T, P, C]) -> logits [B, K, 8 H, 8 W] and classes [B, K].

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,24 +13,6 @@ from torch import Tensor, nn
 
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.models.cost_aggregation import scores_of_all
-
-
-def check_widths(own: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Check settings of a decode head against what the backbone and the text encoder give.
-
-    Args:
-        own: name of the setting below ``model.decode_head`` -> its value.
-        given: the same names -> what it has to be.
-
-    Raises:
-        ValueError: if one differs.
-    """
-    for name, value in own.items():
-        if value != given[name]:
-            raise InputError(
-                f"the decode head is set up for {name}={value}, and the model's other parts give {given[name]}: set "
-                f"model.decode_head.{name}={given[name]}"
-            )
 
 
 class OpenVocabDecodeHead(BaseDecodeHead):
@@ -87,6 +69,28 @@ class OpenVocabDecodeHead(BaseDecodeHead):
         Raises:
             ValueError: if it cannot: which setting differs, and what to set.
         """
+
+    def check_decoder(
+        self, name: str, cost: nn.Conv2d, projections: Any, width: int, guidance: Sequence[int], templates: int
+    ) -> None:
+        """What :meth:`check_inputs` checks of a head that decodes a cost volume by guidance maps.
+
+        Args:
+            name: of the setting of the head that holds its decoder's.
+            cost: embeds the cost volume, which has a channel for each template.
+            projections: of the guidance maps, each of which begins with a convolution.
+            width, guidance, templates: see :meth:`check_inputs`.
+        """
+        for setting, own, given in (
+            ("text_channels", self.in_channels, width),
+            ("templates", cost.in_channels, templates),
+            (f"{name}.guidance_channels", tuple(part[0].in_channels for part in projections), tuple(guidance)),
+        ):
+            if own != given:
+                raise InputError(
+                    f"the decode head is set up for {setting}={own}, and the model's other parts give {given}: set "
+                    f"model.decode_head.{setting}={given}"
+                )
 
     @abstractmethod
     def most_similar(self, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:

@@ -19,11 +19,11 @@ from hclip_mmseg.clip import clip_config
 from hclip_mmseg.clip.quick_gelu import has_quick_gelu
 from hclip_mmseg.conversion.folding import folded_state_dict
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.home import hub_cache
 from hclip_mmseg.files.json_files import read_json
 from hclip_mmseg.files.version import project_version
 from hclip_mmseg.files.writing import whole, write_whole
 from hclip_mmseg.vocabularies import Vocabulary
-from hclip_mmseg.zoo.cache import hub_cache
 
 FORMAT = 1
 """Number of the form of these folders; a change that older versions cannot read counts it up."""

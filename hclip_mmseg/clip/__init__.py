@@ -10,7 +10,7 @@ from hclip_mmseg.clip.replaced import product_weights, with_parameters, with_rou
 from hclip_mmseg.clip.templates import resolve_templates
 from hclip_mmseg.clip.text_tower import TextTower
 from hclip_mmseg.clip.timm_tower import TimmTower
-from hclip_mmseg.clip.tokenizers import ClipTokenizer, HubTokenizer, Tokenizer, tokenizer_of
+from hclip_mmseg.clip.tokenizers import ClipTokenizer, HubTokenizer, Tokenizer, hub_tokenizer, tokenizer_of
 from hclip_mmseg.clip.tokens import cut_behind_longest, prompt_name, tokenize
 from hclip_mmseg.clip.towers import image_tower_of
 from hclip_mmseg.clip.vision_tower import VisionTower
@@ -32,6 +32,7 @@ __all__ = [
     "build_clip",
     "clip_config",
     "cut_behind_longest",
+    "hub_tokenizer",
     "image_tower_of",
     "product_weights",
     "prompt_name",

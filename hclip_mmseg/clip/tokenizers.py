@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 from hclip_mmseg.clip.loading import clip_config
 from hclip_mmseg.clip.text_tower import TextTower, read_at
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.home import HOME, hub_cache, is_offline
 
 POSITIONS = 77
 """Of CLIP's text tower."""
@@ -77,11 +78,25 @@ class HubTokenizer(Tokenizer):
     def __init__(self, name: str, options: Mapping[str, Any] | None = None, **where: Any) -> None:
         super().__init__(**where)
         self.name, self.options = name, dict(options or {})
+        self._read: HFTokenizer | None = None
 
-    @cached_property
-    def _read(self) -> HFTokenizer:
+    def fetch(self, offline: bool = False) -> None:
+        """Read the tokenizer, from this machine's files where they are here, and else from the Hub.
+
+        Args:
+            offline: whether the network must not be used.
+
+        Raises:
+            ValueError: if it cannot be had, or transformers is not installed.
+        """
+        where: dict[str, Any] = dict(context_length=self.context_length, cache_dir=hub_cache(), **self.options)
         try:
-            return HFTokenizer(self.name, context_length=self.context_length, **self.options)
+            try:
+                self._read = HFTokenizer(self.name, local_files_only=True, **where)
+            except OSError:
+                if offline or is_offline():
+                    raise
+                self._read = HFTokenizer(self.name, **where)
         except ImportError as error:
             raise InputError(
                 f"the tokenizer {self.name} takes transformers: pip install 'hclip-mmseg[towers]'"
@@ -90,18 +105,25 @@ class HubTokenizer(Tokenizer):
             reason = str(error).strip().partition("\n")[0]
             raise InputError(
                 f"the tokenizer {self.name} is not here and cannot be had from the Hugging Face Hub ({reason}): "
-                f"`hf download {self.name}` on a machine with the internet, and copy its cache (HF_HOME) to this one"
+                f"`hf download {self.name}` on a machine with the internet, and copy its cache (HF_HOME, or "
+                f"{HOME}/hub where that is set) to this one"
             ) from error
+
+    @property
+    def _tokenizer(self) -> HFTokenizer:
+        if self._read is None:
+            self.fetch()
+        return self._read
 
     @property
     def padding(self) -> int:
         """See :class:`Tokenizer`."""
-        number: int | None = self._read.tokenizer.pad_token_id
+        number: int | None = self._tokenizer.tokenizer.pad_token_id
         return 0 if number is None else number
 
     def codes(self, texts: Sequence[str]) -> list[list[int]]:
         """See :class:`Tokenizer`."""
-        read = self._read
+        read = self._tokenizer
         found: list[list[int]] = read.tokenizer([read.clean_fn(text) for text in texts]).input_ids
         if not read.strip_sep_token:
             return found
@@ -116,16 +138,26 @@ def tokenizer_of(model: str | Mapping[str, Any], text_tower: TextTower) -> Token
         model: see :func:`~hclip_mmseg.clip.loading.clip_config`.
         text_tower: its text tower.
     """
-    text = clip_config(model)["text_cfg"]
     where: dict[str, Any] = dict(
         context_length=text_tower.context_length,
         pooling=text_tower.pooling,
         end=text_tower.end,
         cuts=text_tower.cuts,
     )
-    if "hf_tokenizer_name" in text:
-        return HubTokenizer(text["hf_tokenizer_name"], text.get("tokenizer_kwargs"), **where)
-    return ClipTokenizer(**where)
+    return hub_tokenizer(model, **where) or ClipTokenizer(**where)
+
+
+def hub_tokenizer(model: str | Mapping[str, Any], **where: Any) -> HubTokenizer | None:
+    """The tokenizer of a CLIP whose tokenizer lies on the Hugging Face Hub; None for CLIP's own.
+
+    Args:
+        model: see :func:`~hclip_mmseg.clip.loading.clip_config`.
+        where: see :class:`Tokenizer`.
+    """
+    text = clip_config(model)["text_cfg"]
+    if "hf_tokenizer_name" not in text:
+        return None
+    return HubTokenizer(text["hf_tokenizer_name"], text.get("tokenizer_kwargs"), **where)
 
 
 @lru_cache(maxsize=1)

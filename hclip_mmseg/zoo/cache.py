@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -27,11 +26,6 @@ from hclip_mmseg.zoo.metafiles import ZooModel
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """Of errors where a folder cannot be written to."""
-
-
-def hub_cache() -> Path | None:
-    """The folder that huggingface_hub keeps repositories in; None: its own, where ``HCLIP_HOME`` is not set."""
-    return home() / "hub" if os.environ.get(HOME) else None
 
 
 def folder_of(model: ZooModel) -> Path:

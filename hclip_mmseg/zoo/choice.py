@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hclip_mmseg.clip import build_clip, image_tower_of
+from hclip_mmseg.clip import build_clip, hub_tokenizer, image_tower_of
 from hclip_mmseg.clip.towers import why_not_image
 from hclip_mmseg.compat import meta_device
 from hclip_mmseg.files.errors import InputError
@@ -70,6 +70,9 @@ class Choice:
             ValueError: if the weights cannot be had.
         """
         if self.clip is not None:
+            tokenizer = hub_tokenizer(self.clip[0])
+            if tokenizer is not None:
+                tokenizer.fetch(offline)  # before the weights, which are larger
             return dict(clip_settings(*self.clip), pretrained=str(clip_file(*self.clip, offline)))
         if self.model.pretrained in (None, EMBEDDED) or locate(clip["pretrained"]) is not None:
             return clip

@@ -13,9 +13,8 @@ from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
 
 from hclip_mmseg.files.errors import InputError
-from hclip_mmseg.files.home import HOME, home
+from hclip_mmseg.files.home import HOME, home, is_offline
 from hclip_mmseg.zoo.cache import locked
-from hclip_mmseg.zoo.download import is_offline
 
 OPENAI = "openai"
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.home import is_offline
 from hclip_mmseg.zoo.cache import checked, locked, place_of
 from hclip_mmseg.zoo.metafiles import ZooModel
 from hclip_mmseg.zoo.transfer import UnreachableError, fetch
 
-OFFLINE = ("HCLIP_OFFLINE", "HF_HUB_OFFLINE")
-"""Names in the environment that forbid the network."""
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.\w+$")
-
-
-def is_offline(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the environment forbids the network."""
-    return any(environment.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in OFFLINE)
 
 
 def published_file(model: ZooModel, offline: bool = False) -> Path:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
+from hclip_mmseg.clip import hub_tokenizer
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.writing import whole
@@ -27,7 +29,7 @@ def prepare(
 
     Args:
         names: of models; all are looked up before the first is fetched.
-        folder: to write the published files into too; None: none.
+        folder: to write the published files into too, those of networks beside CLIP among them; None: none.
         check: whether to compare published files with their checksums.
         offline: whether the network must not be used.
 
@@ -38,22 +40,33 @@ def prepare(
         ValueError: if a name is unknown, weights cannot be had, or a checksum is another than was noted.
     """
     for choice in [choose(name) for name in names]:
-        for other in _beside_clip(choice, offline):
-            yield f"{choice.model.name}: {other}"
-        file = _published(choice, offline)
-        if file is None:
-            yield f"{choice.model.name} needs nothing: its weights are part of the package"
+        name, model = choice.model.name, choice.model
+        tokenizer = None if choice.clip is None else hub_tokenizer(choice.clip[0])
+        if tokenizer is not None:
+            tokenizer.fetch(offline)
+            yield f"{name}: the tokenizer {tokenizer.name}, in the Hugging Face Hub's cache"
+        for file in _beside_clip(choice, offline):
+            yield f"{name}: {_put(file, folder)}"
+        published = _published(choice, offline)
+        if published is None:
+            yield f"{name} needs nothing: its weights are part of the package"
             continue
-        if check and choice.model.weights is not None and not verify(file):
-            raise InputError(f"{file} has changed since it came: remove it and its .json, and fetch it again")
-        if folder is not None:
-            with whole(Path(folder) / file.name) as part:
-                shutil.copyfile(file, part)
-            yield f"{choice.model.name}: {Path(folder) / file.name}"
-            continue
-        yield f"{choice.model.name}: {file}"
-        if choice.model.weights is not None and choice.model.weights.converted:
-            yield f"{choice.model.name}: {checkpoint_of(choice.model, offline)}"
+        if check and model.weights is not None and not verify(published):
+            raise InputError(f"{published} has changed since it came: remove it and its .json, and fetch it again")
+        yield f"{name}: {_put(published, folder)}"
+        if folder is None and model.weights is not None and model.weights.converted:
+            yield f"{name}: {checkpoint_of(model, offline)}"
+
+
+def _put(file: Path, folder: str | Path | None) -> Path:
+    """A file, or its copy in a folder if there is one."""
+    if folder is None:
+        return file
+    hub = re.fullmatch("models--.+--(.+)", file.parents[2].name) if len(file.parents) > 2 else None
+    copy = Path(folder) / (f"{hub[1]}_{file.name}" if hub else file.name)  # the Hub calls all repositories' files alike
+    with whole(copy) as part:
+        shutil.copyfile(file, part)
+    return copy
 
 
 def _beside_clip(choice: Choice, offline: bool) -> Iterator[Path]:

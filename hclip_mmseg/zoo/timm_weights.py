@@ -9,7 +9,7 @@ from huggingface_hub import try_to_load_from_cache
 from timm.models import get_pretrained_cfg
 
 from hclip_mmseg.files.errors import InputError
-from hclip_mmseg.files.home import home
+from hclip_mmseg.files.home import home, hub_cache
 from hclip_mmseg.zoo.download import brought
 
 
@@ -31,7 +31,7 @@ def timm_file(model: str, offline: bool = False) -> Path:
         raise InputError(f"timm publishes no weights of {model}: give a file of them as 'weights'")
     repository, _, revision = settings.hf_hub_id.partition("@")
     file = settings.hf_hub_filename or "model.safetensors"
-    kept = try_to_load_from_cache(repository, file, revision=revision or None)
+    kept = try_to_load_from_cache(repository, file, cache_dir=hub_cache(), revision=revision or None)
     if isinstance(kept, str):
         return Path(kept)
     url = f"https://huggingface.co/{repository}/resolve/{revision or 'main'}/{file}"

@@ -102,6 +102,31 @@ def test_a_tokenizer_that_cannot_be_had_ends_in_one_line(monkeypatch, tmp_path):
     assert "\n" not in str(said.value) and "hf download" in str(said.value)
 
 
+def test_a_tokenizer_that_is_here_asks_no_server(monkeypatch, tmp_path):
+    asked, here = [], []
+
+    def read(name, *, local_files_only=False, cache_dir, **_):
+        asked.append((local_files_only, cache_dir))
+        if local_files_only and not here:
+            raise OSError("not in the cache")
+        here.append(name)
+
+    monkeypatch.setattr("hclip_mmseg.clip.tokenizers.HFTokenizer", read)
+    monkeypatch.setenv("HCLIP_HOME", str(tmp_path))
+    monkeypatch.setenv("HCLIP_OFFLINE", "1")
+    with pytest.raises(ValueError, match="the tokenizer own/words is not here"):
+        HubTokenizer("own/words").fetch()
+    monkeypatch.delenv("HCLIP_OFFLINE")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    with pytest.raises(ValueError, match="the tokenizer own/words is not here"):
+        HubTokenizer("own/words").fetch(offline=True)
+    assert asked == [(True, tmp_path / "hub")] * 2
+    HubTokenizer("own/words").fetch()
+    assert asked[2:] == [(True, tmp_path / "hub"), (False, tmp_path / "hub")]
+    HubTokenizer("own/words").fetch()
+    assert asked[4:] == [(True, tmp_path / "hub")]
+
+
 def test_siglips_dense_form_is_its_pooling_of_each_patch_alone(tokenizer):
     visual = tiny_clip("siglip", tokenizer).visual
     tower = image_tower_of(visual)

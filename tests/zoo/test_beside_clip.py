@@ -123,6 +123,31 @@ def test_tridents_sam_is_fetched_once_by_name_and_serves_offline(sam_server, tmp
     found = [entry["weights"] for entry in beside_clip.entries(config.model) if entry["type"] in beside_clip.SAM]
     assert found == [str(place)] * parts and len(sam_server.gets()) == 2
     assert read_sam(found[0]).patch > 0
+    (tmp_path / "clip.pt").touch()
+    copies = [tmp_path / "carried" / file for file in (f"{DINO}.tiny.safetensors", SAM_FILE, "clip.pt")]
+    assert list(prepare([name], tmp_path / "carried")) == [f"{name}: {copy}" for copy in copies]
+    assert copies[1].read_bytes() == place.read_bytes() and all(copy.is_file() for copy in copies)
+
+
+def test_copies_of_files_that_the_hub_calls_alike_lie_beside_each_other(monkeypatch, tmp_path):
+    kept = tmp_path / "hub/models--laion--CLIP-ViT-B-16/snapshots/1234/open_clip_model.safetensors"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"weights")
+    monkeypatch.setattr("hclip_mmseg.zoo.preparing.clip_file", lambda *_: kept)
+    fetched = []
+    monkeypatch.setattr("hclip_mmseg.clip.HubTokenizer.fetch", lambda self, offline: fetched.append(self.name))
+    name = "sclip_vitb16@ViT-H-14-worldwide/metaclip2_worldwide"
+    tokenizer, told = prepare([name], tmp_path / "carried", offline=True)
+    assert fetched == ["facebook/xlm-v-base"] and "facebook/xlm-v-base" in tokenizer
+    copy = tmp_path / "carried/CLIP-ViT-B-16_open_clip_model.safetensors"
+    assert told.endswith(str(copy)) and copy.read_bytes() == b"weights"
+
+
+def test_weights_of_timm_lie_in_a_home_of_ones_own(hub, tmp_path, monkeypatch):
+    looked = []
+    monkeypatch.setattr(timm_weights, "try_to_load_from_cache", lambda *_, cache_dir, **__: looked.append(cache_dir))
+    timm_weights.timm_file(DINO)
+    assert looked == [tmp_path / "home/hub"]  # so that the folder can be carried to another machine
 
 
 def test_sam_that_is_not_here_says_where_to_get_it_and_where_to_put_it(sam_server, tmp_path, monkeypatch):

@@ -40,24 +40,31 @@ def resized_in_chunks(
         yield start, resized(scores[start : start + chunk], size)
 
 
-def best_class(scores: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+def best_class(scores: Tensor, size: tuple[int, int], budget: int = CHUNK_BYTES) -> tuple[Tensor, Tensor]:
     """Index and score of the best class of every pixel, without holding all resized maps at once.
 
     Args:
         scores: [T, h, w].
         size: height and width of the result.
+        budget: see :func:`resized_in_chunks`.
 
     Returns:
         int64 [H, W] and float [H, W].
     """
     best = torch.full(size, -torch.inf, device=scores.device)
     label = torch.zeros(size, dtype=torch.long, device=scores.device)
-    for start, part in resized_in_chunks(scores, size):
-        value, index = part.max(dim=0)
-        better = value > best
-        best = value.where(better, best)
-        label = (index + start).where(better, label)
-        del part, value, index  # before the next chunk is made
+    for start, part in resized_in_chunks(scores, size, budget):
+        if len(part) == 1:  # of a large image: nothing to search within the chunk
+            better = part[0] > best
+            label.masked_fill_(better, start)
+            torch.where(better, part[0], best, out=best)
+        else:
+            value, index = part.max(dim=0)
+            better = value > best
+            torch.where(better, index.add_(start), label, out=label)
+            torch.where(better, value, best, out=best)
+            del value, index
+        del part, better  # before the next chunk is made
     return label, best
 
 

@@ -137,11 +137,13 @@ def test_the_texture_of_a_large_image_is_averaged_and_not_skipped():
 def test_best_class_is_that_of_the_resized_scores():
     scores = torch.rand(70, 6, 9, generator=torch.Generator().manual_seed(0))
     for size in ((31, 20), (200, 230), (4, 5), (6, 9), (1, 1)):  # larger, smaller, the same
-        label, best = best_class(scores, size)
         expected = resized(scores, size).max(dim=0)
-        assert torch.equal(label, expected.indices) and torch.equal(best, expected.values)
-    label, _ = best_class(torch.ones(3, 2, 2), (5, 7))
-    assert not label.any(), "of equal ones the first"
+        for classes in (70, 8, 1):  # at once
+            label, best = best_class(scores, size, budget=4 * classes * size[0] * size[1])
+            assert torch.equal(label, expected.indices) and torch.equal(best, expected.values)
+    for budget in (1 << 20, 1):
+        label, _ = best_class(torch.ones(3, 2, 2), (5, 7), budget)
+        assert not label.any(), "of equal ones the first"
 
 
 def test_a_new_vocabulary_changes_the_results():

@@ -149,6 +149,20 @@ def test_compiled_operators_are_left_alone(monkeypatch):
     assert sys.modules[EXTENSION] is compiled
 
 
+def test_modules_that_were_imported_before_get_the_operators(ops, monkeypatch):
+    import mmseg.models
+
+    before = ModuleType("mmseg.of_tests")
+    before.point_sample = before._sigmoid_focal_loss = before.get_uncertain_point_coords_with_randomness = None
+    before.gdal = None  # absent, and no operator
+    monkeypatch.setitem(sys.modules, "mmseg.of_tests", before)
+    monkeypatch.delitem(sys.modules, EXTENSION)
+    assert ensure_mmcv_ops()
+    assert before.point_sample is ops.point_sample and before._sigmoid_focal_loss is ops.sigmoid_focal_loss
+    uncertain = mmseg.models.utils.point_sample.get_uncertain_point_coords_with_randomness
+    assert before.get_uncertain_point_coords_with_randomness is uncertain and before.gdal is None
+
+
 def test_segmentors_import():
     ensure_mmcv_ops()
     import mmseg.models

@@ -23,6 +23,8 @@ import torchvision
 from torch import Tensor
 
 EXTENSION = "mmcv._ext"
+GOES_ON = "mmseg."
+"""Beginning of modules that are imported without operators too, with None in the place of each."""
 
 
 class MissingMMCVOpError(NotImplementedError):
@@ -49,7 +51,24 @@ def ensure_mmcv_ops() -> bool:
                 stacklevel=2,
             )
             loaded = sys.modules[EXTENSION] = StandIn()
+        if isinstance(loaded, StandIn):
+            _give_to_those_before()
     return isinstance(loaded, StandIn)
+
+
+def _give_to_those_before() -> None:
+    """Give the operators to MMSegmentation's modules that were imported without them and have None in their place."""
+    before = [module for name, module in sys.modules.items() if name.startswith(GOES_ON)]
+    lacking = [(module, name) for module in before for name, value in vars(module).items() if value is None]
+    if not lacking:
+        return
+    givers = [importlib.import_module("mmcv.ops"), sys.modules.get("mmseg.models.utils.point_sample")]
+    for module, name in lacking:
+        for giver in givers:
+            found = getattr(giver, name.lstrip("_"), None)
+            if callable(found):
+                setattr(module, name, found)
+                break
 
 
 class StandIn(ModuleType):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmseg.models.segmentors import MultimodalEncoderDecoder
 from mmseg.models.text_encoder import CLIPTextEncoder
 from mmseg.registry import MODELS
@@ -66,6 +67,29 @@ class OpenVocabCLIPTextEncoder(CLIPTextEncoder):
     def text_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters that a name's embedding is computed from."""
         return (value for name, value in self.named_parameters() if name not in ("bg_embed", "logit_scale"))
+
+    @torch.no_grad()
+    def encode_text(self, text: Tensor, normalize: bool = False) -> Tensor:
+        """The texts' embeddings as MMSegmentation computes them, without the places behind the longest text.
+
+        No token sees those behind it, and a text is read at its end token, the highest number in it.
+
+        Args:
+            text: tokens [N, places].
+            normalize: whether embeddings get length 1.
+
+        Returns:
+            [N, C].
+        """
+        ends = text.argmax(dim=-1).to(self.token_embedding.weight.device)
+        length = int(ends.max()) + 1
+        tokens = self.token_embedding(text[:, :length].to(ends.device)) + self.positional_embedding[:length]
+        tokens = tokens.transpose(0, 1)  # the blocks take [places, N, width]
+        for block in self.transformer:
+            tokens = block(query=tokens, attn_masks=self.attn_mask[:length, :length])
+        read = tokens[ends, torch.arange(len(ends), device=ends.device)]
+        embeddings = self.ln_final(read) @ self.text_projection
+        return F.normalize(embeddings, dim=-1) if normalize else embeddings
 
     def forward(self) -> Tensor:
         """The embeddings of names and background [T + 1, C], scaled.

@@ -4,11 +4,12 @@ Backbone, adapters, vocabulary and hooks are those of segmentation. Needs MMDete
 project does not import this package.
 """
 
-from hclip_mmseg.compat import ensure_mmcv_ops
+from hclip_mmseg.compat import ensure_mmcv_ops, import_quietly
 
 ensure_mmcv_ops()
 try:
-    import mmdet.models  # noqa: F401
+    import_quietly("mmdet.models")
+    import_quietly("mmdet.datasets")
 except ModuleNotFoundError as error:
     if error.name != "mmdet":
         raise

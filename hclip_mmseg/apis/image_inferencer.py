@@ -22,6 +22,7 @@ from typing_extensions import Self
 from hclip_mmseg.apis.images import list_images, pixels_of
 from hclip_mmseg.apis.launch import choose_device
 from hclip_mmseg.apis.model_folder import ModelFolder, fetch_folder, folder_of
+from hclip_mmseg.apis.options import check_options, options_of
 from hclip_mmseg.apis.question import RULES, Question, Rules, ask
 from hclip_mmseg.apis.saved_vocabulary import SavedVocabulary, is_saved, read_saved_vocabulary
 from hclip_mmseg.clip.templates import read_templates
@@ -53,6 +54,11 @@ class ImageInferencer(ABC):
 
     without: Mapping[str, str] = {}
     """Rules that have no meaning for the results -> why."""
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Checks the names of options before the model is built."""
+        check_options(options, options_of(cls.__init__), cls.__name__)
+        return super().__new__(cls)
 
     def __init__(self, model: nn.Module, device: str = "auto", config: Config | None = None) -> None:
         if not isinstance(model, OpenVocabModel):
@@ -132,6 +138,7 @@ class ImageInferencer(ABC):
             FileNotFoundError, ValueError: if the names are no vocabulary, stuff is none of them, the model counts
                 nothing, or a rule is wrong or has no meaning for the model's results; nothing changes then.
         """
+        check_options(rules, RULES, "a vocabulary")
         saved = read_saved_vocabulary(str(names)) if is_saved(names) else None
         if saved is not None:
             vocabulary, templates = saved.vocabulary, saved.templates if templates is None else templates
@@ -213,6 +220,7 @@ class ImageInferencer(ABC):
         """
         if batch_size < 1:
             raise InputError(f"batch_size is a number of images, at least 1, not {batch_size}")
+        check_options(options, (*options_of(self.answers, keyword_only=True), *RULES), type(self).__name__)
         rules = {name: options.pop(name) for name in RULES if name in options}
         with self._lock:
             if vocabulary is not None:

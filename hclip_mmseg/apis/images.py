@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.image_names import IMAGE_SUFFIXES
 from hclip_mmseg.files.images import as_rgb, read_pixels
+from hclip_mmseg.files.paths import check_path
 
 STDIN = "-"
 """The source that stands for an image on the standard input."""
@@ -34,14 +36,16 @@ def list_images(sources: Iterable[str | Path], recursive: bool = False) -> list[
     "-", the standard input.
 
     Args:
-        sources: of images; a pattern holds ``*``, ``?`` or ``[...]``, and ``**`` stands for folders of any depth.
+        sources: of images; a pattern holds ``*``, ``?`` or ``[...]``, and ``**`` stands for folders of any depth; a
+            file or folder may be given by its ``file://`` address.
         recursive: whether the folders inside a folder are looked into.
 
     Raises:
-        ValueError: if a folder holds no image, or a pattern fits none.
+        ValueError: if a folder holds no image, a pattern fits none, or a source is empty.
     """
     found: list[str | Path] = []
-    for source in sources:
+    for source in map(_of_file_address, sources):
+        check_path(source, "give an image, a folder, a pattern or an address")
         if is_address(source) or source == STDIN:
             found.append(source)
         elif Path(source).is_dir():
@@ -68,6 +72,23 @@ def _inside(folder: Path, recursive: bool) -> list[Path]:
     return inside
 
 
+def _of_file_address(source: str | Path) -> str | Path:
+    """The path that a ``file://`` address means; other sources as they are.
+
+    Raises:
+        ValueError: for a file of another machine.
+    """
+    if not isinstance(source, str) or not source.lower().startswith("file:/"):
+        return source
+    path, machine = source.partition(":")[2], ""
+    if path.startswith("//"):
+        machine, separator, inside = path[2:].partition("/")
+        path = separator + inside
+    if machine not in ("", "localhost"):
+        raise InputError(f"{source} is a file of the machine '{machine}': one of this machine is file:///PATH")
+    return Path(urllib.request.url2pathname(path))
+
+
 def is_address(source: object) -> bool:
     """Whether a source is an http address."""
     return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
@@ -77,7 +98,7 @@ def read_image(source: str | Path) -> NDArray[np.uint8]:
     """Read an image, upright as its EXIF entry says; see :func:`~hclip_mmseg.files.images.read_pixels`.
 
     Args:
-        source: a file, an http address, or "-" for the standard input.
+        source: a file, its ``file://`` address, an http address, or "-" for the standard input.
 
     Returns:
         RGB uint8, [H, W, 3].
@@ -86,6 +107,7 @@ def read_image(source: str | Path) -> NDArray[np.uint8]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is empty, broken, no image, of another kind, or cannot be fetched.
     """
+    source = _of_file_address(source)
     if is_address(source):
         return read_pixels(io.BytesIO(_fetch(str(source))), str(source))
     if source == STDIN:

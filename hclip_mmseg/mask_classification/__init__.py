@@ -5,11 +5,7 @@ Proposals are MMDetection's Mask2Former. ``classification`` turns mask embedding
 both methods extend.
 """
 
-from hclip_mmseg.compat import import_quietly
-
-import_quietly("mmdet.datasets")
-
-import hclip_mmseg.datasets.detection_images  # noqa: E402, F401
+import hclip_mmseg.datasets.detection_images  # noqa: F401
 from hclip_mmseg.datasets.panoptic import (
     LoadPanopticSegments,
     OpenVocabPanopticDataset,

@@ -179,6 +179,8 @@ def test_a_misspelt_list_of_words(refused, tiny_config, checkpoint, image):
     predict = ("predict", image, "--config", tiny_config, "--checkpoint", checkpoint, "--vocab")
     assert refused(*predict, "/") == "/ is a folder, not a file of class names"
     assert refused(*predict, "cat", "--min-score", "nan") == "min_score is a score from 0 to 1, not nan"
+    assert refused(*predict, "cat", "--model", "").startswith("an empty path is given: give a config, or a name that")
+    assert refused(*predict, "cat", "--checkpoint", "") == "an empty path is given: give a checkpoint, or leave it out"
     assert refused(*predict, "coco_stuff_17") == "no vocabulary 'coco_stuff_17'; did you mean 'coco_stuff_171'?"
 
 

@@ -201,9 +201,9 @@ class ImageInferencer(ABC):
         """Ask for class names in images, one image after another.
 
         Args:
-            images: one or several: paths of images or folders, patterns, http addresses, arrays as `mmcv.imread` gives
-                them (BGR uint8 [H, W, 3]), images of Pillow's, tensors (RGB [3, H, W], uint8 or 0..1); a tensor
-                [B, 3, H, W] is several.
+            images: one or several: paths of images or folders, patterns, addresses (http, file), arrays as
+                `mmcv.imread` gives them (BGR uint8 [H, W, 3]), images of Pillow's, tensors (RGB [3, H, W], uint8 or
+                0..1); a tensor [B, 3, H, W] is several.
             vocabulary: the class names; None keeps those set before. See `set_vocabulary`.
             templates: prompt templates, or a file with one a line; None keeps the present ones.
             batch_size: images that the model is given at once, if they follow each other and have one size.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import http.client
 import io
+import os
 import sys
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from torch import Tensor
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.image_names import IMAGE_SUFFIXES
 from hclip_mmseg.files.images import as_rgb, read_pixels
+from hclip_mmseg.files.near_names import did_you_mean
 from hclip_mmseg.files.paths import check_path
 
 STDIN = "-"
@@ -72,6 +74,26 @@ def _inside(folder: Path, recursive: bool) -> list[Path]:
     return inside
 
 
+def check_some(sources: Sequence[str | Path]) -> None:
+    """Check, before a model is opened for them, that not all images are files that do not exist.
+
+    Args:
+        sources: as `list_images` gives them.
+
+    Raises:
+        FileNotFoundError: if all are; the first.
+    """
+    if sources and not any(isinstance(source, str) or source.exists() for source in sources):
+        raise FileNotFoundError(_absent(Path(sources[0])))
+
+
+def _absent(path: Path) -> str:
+    """That there is no such image, and what is there that is called much like it."""
+    folder = path.parent
+    beside = [file.name for file in folder.iterdir()] if folder.is_dir() and os.access(folder, os.R_OK) else []
+    return f"no image at {path.absolute()}{did_you_mean(path.name, beside, say=lambda name: str(path.with_name(name)))}"
+
+
 def _of_file_address(source: str | Path) -> str | Path:
     """The path that a ``file://`` address means; other sources as they are.
 
@@ -117,7 +139,7 @@ def read_image(source: str | Path) -> NDArray[np.uint8]:
         return read_pixels(io.BytesIO(content), "the standard input")
     path = Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"no image at {path.absolute()}")
+        raise FileNotFoundError(_absent(path))
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     return read_pixels(path, path)

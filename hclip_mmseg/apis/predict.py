@@ -17,9 +17,10 @@ from hclip_mmseg.apis.inferencer import OpenVocabInferencer
 from hclip_mmseg.apis.mixed_precision import predict_in_bf16
 from hclip_mmseg.apis.onnx_inferencer import OnnxInferencer
 from hclip_mmseg.apis.opening import open_model
-from hclip_mmseg.apis.question import Rules, check_rules, check_score
+from hclip_mmseg.apis.question import Rules, ask, check_score
 from hclip_mmseg.apis.saved_vocabulary import is_saved, read_saved_vocabulary
 from hclip_mmseg.apis.settings import merge_settings
+from hclip_mmseg.clip.templates import read_templates, resolve_templates
 from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
 from hclip_mmseg.files.errors import FullDiskError, InputError, WriteError
@@ -144,7 +145,9 @@ class Output:
     drawing: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise an error if a score of the drawing is wrong or the folder cannot be written."""
+        """Raise an error if there is no such format, a number of the drawing is wrong, or the folder is closed."""
+        if self.formats is not None:
+            check_formats(self.formats)
         for name in ("alpha", "min_score"):
             check_score(self.drawing.get(name, 0), name)
         launch.check_writable(self.folder, "--out-dir")
@@ -192,7 +195,10 @@ def prepare_prediction(
     if batch_size < 1:
         raise InputError(f"--batch-size is a number of images, at least 1, not {batch_size}")
     paths = images.list_images(sources, recursive)
-    check_rules(Rules(**rules))
+    images.check_some(paths)
+    ask(classes, Rules(**rules))
+    if templates is not None:
+        resolve_templates(read_templates(templates))
     output.check()
     cfg, trained = model.read(things=model.panoptic or bool(stuff))
     writer = output.writer(default_formats(cfg, model.panoptic))
@@ -224,6 +230,7 @@ def prepare_exported(
         FileNotFoundError, ValueError: if anything of these is missing or wrong.
     """
     paths = images.list_images(sources, recursive)
+    images.check_some(paths)
     output.check()
     inferencer = OnnxInferencer(file)
     boxes = inferencer.onnx.description.kind == "boxes"
@@ -312,10 +319,14 @@ def summary(result: Result, most: int = 5) -> str:
     if result.boxes is not None:
         found = [f"{name} {score:.2f}" for name, score in result.best().items()]
     elif result.ids is not None:
-        found = [f"{segment.title} {segment.share:.0%}" for segment in result.segments]
+        found = [f"{segment.title} {_percent(segment.share)}" for segment in result.segments]
     else:
-        found = [f"{name} {share:.0%}" for name, share in result.shares().items()]
+        found = [f"{name} {_percent(share)}" for name, share in result.shares().items()]
     return ", ".join(found[:most]) or "nothing"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.005 else "<1%"
 
 
 def names_of(paths: Sequence[str | Path]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -355,7 +355,7 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 
 def _sources(images: Image | Sequence[Image]) -> list[tuple[str, Image]]:
-    if isinstance(images, (str, Path, *IN_MEMORY)):
+    if isinstance(images, (str, bytes, Path, *IN_MEMORY)) or not isinstance(images, Iterable):
         images = list(images) if isinstance(images, Tensor) and images.ndim == 4 else [images]
     found: list[tuple[str, Image]] = []
     for position, image in enumerate(images):

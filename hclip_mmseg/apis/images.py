@@ -43,10 +43,13 @@ def list_images(sources: Iterable[str | Path], recursive: bool = False) -> list[
         recursive: whether the folders inside a folder are looked into.
 
     Raises:
-        ValueError: if a folder holds no image, a pattern fits none, or a source is empty.
+        ValueError: if a folder holds no image, a pattern fits none, or a source is empty or no path.
     """
     found: list[str | Path] = []
     for source in map(_of_file_address, sources):
+        if not isinstance(source, (str, os.PathLike)):
+            kind = type(source).__name__
+            raise InputError(f"an image is a path, an address, an array, a tensor or Pillow's, and not of type {kind}")
         check_path(source, "give an image, a folder, a pattern or an address")
         if is_address(source) or source == STDIN:
             found.append(source)

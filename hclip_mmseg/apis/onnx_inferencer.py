@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ class OnnxInferencer:
         Raises:
             ValueError, FileNotFoundError: for an image when it is its turn.
         """
-        given = [images] if isinstance(images, (str, Path, np.ndarray)) else images
+        several = isinstance(images, Iterable) and not isinstance(images, (str, bytes, Path, np.ndarray))
+        given = images if several else [images]
         for position, image in enumerate(given):
             sources = [image] if isinstance(image, np.ndarray) else list_images([image])
             for source in sources:

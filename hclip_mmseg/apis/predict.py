@@ -28,7 +28,7 @@ from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.files.showing import printable
-from hclip_mmseg.results import Result, ResultWriter, check_box_formats, check_formats, part_suffix
+from hclip_mmseg.results import ResultWriter, check_box_formats, check_formats, part_suffix, usual_formats
 from hclip_mmseg.vocabularies import read_vocabulary
 
 SCENE_WORDS = {word for name in SCENE_CLASSES for word in name.split()}
@@ -76,7 +76,7 @@ class Prediction:
                 except (WriteError, OSError) as problem:
                     failed.append((source, ValueError(f"{source}: its result cannot be written: {problem}")))
                 else:
-                    bar.write(printable(f"{source}: {summary(result)}"))
+                    bar.write(printable(f"{source}: {result.summary()}"))
                 bar.update()
         for _, error in failed:
             print(printable(f"error: {error}"), file=sys.stderr)
@@ -201,7 +201,7 @@ def prepare_prediction(
         resolve_templates(read_templates(templates))
     output.check()
     cfg, trained = model.read(things=model.panoptic or bool(stuff))
-    writer = output.writer(default_formats(cfg, model.panoptic))
+    writer = output.writer(usual_formats(boxes="roi_head" in cfg.model, panoptic=model.panoptic))
     if "roi_head" in cfg.model:
         check_box_formats(writer.formats)
     beside = any(rules.get(name) is not None for name in ("background", "negatives", "threshold"))
@@ -234,7 +234,7 @@ def prepare_exported(
     output.check()
     inferencer = OnnxInferencer(file)
     boxes = inferencer.onnx.description.kind == "boxes"
-    writer = output.writer(("overlay", "json") if boxes else ("labels", "overlay"))
+    writer = output.writer(usual_formats(boxes=boxes))
     if boxes:
         check_box_formats(writer.formats)
     return Prediction(inferencer, writer, paths, part=output.part)
@@ -292,13 +292,6 @@ def classifies_masks(cfg: Config) -> bool:
     return cfg.get("default_scope") == "mmdet" and "roi_head" not in cfg.model
 
 
-def default_formats(cfg: Config, panoptic: bool = False) -> tuple[str, ...]:
-    """The formats of results where none are chosen."""
-    if "roi_head" in cfg.model:
-        return ("overlay", "json")
-    return ("panoptic", "overlay") if panoptic else ("labels", "overlay")
-
-
 def open_inferencer(
     cfg: Config, checkpoint: str | Path | None, device: str, panoptic: bool, resize: str = "published"
 ) -> ImageInferencer:
@@ -312,21 +305,6 @@ def open_inferencer(
 
         return PanopticInferencer(cfg, checkpoint, device, panoptic=panoptic)
     return OpenVocabInferencer(cfg, checkpoint, device, resize)
-
-
-def summary(result: Result, most: int = 5) -> str:
-    """What was found in an image, the most of it first, in one line for the terminal."""
-    if result.boxes is not None:
-        found = [f"{name} {score:.2f}" for name, score in result.best().items()]
-    elif result.ids is not None:
-        found = [f"{segment.title} {_percent(segment.share)}" for segment in result.segments]
-    else:
-        found = [f"{name} {_percent(share)}" for name, share in result.shares().items()]
-    return ", ".join(found[:most]) or "nothing"
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.005 else "<1%"
 
 
 def names_of(paths: Sequence[str | Path]) -> dict[str, str]:

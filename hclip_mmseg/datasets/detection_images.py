@@ -1,4 +1,4 @@
-"""MMDetection's data sets, with this project's loader of images among its own; importing registers it there.
+"""MMDetection's data sets and metrics, with this project's loader of images; importing registers it there.
 
 They take long to import (imgaug, numba), so that mask classification and detection alone do, by this module first.
 """
@@ -10,5 +10,6 @@ from mmdet.registry import TRANSFORMS
 from hclip_mmseg.compat import import_quietly
 from hclip_mmseg.datasets.image_files import LoadImageFromFile
 
-import_quietly("mmdet.datasets")
+for module in ("mmdet.datasets", "mmdet.evaluation"):
+    import_quietly(module)
 TRANSFORMS.register_module(module=LoadImageFromFile)

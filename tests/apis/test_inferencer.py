@@ -279,6 +279,12 @@ def test_arrays_of_another_kind_are_refused(inferencer, array):
         list(inferencer([array], "cat"))
 
 
+@pytest.mark.parametrize("given", [3, None, b"bytes", [None], ["image.png", 3]])
+def test_what_is_no_form_of_an_image_is_refused(inferencer, given):
+    with pytest.raises(ValueError, match="^an image is a path, .* and not of type (int|NoneType|bytes)$"):
+        inferencer(given, "cat")
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1"])
 def test_other_kinds_of_images_become_rgb(mode, tmp_path):
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")

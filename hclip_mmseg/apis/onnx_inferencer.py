@@ -69,8 +69,8 @@ class OnnxInferencer:
         Raises:
             ValueError, FileNotFoundError: for an image when it is its turn.
         """
-        several = isinstance(images, Iterable) and not isinstance(images, (str, bytes, Path, np.ndarray))
-        given = images if several else [images]
+        alone = isinstance(images, (str, bytes, Path, np.ndarray)) or not isinstance(images, Iterable)
+        given: Any = [images] if alone else images
         for position, image in enumerate(given):
             sources = [image] if isinstance(image, np.ndarray) else list_images([image])
             for source in sources:

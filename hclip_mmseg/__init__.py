@@ -7,7 +7,6 @@ from hclip_mmseg.compat import (
     ensure_mmcv_ops,
     ensure_mmpretrain,
     ensure_panopticapi,
-    import_if_there,
     name_config_packages,
     quiet_imports,
     read_checkpoints_with,
@@ -23,8 +22,6 @@ name_config_packages(configs_folder)
 
 with quiet_imports():
     ensure_mmpretrain()
-    for module in ("mmdet.datasets", "mmdet.evaluation"):  # mask classification and detection import them later
-        import_if_there(module)
     from hclip_mmseg import datasets, engine, evaluation, models, visualization
 
 __version__ = project_version()

@@ -189,6 +189,9 @@ init_default_scope("mmseg")
 model = Config.fromfile(CONFIG).model
 model.backbone.adapter = dict(type="LoRA", rank=2)
 print(type(MODELS.build(model)).__name__)
+import hclip_mmseg.apis.predict
+import sys
+print([name for name in ("mmdet.datasets", "mmdet.evaluation", "imgaug", "gradio", "pandas") if name in sys.modules])
 """
 
 
@@ -219,4 +222,4 @@ def test_a_transformers_that_mmpretrain_cannot_use_disturbs_nothing(repository, 
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
     )
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == "OpenVocabSegmentor\n"
+    assert ran.stdout == "OpenVocabSegmentor\n[]\n", "a model for segmentation takes long enough to start"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing_extensions import Self
 from hclip_mmseg.apis.images import list_images, pixels_of
 from hclip_mmseg.apis.launch import choose_device
 from hclip_mmseg.apis.model_folder import ModelFolder, fetch_folder, folder_of
+from hclip_mmseg.apis.options import check_options, options_of
 from hclip_mmseg.apis.question import RULES, Question, Rules, ask
 from hclip_mmseg.apis.saved_vocabulary import SavedVocabulary, is_saved, read_saved_vocabulary
 from hclip_mmseg.clip.templates import read_templates
@@ -53,6 +54,11 @@ class ImageInferencer(ABC):
 
     without: Mapping[str, str] = {}
     """Rules that have no meaning for the results -> why."""
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Checks the names of options before the model is built."""
+        check_options(options, options_of(cls.__init__), cls.__name__)
+        return super().__new__(cls)
 
     def __init__(self, model: nn.Module, device: str = "auto", config: Config | None = None) -> None:
         if not isinstance(model, OpenVocabModel):
@@ -132,6 +138,7 @@ class ImageInferencer(ABC):
             FileNotFoundError, ValueError: if the names are no vocabulary, stuff is none of them, the model counts
                 nothing, or a rule is wrong or has no meaning for the model's results; nothing changes then.
         """
+        check_options(rules, RULES, "a vocabulary")
         saved = read_saved_vocabulary(str(names)) if is_saved(names) else None
         if saved is not None:
             vocabulary, templates = saved.vocabulary, saved.templates if templates is None else templates
@@ -194,9 +201,9 @@ class ImageInferencer(ABC):
         """Ask for class names in images, one image after another.
 
         Args:
-            images: one or several: paths of images or folders, patterns, http addresses, arrays as `mmcv.imread` gives
-                them (BGR uint8 [H, W, 3]), images of Pillow's, tensors (RGB [3, H, W], uint8 or 0..1); a tensor
-                [B, 3, H, W] is several.
+            images: one or several: paths of images or folders, patterns, addresses (http, file), arrays as
+                `mmcv.imread` gives them (BGR uint8 [H, W, 3]), images of Pillow's, tensors (RGB [3, H, W], uint8 or
+                0..1); a tensor [B, 3, H, W] is several.
             vocabulary: the class names; None keeps those set before. See `set_vocabulary`.
             templates: prompt templates, or a file with one a line; None keeps the present ones.
             batch_size: images that the model is given at once, if they follow each other and have one size.
@@ -213,6 +220,7 @@ class ImageInferencer(ABC):
         """
         if batch_size < 1:
             raise InputError(f"batch_size is a number of images, at least 1, not {batch_size}")
+        check_options(options, (*options_of(self.answers, keyword_only=True), *RULES), type(self).__name__)
         rules = {name: options.pop(name) for name in RULES if name in options}
         with self._lock:
             if vocabulary is not None:
@@ -347,7 +355,7 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 
 def _sources(images: Image | Sequence[Image]) -> list[tuple[str, Image]]:
-    if isinstance(images, (str, Path, *IN_MEMORY)):
+    if isinstance(images, (str, bytes, Path, *IN_MEMORY)) or not isinstance(images, Iterable):
         images = list(images) if isinstance(images, Tensor) and images.ndim == 4 else [images]
     found: list[tuple[str, Image]] = []
     for position, image in enumerate(images):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import http.client
 import io
+import os
 import sys
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.image_names import IMAGE_SUFFIXES
 from hclip_mmseg.files.images import as_rgb, read_pixels
+from hclip_mmseg.files.near_names import did_you_mean
+from hclip_mmseg.files.paths import check_path
 
 STDIN = "-"
 """The source that stands for an image on the standard input."""
@@ -34,14 +38,19 @@ def list_images(sources: Iterable[str | Path], recursive: bool = False) -> list[
     "-", the standard input.
 
     Args:
-        sources: of images; a pattern holds ``*``, ``?`` or ``[...]``, and ``**`` stands for folders of any depth.
+        sources: of images; a pattern holds ``*``, ``?`` or ``[...]``, and ``**`` stands for folders of any depth; a
+            file or folder may be given by its ``file://`` address.
         recursive: whether the folders inside a folder are looked into.
 
     Raises:
-        ValueError: if a folder holds no image, or a pattern fits none.
+        ValueError: if a folder holds no image, a pattern fits none, or a source is empty or no path.
     """
     found: list[str | Path] = []
-    for source in sources:
+    for source in map(_of_file_address, sources):
+        if not isinstance(source, (str, os.PathLike)):
+            kind = type(source).__name__
+            raise InputError(f"an image is a path, an address, an array, a tensor or Pillow's, and not of type {kind}")
+        check_path(source, "give an image, a folder, a pattern or an address")
         if is_address(source) or source == STDIN:
             found.append(source)
         elif Path(source).is_dir():
@@ -68,6 +77,43 @@ def _inside(folder: Path, recursive: bool) -> list[Path]:
     return inside
 
 
+def check_some(sources: Sequence[str | Path]) -> None:
+    """Check, before a model is opened for them, that not all images are files that do not exist.
+
+    Args:
+        sources: as `list_images` gives them.
+
+    Raises:
+        FileNotFoundError: if all are; the first.
+    """
+    if sources and not any(isinstance(source, str) or source.exists() for source in sources):
+        raise FileNotFoundError(_absent(Path(sources[0])))
+
+
+def _absent(path: Path) -> str:
+    """That there is no such image, and what is there that is called much like it."""
+    folder = path.parent
+    beside = [file.name for file in folder.iterdir()] if folder.is_dir() and os.access(folder, os.R_OK) else []
+    return f"no image at {path.absolute()}{did_you_mean(path.name, beside, say=lambda name: str(path.with_name(name)))}"
+
+
+def _of_file_address(source: str | Path) -> str | Path:
+    """The path that a ``file://`` address means; other sources as they are.
+
+    Raises:
+        ValueError: for a file of another machine.
+    """
+    if not isinstance(source, str) or not source.lower().startswith("file:/"):
+        return source
+    path, machine = source.partition(":")[2], ""
+    if path.startswith("//"):
+        machine, separator, inside = path[2:].partition("/")
+        path = separator + inside
+    if machine not in ("", "localhost"):
+        raise InputError(f"{source} is a file of the machine '{machine}': one of this machine is file:///PATH")
+    return Path(urllib.request.url2pathname(path))
+
+
 def is_address(source: object) -> bool:
     """Whether a source is an http address."""
     return isinstance(source, str) and source.lower().startswith(("http://", "https://"))
@@ -77,7 +123,7 @@ def read_image(source: str | Path) -> NDArray[np.uint8]:
     """Read an image, upright as its EXIF entry says; see :func:`~hclip_mmseg.files.images.read_pixels`.
 
     Args:
-        source: a file, an http address, or "-" for the standard input.
+        source: a file, its ``file://`` address, an http address, or "-" for the standard input.
 
     Returns:
         RGB uint8, [H, W, 3].
@@ -86,6 +132,7 @@ def read_image(source: str | Path) -> NDArray[np.uint8]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is empty, broken, no image, of another kind, or cannot be fetched.
     """
+    source = _of_file_address(source)
     if is_address(source):
         return read_pixels(io.BytesIO(_fetch(str(source))), str(source))
     if source == STDIN:
@@ -95,7 +142,7 @@ def read_image(source: str | Path) -> NDArray[np.uint8]:
         return read_pixels(io.BytesIO(content), "the standard input")
     path = Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"no image at {path.absolute()}")
+        raise FileNotFoundError(_absent(path))
     if path.stat().st_size == 0:
         raise ValueError(f"{path} is empty")
     return read_pixels(path, path)

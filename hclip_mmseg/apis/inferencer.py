@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import nn
 
 from hclip_mmseg.apis import checks
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
+from hclip_mmseg.apis.launch import quieten_dependencies
 from hclip_mmseg.apis.opening import open_model
 from hclip_mmseg.apis.weights import read_weights
 from hclip_mmseg.datasets.published_resize import published_resize_steps
@@ -45,7 +47,9 @@ def build_model(config: str | Path | Config, checkpoint: str | Path | None = Non
     if checkpoint is None:
         config.model = Config(frozen_clip_config(config.model.to_dict()))
     init_default_scope(config.get("default_scope", "mmseg"))
-    model = MODELS.build(config.model)
+    with warnings.catch_warnings():
+        quieten_dependencies()
+        model = MODELS.build(config.model)
     if checkpoint is not None:
         weights = read_weights(checkpoint)
         weights.check(model)

@@ -25,7 +25,7 @@ from hclip_mmseg.engine.setup_log import ShortLogRunner
 from hclip_mmseg.engine.threads import fit_threads
 from hclip_mmseg.files.errors import FullDiskError, InputError, full_disk_line, lack_of_space, line_of
 from hclip_mmseg.files.near_names import did_you_mean
-from hclip_mmseg.files.paths import configs_folder, locate, looked_in
+from hclip_mmseg.files.paths import check_path, configs_folder, locate, looked_in
 from hclip_mmseg.files.processes import end_with_parent, is_bound
 from hclip_mmseg.files.showing import printable
 
@@ -141,6 +141,7 @@ def read_config(path: str | Path, parts: Sequence[str] = ()) -> Config:
         FileNotFoundError: if there is no such config, or one that it is built on is missing.
         ValueError: if it is no config, imports what is not there, or lacks a part.
     """
+    check_path(path, "give a config, or a name that hclip-models lists")
     found = locate(path)
     if found is None or found.is_dir():
         raise FileNotFoundError(f"no config {path}: looked for at {looked_in(path)}{_near_config(path)}")

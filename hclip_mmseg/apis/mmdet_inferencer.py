@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmcv import rescale_size
-from mmdet.datasets.transforms import Resize
+from mmcv.transforms import Resize
 from mmdet.registry import TRANSFORMS
 from mmdet.structures import DetDataSample
 from mmengine.config import Config

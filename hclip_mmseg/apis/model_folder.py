@@ -232,6 +232,8 @@ def fetch_folder(place: str | Path, revision: str | None = None) -> Path:
         if not is_model_folder(place):
             raise InputError(f"{place} is no model's folder: it lacks {CONFIG} or {WEIGHTS}")
         return Path(place)
+    if str(place).count("/") != 1 or str(place).startswith(("/", ".", "~")):
+        raise InputError(f"there is no folder {place}, and on the Hub models are called 'owner/name'")
     where: dict[str, Any] = dict(revision=revision, endpoint=os.environ.get("HF_ENDPOINT"), cache_dir=hub_cache())
     try:
         return [Path(hf_hub_download(str(place), name, **where)) for name in (WEIGHTS, CONFIG)][-1].parent

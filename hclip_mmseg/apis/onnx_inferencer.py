@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from hclip_mmseg.apis.images import list_images, pixels_of
+from hclip_mmseg.apis.options import check_options, options_of
 from hclip_mmseg.export.onnx_model import OnnxModel
 from hclip_mmseg.results import Result
 
@@ -30,6 +33,11 @@ class OnnxInferencer:
         FileNotFoundError, ValueError: if onnxruntime is not installed, there is no such file, or it is not of this
             project.
     """
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Checks the names of options before the file is read."""
+        check_options(options, options_of(cls.__init__), cls.__name__)
+        return super().__new__(cls)
 
     def __init__(self, file: str | Path, threads: int | None = None, providers: Sequence[str] | None = None) -> None:
         self.onnx = OnnxModel(file, threads, providers)
@@ -61,7 +69,8 @@ class OnnxInferencer:
         Raises:
             ValueError, FileNotFoundError: for an image when it is its turn.
         """
-        given = [images] if isinstance(images, (str, Path, np.ndarray)) else images
+        alone = isinstance(images, (str, bytes, Path, np.ndarray)) or not isinstance(images, Iterable)
+        given: Any = [images] if alone else images
         for position, image in enumerate(given):
             sources = [image] if isinstance(image, np.ndarray) else list_images([image])
             for source in sources:

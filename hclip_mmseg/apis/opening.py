@@ -12,6 +12,7 @@ from hclip_mmseg.apis.launch import read_config
 from hclip_mmseg.apis.model_folder import is_model_folder, open_folder
 from hclip_mmseg.files.checkpoints import find_checkpoint
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.paths import check_path
 from hclip_mmseg.zoo.beside_clip import fill_weights
 from hclip_mmseg.zoo.choice import choose, is_name
 from hclip_mmseg.zoo.download import published_file
@@ -81,6 +82,8 @@ def open_model(
     Raises:
         FileNotFoundError, ValueError: if there is no such config or name, or the weights cannot be had.
     """
+    if checkpoint is not None:
+        check_path(checkpoint, "give a checkpoint, or leave it out")
     if isinstance(config, Config):
         return Opened(config, checkpoint, str(config.filename))
     if is_model_folder(config):

@@ -17,9 +17,10 @@ from hclip_mmseg.apis.inferencer import OpenVocabInferencer
 from hclip_mmseg.apis.mixed_precision import predict_in_bf16
 from hclip_mmseg.apis.onnx_inferencer import OnnxInferencer
 from hclip_mmseg.apis.opening import open_model
-from hclip_mmseg.apis.question import Rules, check_rules, check_score
+from hclip_mmseg.apis.question import Rules, ask, check_score
 from hclip_mmseg.apis.saved_vocabulary import is_saved, read_saved_vocabulary
 from hclip_mmseg.apis.settings import merge_settings
+from hclip_mmseg.clip.templates import read_templates, resolve_templates
 from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
 from hclip_mmseg.files.errors import FullDiskError, InputError, WriteError
@@ -27,7 +28,7 @@ from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
 from hclip_mmseg.files.showing import printable
-from hclip_mmseg.results import Result, ResultWriter, check_box_formats, check_formats, part_suffix
+from hclip_mmseg.results import ResultWriter, check_box_formats, check_formats, part_suffix, usual_formats
 from hclip_mmseg.vocabularies import read_vocabulary
 
 SCENE_WORDS = {word for name in SCENE_CLASSES for word in name.split()}
@@ -75,7 +76,7 @@ class Prediction:
                 except (WriteError, OSError) as problem:
                     failed.append((source, ValueError(f"{source}: its result cannot be written: {problem}")))
                 else:
-                    bar.write(printable(f"{source}: {summary(result)}"))
+                    bar.write(printable(f"{source}: {result.summary()}"))
                 bar.update()
         for _, error in failed:
             print(printable(f"error: {error}"), file=sys.stderr)
@@ -144,7 +145,9 @@ class Output:
     drawing: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise an error if a score of the drawing is wrong or the folder cannot be written."""
+        """Raise an error if there is no such format, a number of the drawing is wrong, or the folder is closed."""
+        if self.formats is not None:
+            check_formats(self.formats)
         for name in ("alpha", "min_score"):
             check_score(self.drawing.get(name, 0), name)
         launch.check_writable(self.folder, "--out-dir")
@@ -192,10 +195,13 @@ def prepare_prediction(
     if batch_size < 1:
         raise InputError(f"--batch-size is a number of images, at least 1, not {batch_size}")
     paths = images.list_images(sources, recursive)
-    check_rules(Rules(**rules))
+    images.check_some(paths)
+    ask(classes, Rules(**rules))
+    if templates is not None:
+        resolve_templates(read_templates(templates))
     output.check()
     cfg, trained = model.read(things=model.panoptic or bool(stuff))
-    writer = output.writer(default_formats(cfg, model.panoptic))
+    writer = output.writer(usual_formats(boxes="roi_head" in cfg.model, panoptic=model.panoptic))
     if "roi_head" in cfg.model:
         check_box_formats(writer.formats)
     beside = any(rules.get(name) is not None for name in ("background", "negatives", "threshold"))
@@ -224,10 +230,11 @@ def prepare_exported(
         FileNotFoundError, ValueError: if anything of these is missing or wrong.
     """
     paths = images.list_images(sources, recursive)
+    images.check_some(paths)
     output.check()
     inferencer = OnnxInferencer(file)
     boxes = inferencer.onnx.description.kind == "boxes"
-    writer = output.writer(("overlay", "json") if boxes else ("labels", "overlay"))
+    writer = output.writer(usual_formats(boxes=boxes))
     if boxes:
         check_box_formats(writer.formats)
     return Prediction(inferencer, writer, paths, part=output.part)
@@ -285,13 +292,6 @@ def classifies_masks(cfg: Config) -> bool:
     return cfg.get("default_scope") == "mmdet" and "roi_head" not in cfg.model
 
 
-def default_formats(cfg: Config, panoptic: bool = False) -> tuple[str, ...]:
-    """The formats of results where none are chosen."""
-    if "roi_head" in cfg.model:
-        return ("overlay", "json")
-    return ("panoptic", "overlay") if panoptic else ("labels", "overlay")
-
-
 def open_inferencer(
     cfg: Config, checkpoint: str | Path | None, device: str, panoptic: bool, resize: str = "published"
 ) -> ImageInferencer:
@@ -305,17 +305,6 @@ def open_inferencer(
 
         return PanopticInferencer(cfg, checkpoint, device, panoptic=panoptic)
     return OpenVocabInferencer(cfg, checkpoint, device, resize)
-
-
-def summary(result: Result, most: int = 5) -> str:
-    """What was found in an image, the most of it first, in one line for the terminal."""
-    if result.boxes is not None:
-        found = [f"{name} {score:.2f}" for name, score in result.best().items()]
-    elif result.ids is not None:
-        found = [f"{segment.title} {segment.share:.0%}" for segment in result.segments]
-    else:
-        found = [f"{name} {share:.0%}" for name, share in result.shares().items()]
-    return ", ".join(found[:most]) or "nothing"
 
 
 def names_of(paths: Sequence[str | Path]) -> dict[str, str]:

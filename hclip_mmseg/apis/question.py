@@ -244,17 +244,17 @@ def check_apart(vocabulary: Vocabulary, background: Sequence[str], negatives: Se
 
 
 def check_score(value: object, what: str) -> float:
-    """A score in 0..1.
+    """A score or weight in 0..1.
 
     Raises:
-        ValueError: if it is none; ``what`` says whose.
+        ValueError: if it is none; ``what`` says which.
     """
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         number = -1.0
     if isinstance(value, bool) or not 0 <= number <= 1:
-        raise InputError(f"{what} is a score from 0 to 1, not {value!r}")
+        raise InputError(f"{what} is a number from 0 to 1, not {value!r}")
     return number
 
 

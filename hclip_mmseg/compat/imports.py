@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import io
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 
 NOISE = "Could not import OneDL"
 """What MMSegmentation, MMDetection and mmpretrain print where an optional dataset format is absent."""
@@ -26,8 +25,7 @@ def quiet_imports() -> Iterator[None]:
         sys.stdout.writelines(line for line in printed.getvalue().splitlines(True) if not line.startswith(NOISE))
 
 
-def import_if_there(module: str) -> None:
-    """Import a module of a package that may be absent, or may not be importable here."""
-    if importlib.util.find_spec(module.partition(".")[0]) is not None:
-        with suppress(ImportError):
-            importlib.import_module(module)
+def import_quietly(module: str) -> None:
+    """Import a module of OpenMMLab's without what it prints on the way; see `quiet_imports`."""
+    with quiet_imports():
+        importlib.import_module(module)

@@ -1,9 +1,15 @@
-"""The loader of images under its name in MMDetection's scope too; importing registers it there."""
+"""MMDetection's data sets and metrics, with this project's loader of images; importing registers it there.
+
+They take long to import (imgaug, numba), so that mask classification and detection alone do, by this module first.
+"""
 
 from __future__ import annotations
 
 from mmdet.registry import TRANSFORMS
 
+from hclip_mmseg.compat import import_quietly
 from hclip_mmseg.datasets.image_files import LoadImageFromFile
 
+for module in ("mmdet.datasets", "mmdet.evaluation"):
+    import_quietly(module)
 TRANSFORMS.register_module(module=LoadImageFromFile)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.compat.checkpoints import message_hub_globals
 from hclip_mmseg.files.errors import InputError
-from hclip_mmseg.files.paths import locate, looked_in
+from hclip_mmseg.files.paths import check_path, locate, looked_in
 from hclip_mmseg.files.state_dicts import check_state_dict, compare, find_state_dict, first, without_shared_prefix
 from hclip_mmseg.files.tensors import read_tensors
 
@@ -38,6 +38,7 @@ def find_checkpoint(path: str | Path) -> Path:
         FileNotFoundError: if there is none, with the places where it was looked for.
         ValueError: if it is no complete checkpoint.
     """
+    check_path(path, "give a checkpoint")
     found = locate(path)
     if found is None or not found.is_file():
         raise FileNotFoundError(

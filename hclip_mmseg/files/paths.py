@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hclip_mmseg.files.errors import InputError
+
 PACKAGE = Path(__file__).resolve().parents[1]
 PROJECT_ROOT = PACKAGE.parent
 """The folder of a clone; site-packages where the package is installed."""
@@ -42,6 +44,16 @@ def places(path: str | Path) -> list[Path]:
 def locate(path: str | Path) -> Path | None:
     """The first of `places` that exists, or None."""
     return next((place for place in places(path) if place.exists()), None)
+
+
+def check_path(path: str | Path, what: str) -> None:
+    """Check that a path is not empty, as that of a variable which is not set.
+
+    Raises:
+        ValueError: if it is; ``what`` says what should be given.
+    """
+    if not str(path).strip():
+        raise InputError(f"an empty path is given: {what}")
 
 
 def looked_in(path: str | Path) -> str:

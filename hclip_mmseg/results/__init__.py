@@ -2,7 +2,7 @@
 
 from hclip_mmseg.results.parts import merge_parts, part_suffix
 from hclip_mmseg.results.result import Boxes, Result, Segment
-from hclip_mmseg.results.writer import FORMATS, ResultWriter, check_box_formats, check_formats
+from hclip_mmseg.results.writer import FORMATS, ResultWriter, check_box_formats, check_formats, usual_formats
 
 __all__ = [
     "FORMATS",
@@ -14,4 +14,5 @@ __all__ = [
     "check_formats",
     "merge_parts",
     "part_suffix",
+    "usual_formats",
 ]

@@ -59,7 +59,7 @@ class Boxes:
         return Boxes(self.corners[chosen], self.scores[chosen], self.labels[chosen])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """What a model found of the class names in an image: a label map, and segments or boxes where it gives such.
 
@@ -91,6 +91,24 @@ class Result:
     things: tuple[bool, ...] = ()
     thresholds: tuple[float, ...] = ()
     presence: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"Result({self.source!r}, {height} x {width} pixels: {self.summary()})"
+
+    def summary(self, most: int = 5) -> str:
+        """What was found, the most of it first, in one line: shares of class names or segments, or scores of boxes.
+
+        Args:
+            most: how many class names or segments.
+        """
+        if self.boxes is not None:
+            found = [f"{name} {score:.2f}" for name, score in self.best().items()]
+        elif self.ids is not None:
+            found = [f"{segment.title} {_percent(segment.share)}" for segment in self.segments]
+        else:
+            found = [f"{name} {_percent(share)}" for name, share in self.shares().items()]
+        return ", ".join(found[:most]) or "nothing"
 
     def shares(self) -> dict[str, float]:
         """The class names found and the share of the image each takes, 0..1, the largest first; {} of boxes alone."""
@@ -129,7 +147,12 @@ class Result:
             names_on_regions: whether each class name stands on its region; None: of segments.
             side_by_side: whether the image itself comes first.
             min_score: least score of the boxes that are drawn.
+
+        Raises:
+            ValueError: if ``alpha`` is no weight.
         """
+        if not 0 <= alpha <= 1:
+            raise InputError(f"alpha is a number from 0 to 1, not {alpha!r}")
         if self.boxes is not None:
             boxes = self.boxes[self.boxes.scores >= min_score]
             drawn = draw_boxes(self.image, boxes.corners, boxes.labels, boxes.scores, self.vocabulary)
@@ -232,18 +255,24 @@ class Result:
             data={"class_name": np.array([self.vocabulary[label] for label in labels])},
         )
 
-    def save(self, folder: str | Path, formats: str | Sequence[str], name: str | None = None) -> None:
+    def save(self, folder: str | Path, formats: str | Sequence[str] | None = None, name: str | None = None) -> None:
         """Write the result into a folder.
 
         Args:
             folder: made if absent.
-            formats: of :data:`~hclip_mmseg.results.writer.FORMATS`, a list or a text with commas.
+            formats: of :data:`~hclip_mmseg.results.writer.FORMATS`, a list or a text with commas. None: label map and
+                overlay; panoptic files and overlay of segments; overlay and JSON of boxes.
             name: what the files are called; None: as the image.
 
         Raises:
             ValueError: for an unknown format, or one that such a result does not have.
         """
-        from hclip_mmseg.results.writer import ResultWriter, check_formats
+        from hclip_mmseg.results.writer import ResultWriter, check_formats, usual_formats
 
-        with ResultWriter(folder, check_formats(formats)) as writer:
+        usual = usual_formats(boxes=self.boxes is not None, panoptic=self.ids is not None)
+        with ResultWriter(folder, usual if formats is None else check_formats(formats)) as writer:
             writer.add(self, name or Path(self.source).stem)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.005 else "<1%"

@@ -49,6 +49,18 @@ def check_formats(formats: str | Sequence[str]) -> tuple[str, ...]:
     return wanted
 
 
+def usual_formats(*, boxes: bool = False, panoptic: bool = False) -> tuple[str, ...]:
+    """The formats of results where none are chosen.
+
+    Args:
+        boxes: whether they are a detector's.
+        panoptic: whether they have segments.
+    """
+    if boxes:
+        return ("overlay", "json")
+    return ("panoptic", "overlay") if panoptic else ("labels", "overlay")
+
+
 def check_box_formats(formats: Sequence[str]) -> None:
     """Check that boxes have such formats.
 

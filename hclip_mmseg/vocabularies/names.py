@@ -30,8 +30,9 @@ Names = str | Path | Vocabulary | Mapping[Any, Any] | Sequence[Any]
 """Whatever :func:`read_vocabulary` takes."""
 EACH = "@each"
 """Behind the path of a file: a model is asked for every name of a class by itself."""
-_ENDING = rf"(\w({'|'.join(map(re.escape, SUFFIXES))}|\.[a-z]\w{{2,4}})|\w\w\.[a-z]\w|\w\w\w\.[a-z])"
-"""Of a file: "names.txt", and cut short "names.tx" and "names.t"; but not that of "U.S", "Ph.D" or "St. Bernard"."""
+_ENDING = rf"(\w({'|'.join(map(re.escape, SUFFIXES))}|\.[a-z]\w{{2,4}}|\.safe\w+)|\w\w\.[a-z]\w|\w\w\w\.[a-z])"
+"""Of a file: "names.txt", and cut short "names.tx" and "names.t", "names.safetensors" however it is spelt; but not that
+of "U.S", "Ph.D" or "St. Bernard"."""
 _FILE = re.compile(rf"[^,\n]*{_ENDING}(:[^,\n/]+?)?({EACH})?", re.IGNORECASE)
 _COMMAS = str.maketrans("，、；", ",,;")
 _PATH = re.compile(r"(~[^/\n]*|\.{0,2})/[^\n]*|[^\n]*/")

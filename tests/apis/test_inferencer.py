@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmseg.structures import SegDataSample
 from PIL import Image
 
-from hclip_mmseg.apis import OpenVocabInferencer
+from hclip_mmseg.apis import OnnxInferencer, OpenVocabInferencer
 from hclip_mmseg.apis.images import list_images, read_image
 
 
@@ -135,6 +135,17 @@ def test_words_are_needed_and_checked(tiny_config, checkpoint, image):
         inferencer(image, ["very " * 90 + "long cat"])
 
 
+def test_an_option_that_there_is_none_of_is_named_with_the_nearest(inferencer, tiny_config, image):
+    with pytest.raises(ValueError, match="^OpenVocabInferencer has no option 'panoptic' .its options are config, "):
+        OpenVocabInferencer("absent.py", panoptic=True)
+    with pytest.raises(ValueError, match="^OnnxInferencer has no option 'thread'; did you mean 'threads'"):
+        OnnxInferencer("absent.onnx", thread=1)
+    with pytest.raises(ValueError, match="^OpenVocabInferencer has no option 'treshold'; did you mean 'threshold'"):
+        inferencer(image, "cat", treshold=0.5)
+    with pytest.raises(ValueError, match="^a vocabulary has no option 'backgrounds'; did you mean 'background'"):
+        inferencer.set_vocabulary("cat", backgrounds="sky")
+
+
 def test_errors_are_handed_over_and_the_rest_is_done(inferencer, image, tmp_path):
     (tmp_path / "broken.png").write_bytes(image.read_bytes()[:300])
     failed = []
@@ -220,6 +231,18 @@ def test_patterns_and_folders_of_folders(tmp_path):
     (tmp_path / "c/d").mkdir(parents=True)
     with pytest.raises(ValueError, match="looked into with --recursive"):
         list_images([tmp_path / "c"])
+    with pytest.raises(ValueError, match="an empty path is given: give an image"):
+        list_images([""])
+
+
+def test_addresses_of_files_are_paths(image, tmp_path):
+    spaced = image.rename(tmp_path / "a cat #1.png")
+    address = spaced.as_uri()
+    assert "%20" in address
+    assert list_images([address, tmp_path.as_uri(), f"file://localhost{spaced}"]) == [spaced] * 3
+    assert np.array_equal(read_image(address), read_image(spaced))
+    with pytest.raises(ValueError, match="is a file of the machine 'elsewhere': one of this machine is file:///PATH"):
+        read_image("file://elsewhere/cat.png")
 
 
 @pytest.fixture
@@ -254,6 +277,12 @@ def test_images_from_the_network_and_the_standard_input(server, image, monkeypat
 def test_arrays_of_another_kind_are_refused(inferencer, array):
     with pytest.raises(ValueError, match=r"image 0 must be BGR uint8 \[H, W, 3\]"):
         list(inferencer([array], "cat"))
+
+
+@pytest.mark.parametrize("given", [3, None, b"bytes", [None], ["image.png", 3]])
+def test_what_is_no_form_of_an_image_is_refused(inferencer, given):
+    with pytest.raises(ValueError, match="^an image is a path, .* and not of type (int|NoneType|bytes)$"):
+        inferencer(given, "cat")
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "CMYK", "1"])

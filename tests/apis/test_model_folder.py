@@ -116,6 +116,8 @@ def test_it_is_fetched_from_the_hub(inferencer, image, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="owner/nothing is no folder here, and cannot be had from the Hub") as said:
             OpenVocabInferencer.from_pretrained("owner/nothing")
         assert "\n" not in str(said.value)
+    with pytest.raises(ValueError, match="there is no folder my-modle, and on the Hub models are called 'owner/name'"):
+        OpenVocabInferencer.from_pretrained("my-modle")
 
 
 def test_it_is_written_to_the_hub_and_comes_back(inferencer, image, tmp_path, monkeypatch):

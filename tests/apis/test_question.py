@@ -140,13 +140,13 @@ def test_a_benchmarks_own_background_takes_the_names_given():
     [
         (dict(background="sky, cat"), "'cat' is a class name and in background: give it once"),
         (dict(background="sky", negatives="Sky"), "'Sky' is in background and in negatives"),
-        (dict(threshold=1.5), "the threshold is a score from 0 to 1, not 1.5"),
+        (dict(threshold=1.5), "the threshold is a number from 0 to 1, not 1.5"),
         (
             dict(threshold="0.3, cta=0.5"),
             "a threshold for 'cta', which is none of the 2 class names; did you mean 'cat'",
         ),
-        (dict(threshold="cat=high"), "the threshold of 'cat' is a score from 0 to 1, not 'high'"),
-        (dict(drop_absent=-1), "drop_absent is a score from 0 to 1"),
+        (dict(threshold="cat=high"), "the threshold of 'cat' is a number from 0 to 1, not 'high'"),
+        (dict(drop_absent=-1), "drop_absent is a number from 0 to 1"),
         (dict(merge="median"), "merge must be one of max, mean"),
         (dict(other=True), "other needs a threshold or drop_absent"),
     ],

@@ -246,6 +246,10 @@ def test_what_looks_like_a_file_and_is_none_is_no_class_name(tmp_path, monkeypat
     for text in ("clases.jso", "classes.js", "classes.j", "classesjson", "classes_json"):
         with pytest.raises(FileNotFoundError, match=r"did you mean 'classes\.json'\? \(if this is a class name, give"):
             read_names(text)
+    (tmp_path / "w.safetensors").touch()
+    for text in ("w.safetensor", "w.safetensros", "w.safetensors.part", "v.safetensors"):
+        with pytest.raises(FileNotFoundError, match=r"did you mean 'w\.safetensors'\?"):
+            read_names(text)
     for text in ("data.yaml", "own.names", "names.xlsx", "names.tx", "/absent", f"{tmp_path}/own", "~/absent",
                  "~nobody/absent"):  # fmt: skip
         with pytest.raises(FileNotFoundError, match="no file of class names at"):

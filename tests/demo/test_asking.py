@@ -86,7 +86,7 @@ def test_texts_of_visitors_name_no_file(shelf, scene, tmp_path):
         (dict(names="cat, cat"), "'cat' is given 2 times"),
         (dict(names="x" * 60_000), "at most 50000 characters"),
         (dict(names=", ".join(f"{n} thing" for n in range(1001))), "1001 class names; at most 1000"),
-        (dict(threshold=2.0), "threshold is a score from 0 to 1"),
+        (dict(threshold=2.0), "threshold is a number from 0 to 1"),
         (dict(model="other"), "no model 'other' is offered"),
     ],
 )

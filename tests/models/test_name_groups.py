@@ -16,6 +16,7 @@ def scores(seed: int = 0) -> torch.Tensor:
     return torch.rand(6, 5, 7, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("merge", ["max", "mean"])
 def test_a_class_has_its_best_names_score_or_the_mean(merge):
     maps = scores()

@@ -199,7 +199,26 @@ def test_boxes_are_drawn_and_described(detected, tmp_path):
     assert (drawn[22:24, 2:13] == name_colours(NAMES)[3]).all(-1).any(), "the lower side of the best box"
 
 
+def test_a_result_is_said_in_one_line(panoptic, detected):
+    labels = np.zeros((20, 30), np.int64)
+    labels[0, 0] = 1
+    assert repr(result_of(labels)) == "Result('folder/park.jpg', 20 x 30 pixels: cat 100%, grass, lawn <1%)"
+    assert repr(detected) == "Result('street.png', 48 x 37 pixels: traffic light 0.90, cat 0.40)"
+    assert panoptic.summary(most=1).startswith("cat ") and "," not in panoptic.summary(most=1)
+    assert result_of(np.full((20, 30), 255)).summary() == "nothing"
+
+
+def test_without_formats_it_has_its_usual_files(segmented, panoptic, detected, tmp_path):
+    for result in (segmented, panoptic, detected):
+        result.save(tmp_path / result.source[:1], name="x")
+    files = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.*")}
+    assert {"f/x_labels.png", "f/x_overlay.png", "f/panoptic/x.png", "f/panoptic.json"} <= files
+    assert {"s/x_overlay.png", "s/x.json"} <= files
+
+
 def test_options_of_an_overlay(segmented, panoptic):
+    with pytest.raises(ValueError, match="alpha is a number from 0 to 1, not 3"):
+        segmented.overlay(alpha=3)
     plain = segmented.overlay(legend=False)
     both = segmented.overlay(legend=False, side_by_side=True)
     assert np.array_equal(both, np.concatenate([segmented.image, plain], axis=1))

@@ -178,8 +178,20 @@ def test_devices_that_are_not_there(refused, tiny_config, checkpoint, image):
 def test_a_misspelt_list_of_words(refused, tiny_config, checkpoint, image):
     predict = ("predict", image, "--config", tiny_config, "--checkpoint", checkpoint, "--vocab")
     assert refused(*predict, "/") == "/ is a folder, not a file of class names"
-    assert refused(*predict, "cat", "--min-score", "nan") == "min_score is a score from 0 to 1, not nan"
+    assert refused(*predict, "cat", "--min-score", "nan") == "min_score is a number from 0 to 1, not nan"
+    assert refused(*predict, "cat", "--model", "").startswith("an empty path is given: give a config, or a name that")
+    assert refused(*predict, "cat", "--checkpoint", "") == "an empty path is given: give a checkpoint, or leave it out"
     assert refused(*predict, "coco_stuff_17") == "no vocabulary 'coco_stuff_17'; did you mean 'coco_stuff_171'?"
+
+
+def test_what_is_asked_is_checked_before_the_model_is_opened(refused, image):
+    asked = ("--vocab", "cat", "--config", "absent.py")
+    said = refused("predict", image.with_suffix(".jpg"), *asked)
+    assert said == f"no image at {image.with_suffix('.jpg')}; did you mean '{image}'?"
+    assert refused("predict", image, *asked, "--format", "labls").startswith("no format 'labls'; there are labels, ")
+    assert "did you mean 'cat'" in refused("predict", image, *asked, "--threshold", "cta=0.5")
+    assert refused("predict", image, *asked, "--templates", "imagnet").startswith("unknown templates 'imagnet'")
+    assert refused("predict", image, image.with_name("absent.png"), *asked).startswith("no config absent.py")
 
 
 @pytest.mark.parametrize("script", ["train", "test"])

@@ -20,6 +20,12 @@ def autocast_dtype(device: torch.device) -> torch.dtype | None:
     return torch.get_autocast_dtype(device.type)
 
 
+def as_products_take(x: Tensor) -> Tensor:
+    """``x`` in autocast's dtype, for several products that would cast it each; unchanged where autocast is off."""
+    dtype = autocast_dtype(x.device)
+    return x if dtype is None else x.to(dtype)
+
+
 def without_autocast(x: Tensor) -> AbstractContextManager[None]:
     """A context in which autocast leaves operations on the device of ``x`` alone."""
     return torch.autocast(x.device.type, enabled=False)

@@ -83,11 +83,11 @@ def turned_linear(
             side,
             training=torch.is_grad_enabled() and blocks.requires_grad,
         )
+    blocks = blocks if rounded is None else rounded
     if operand == "weight":
         return F.linear(x, turn_weight(weight, blocks, side), bias)
     if operand != "activation":
         raise ValueError(f"operand must be 'weight', 'activation' or None, not {operand!r}")
-    blocks = blocks if rounded is None else rounded
     if side == "input":
         return F.linear(_turn(x, blocks), weight, bias)
     turned = _turn(F.linear(x, weight), blocks)

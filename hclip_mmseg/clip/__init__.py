@@ -6,7 +6,8 @@ from hclip_mmseg.clip.convnext_tower import ConvNeXtTower
 from hclip_mmseg.clip.eva_tower import EvaTower
 from hclip_mmseg.clip.image_tower import ImageTower
 from hclip_mmseg.clip.loading import build_clip, clip_config, read_clip_weights
-from hclip_mmseg.clip.replaced import product_weights, with_parameters, with_rounded_products
+from hclip_mmseg.clip.replaced import with_parameters
+from hclip_mmseg.clip.rounded import RoundedTwin, with_rounded_weights
 from hclip_mmseg.clip.templates import resolve_templates
 from hclip_mmseg.clip.text_tower import TextTower
 from hclip_mmseg.clip.timm_tower import TimmTower
@@ -25,6 +26,7 @@ __all__ = [
     "ImageTower",
     "PlainProjections",
     "Projections",
+    "RoundedTwin",
     "TextTower",
     "TimmTower",
     "Tokenizer",
@@ -34,12 +36,11 @@ __all__ = [
     "cut_behind_longest",
     "hub_tokenizer",
     "image_tower_of",
-    "product_weights",
     "prompt_name",
     "read_clip_weights",
     "resolve_templates",
     "tokenize",
     "tokenizer_of",
     "with_parameters",
-    "with_rounded_products",
+    "with_rounded_weights",
 ]

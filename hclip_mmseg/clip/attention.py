@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Adapter
 from hclip_mmseg.adapters.base import Block, Norm, Tower
+from hclip_mmseg.adapters.precision import as_products_take
 
 Turn = Callable[[Tensor], Tensor]
 """Rotary positions: queries or keys of all heads [batch, length, width] -> the same, turned by places."""
@@ -138,6 +139,9 @@ class AdaptedProjections:
         self.attention, self.adapter, self.tower, self.layer = attention, adapter, tower, layer
         self.inner_norm = inner_norm_of(attention)
 
+    def _cast_once(self, x: Tensor) -> Tensor:
+        return as_products_take(x) if self.adapter.takes_rounded else x
+
     def _input_projection(self, index: int, x: Tensor) -> Tensor:
         width = self.attention.embed_dim
         rows = slice(index * width, (index + 1) * width)
@@ -153,6 +157,7 @@ class AdaptedProjections:
 
     def qkv(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """See :class:`Projections`."""
+        x = self._cast_once(x)
         return self._input_projection(0, x), self._input_projection(1, x), self._input_projection(2, x)
 
     def query(self, x: Tensor) -> Tensor:
@@ -161,6 +166,7 @@ class AdaptedProjections:
 
     def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See :class:`Projections`."""
+        x = self._cast_once(x)
         return self._input_projection(1, x), self._input_projection(2, x)
 
     def value(self, x: Tensor) -> Tensor:

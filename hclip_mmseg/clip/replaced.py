@@ -1,4 +1,4 @@
-"""A module with other numbers in some of its parameters, or with the same ones rounded before it runs."""
+"""A module with other numbers in some of its parameters."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import copy
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor, nn
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-PRODUCTS = (nn.Linear, nn.MultiheadAttention, nn.Conv2d, nn.ConvTranspose2d)
 
 
 def with_parameters(module: AnyModule, changes: Mapping[str, Tensor]) -> AnyModule:
@@ -45,34 +43,6 @@ def with_parameters(module: AnyModule, changes: Mapping[str, Tensor]) -> AnyModu
         **{child: with_parameters(module.get_submodule(child), rest) for child, rest in inner.items()},
     }
     return twin
-
-
-def with_rounded_products(module: AnyModule, dtype: torch.dtype, frozen: bool = False) -> AnyModule:
-    """The same module, its weights of products already in autocast's dtype, as autocast itself would cast them.
-
-    For a module that runs several times: autocast casts frozen weights at every use, and others again wherever they are
-    cut or joined first, and wherever activation checkpointing computes a part again.
-
-    Args:
-        module: stays as it is.
-        dtype: of autocast.
-        frozen: whether weights that are trained stay as they are.
-    """
-    return with_parameters(
-        module,
-        {name: weight.to(dtype) for name, weight in product_weights(module) if not (frozen and weight.requires_grad)},
-    )
-
-
-def product_weights(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Names and fp32 weights and biases of linear layers, attentions and convolutions; norms compute in fp32."""
-    return [
-        (f"{path}.{name}" if path else name, parameter)
-        for path, part in module.named_modules()
-        if isinstance(part, PRODUCTS)
-        for name, parameter in part.named_parameters(recurse=False)
-        if parameter.dtype == torch.float32
-    ]
 
 
 def _frozen(value: Tensor) -> nn.Parameter:

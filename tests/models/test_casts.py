@@ -12,9 +12,8 @@ from tiny_models import HEAD, backbone_config, tiny_segmentor
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hclip_mmseg.clip import rounded
 from hclip_mmseg.models import OpenVocabSegmentor
-from hclip_mmseg.models.backbones import hclip_backbone
-from hclip_mmseg.models.cost_aggregation import aggregator as aggregation
 
 NAMES = tuple(f"thing {number}" for number in range(7))
 FORMS = {
@@ -84,8 +83,7 @@ def test_predictions_cast_frozen_weights_once(name):
 def test_weights_cast_before_are_those_that_autocast_casts(name, monkeypatch):
     model = model_of(name)
     found = step(model)
-    monkeypatch.setattr(hclip_backbone, "autocast_dtype", lambda device: None)
-    monkeypatch.setattr(aggregation, "autocast_dtype", lambda device: None)
+    monkeypatch.setattr(rounded, "autocast_dtype", lambda device: None)
     torch.testing.assert_close(found, step(model), rtol=0, atol=2e-4)
 
 

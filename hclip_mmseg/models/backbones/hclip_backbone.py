@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from mmseg.registry import MODELS
@@ -12,17 +12,15 @@ from torch import Tensor, nn
 
 from hclip_mmseg.adapters import Held, build_adapter
 from hclip_mmseg.adapters.base import BlockOperation, Numbers, Operation, Tower
-from hclip_mmseg.adapters.precision import autocast_dtype
 from hclip_mmseg.clip import (
     AdaptedTower,
     Projections,
+    RoundedTwin,
     TextTower,
     VisionTower,
     build_clip,
     image_tower_of,
-    product_weights,
     with_parameters,
-    with_rounded_products,
 )
 from hclip_mmseg.models.clip_backbone import CLIPBackbone
 from hclip_mmseg.models.device_memory import Auto
@@ -30,14 +28,6 @@ from hclip_mmseg.models.features import DenseFeatures
 
 AnyTower = VisionTower | TextTower
 TOWERS: tuple[Tower, ...] = ("image", "text")
-
-
-class _Rounded(NamedTuple):
-    """A tower, and the same with its frozen weights in autocast's dtype."""
-
-    source: AnyTower
-    dtype: torch.dtype
-    tower: AnyTower
 
 
 @MODELS.register_module()
@@ -104,7 +94,7 @@ class HCLIPBackbone(CLIPBackbone):
             for norm in self.image_tower.missing_norms():
                 self.adapter.without_norm("image", norm)
         self._folded: Held[dict[Tower, AnyTower]] = Held()
-        self._rounded: dict[Tower, Held[_Rounded]] = {tower: Held() for tower in TOWERS}
+        self._rounded: dict[Tower, RoundedTwin[AnyTower]] = {tower: RoundedTwin() for tower in TOWERS}
 
     @property
     def guidance_channels(self) -> tuple[int, ...]:
@@ -196,20 +186,10 @@ class HCLIPBackbone(CLIPBackbone):
         Under autocast its frozen weights are cast once, not in every pass, where the adapter takes them as they are.
         """
         current = self._adapted_tower(tower)
-        dtype = autocast_dtype(next(current.tower.parameters()).device)
-        takes_rounded = current.adapter is None or current.adapter.takes_rounded
-        if dtype is None or torch.compiler.is_compiling() or not takes_rounded:
+        if current.adapter is not None and not current.adapter.takes_rounded:
             return current
-        held = self._rounded[tower]
-        if held.value is not None and (held.value.source is not current.tower or held.value.dtype != dtype):
-            held.forget()
-        return AdaptedTower(
-            held.get(
-                lambda: [weight for _, weight in product_weights(current.tower)],
-                lambda: _rounded(current.tower, dtype),
-            ).tower,
-            current.adapter,
-        )
+        device = next(current.tower.parameters()).device
+        return AdaptedTower(self._rounded[tower].of(current.tower, device), current.adapter)
 
     def _adapted_tower(self, tower: Tower) -> AdaptedTower[AnyTower]:
         if self.adapter is None or torch.is_grad_enabled() or not self.adapter.foldable:
@@ -241,7 +221,7 @@ class HCLIPBackbone(CLIPBackbone):
         side._modules = {**kept, "image_tower": adapted.tower}
         side.adapter = adapted.adapter
         side._folded = Held()
-        side._rounded = {tower: Held() for tower in TOWERS}
+        side._rounded = {tower: RoundedTwin() for tower in TOWERS}
         return side
 
     def _sources(self) -> list[nn.Parameter]:
@@ -272,8 +252,8 @@ class HCLIPBackbone(CLIPBackbone):
     def settle(self) -> None:
         """Hold what is computed from weights without comparing them, until :meth:`forget`."""
         self._folded.settle()
-        for held in self._rounded.values():
-            held.settle()
+        for rounded in self._rounded.values():
+            rounded.settle()
         self.image_tower.settle()
         if self.adapter is not None:
             self.adapter.settle()
@@ -281,14 +261,8 @@ class HCLIPBackbone(CLIPBackbone):
     def forget(self) -> None:
         """Drop all that was computed from weights; the next use without gradients computes it again."""
         self._folded.forget()
-        for held in self._rounded.values():
-            held.forget()
+        for rounded in self._rounded.values():
+            rounded.forget()
         self.image_tower.forget()
         if self.adapter is not None:
             self.adapter.forget()
-
-
-@torch.inference_mode(False)
-@torch.no_grad()
-def _rounded(tower: AnyTower, dtype: torch.dtype) -> _Rounded:
-    return _Rounded(tower, dtype, with_rounded_products(tower, dtype, frozen=True))

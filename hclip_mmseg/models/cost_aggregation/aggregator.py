@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hclip_mmseg.adapters.precision import autocast_dtype
-from hclip_mmseg.clip import with_rounded_products
+from hclip_mmseg.clip import RoundedTwin
 from hclip_mmseg.models import device_memory
 from hclip_mmseg.models.cost_aggregation.chunks import (
     CHUNK_ON_CPU,
@@ -31,7 +30,6 @@ from hclip_mmseg.models.cost_aggregation.cost_volume import cost_volume, most_si
 from hclip_mmseg.models.cost_aggregation.decoder import CostDecoder
 from hclip_mmseg.models.cost_aggregation.spatial_attention import SpatialAggregation
 
-AnyPart = TypeVar("AnyPart", bound=nn.Module)
 LEFT_OUT = -100.0
 """Logit of a class that was not among the most similar ones (docs/cat_seg.md, Cost aggregation)."""
 
@@ -45,14 +43,6 @@ def scores_of_all(logits: Tensor, kept: Tensor | None, classes: int) -> Tensor:
         return logits
     scores = logits.new_full((logits.shape[0], classes, *logits.shape[-2:]), LEFT_OUT)
     return scores.scatter(1, kept[:, :, None, None].expand_as(logits), logits)
-
-
-def _cast_once(part: AnyPart, device: torch.device) -> AnyPart:
-    """A part whose weights are cast for autocast before it runs, and not anew for each chunk or cut of them."""
-    dtype = autocast_dtype(device)
-    if dtype is None or torch.compiler.is_compiling():
-        return part
-    return with_rounded_products(part, dtype)
 
 
 class AggregationLayer(nn.Module):
@@ -132,6 +122,7 @@ class CostAggregator(nn.Module):
             for _ in range(layers)
         )
         self.decoder = CostDecoder(dim, decoder_channels, guidance_channels, guidance_projections)
+        self._rounded: RoundedTwin[CostAggregator] = RoundedTwin()
 
     def forward(self, dense: Tensor, guidance: tuple[Tensor, ...], text: Tensor) -> Tensor:
         """Scores every class at every place; see :meth:`most_similar` for the arguments.
@@ -167,7 +158,10 @@ class CostAggregator(nn.Module):
         return self.aggregate(cost, dense, guidance, text), kept
 
     def aggregate(self, cost: Tensor, dense: Tensor, guidance: tuple[Tensor, ...], text: Tensor) -> Tensor:
-        """Cost volume [B, P, T, H, W] -> logits [B, T, 4 H, 4 W]."""
+        """Cost volume [B, P, T, H, W] -> logits [B, T, 4 H, 4 W]; under autocast its weights are cast once before."""
+        return self._rounded.of(self, cost.device)._aggregate(cost, dense, guidance, text)
+
+    def _aggregate(self, cost: Tensor, dense: Tensor, guidance: tuple[Tensor, ...], text: Tensor) -> Tensor:
         appearance = None
         if self.appearance_projection is not None:
             appearance = self.appearance_projection(dense).permute(0, 2, 3, 1)
@@ -176,17 +170,23 @@ class CostAggregator(nn.Module):
             mean = F.normalize(text, dim=-1).mean(dim=-2)
             mean = F.normalize(mean, dim=-1).to(next(self.text_projection.parameters()).dtype)
             text_guidance = self.text_projection(mean)
-        decoder = _cast_once(self.decoder, cost.device)
-        shared = decoder.project_guidance(guidance)
+        shared = self.decoder.project_guidance(guidance)
         chunks = self.chunks(cost)
         run_spatial = run_again_backward if chunks.spatial_again else run
         run_decoder = run_again_backward if chunks.decoder_again else run
         x = joined([self._embed(part) for part in cut(cost, chunks.size, dim=2)])
         for layer in self.layers:
-            spatial = layer.spatial if chunks.size is None else _cast_once(layer.spatial, x.device)
-            x = joined([run_spatial(spatial, part, appearance) for part in cut(x, chunks.size, dim=1)])
-            x = _cast_once(layer.classes, x.device)(x, text_guidance, classes_at_once=chunks.size)
-        return joined([run_decoder(decoder, part, shared) for part in cut(x, chunks.size, dim=1)])
+            x = joined([run_spatial(layer.spatial, part, appearance) for part in cut(x, chunks.size, dim=1)])
+            x = layer.classes(x, text_guidance, classes_at_once=chunks.size)
+        return joined([run_decoder(self.decoder, part, shared) for part in cut(x, chunks.size, dim=1)])
+
+    def settle(self) -> None:
+        """Hold weights that are cast without comparing them, until :meth:`forget`."""
+        self._rounded.settle()
+
+    def forget(self) -> None:
+        """Drop the weights that are cast."""
+        self._rounded.forget()
 
     def _embed(self, cost: Tensor) -> Tensor:
         """[B, P, T, H, W] -> [B, T, H, W, dim]."""

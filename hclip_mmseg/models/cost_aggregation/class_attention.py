@@ -157,4 +157,5 @@ class ClassAggregation(nn.Module):
         places = pooled.permute(0, 2, 3, 1).reshape(batch, classes, rows * columns, dim)
         places = self.aggregate(places, guidance).view(batch * classes, rows, columns, dim)
         resized = F.interpolate(places.permute(0, 3, 1, 2), size=(height, width), mode="bilinear", align_corners=True)
-        return x + resized.permute(0, 2, 3, 1).reshape(x.shape)
+        # autocast resizes in fp32; all that follows would be fp32 too
+        return x + resized.permute(0, 2, 3, 1).reshape(x.shape).to(x.dtype)

@@ -10,6 +10,7 @@ import torch
 from timm.models.convnext import ConvNeXtBlock
 from torch import Tensor, nn
 
+from hclip_mmseg.clip import RoundedTwin
 from hclip_mmseg.models.cost_aggregation.aggregator import LEFT_OUT
 from hclip_mmseg.models.cost_aggregation.chunks import check_chunk, cut, joined, run, run_again_backward
 from hclip_mmseg.models.cost_aggregation.class_attention import ClassAggregation
@@ -120,6 +121,7 @@ class GradualFusionDecoder(nn.Module):
             for i in range(3)
         )
         self.scores: Any = nn.ModuleList(nn.Conv2d(width, 1, 3, padding=1) for width in widths)
+        self._rounded: RoundedTwin[GradualFusionDecoder] = RoundedTwin()
 
     def all_scores(self, dense: Tensor, guidance: Sequence[Tensor], text: Tensor) -> list[Tensor]:
         """Scores before each step and after the last; those before send no gradient into what they are made of.
@@ -133,7 +135,7 @@ class GradualFusionDecoder(nn.Module):
         Returns:
             logits [B, T, h, w] of H, 2 H, 4 H and 8 H rows.
         """
-        return self._decode(dense, guidance, text, None)[0]
+        return self._now(dense)._decode(dense, guidance, text, None)[0]
 
     def most_similar(
         self, dense: Tensor, guidance: Sequence[Tensor], text: Tensor
@@ -144,10 +146,11 @@ class GradualFusionDecoder(nn.Module):
             logits [B, K, 8 H, 8 W] and the [B, K] classes that they belong to, or None where all are kept. A class
             that is kept in another image of the batch alone scores -100.
         """
+        decoder = self._now(dense)
         if self.training or self.kept_ranks is None:
-            return self._decode(dense, guidance, text, None)[0][-1], None
+            return decoder._decode(dense, guidance, text, None)[0][-1], None
         found = [
-            self._decode(dense[i : i + 1], [each[i : i + 1] for each in guidance], text, self.kept_ranks)
+            decoder._decode(dense[i : i + 1], [each[i : i + 1] for each in guidance], text, self.kept_ranks)
             for i in range(len(dense))
         ]
         classes = torch.cat([kept for _, kept in found]).unique()
@@ -156,6 +159,18 @@ class GradualFusionDecoder(nn.Module):
         for own, (scores, kept) in zip(logits, found, strict=True):
             own[torch.searchsorted(classes, kept)] = scores[-1][0]
         return logits, classes.expand(len(found), -1)
+
+    def settle(self) -> None:
+        """Hold weights that are cast without comparing them, until :meth:`forget`."""
+        self._rounded.settle()
+
+    def forget(self) -> None:
+        """Drop the weights that are cast."""
+        self._rounded.forget()
+
+    def _now(self, dense: Tensor) -> GradualFusionDecoder:
+        """This decoder, under autocast with its weights cast once."""
+        return self._rounded.of(self, dense.device)
 
     def _decode(
         self, dense: Tensor, guidance: Sequence[Tensor], text: Tensor, ranks: int | None

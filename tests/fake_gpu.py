@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -44,6 +45,25 @@ def fake_gpu(model: nn.Module, free: float = 64 * GIBI) -> Iterator[None]:
         patch.setattr(device_memory, "free_memory", lambda device, fixed=False: free)
         yield
     windows.forget_layouts()
+
+
+@contextmanager
+def autocast_of_a_gpu(dtype: torch.dtype = torch.bfloat16) -> Iterator[None]:
+    """Autocast as on a GPU; ``torch.autocast("cuda")`` itself stays off where there is none.
+
+    Attention is left out: its fused kernel takes any dtype, and tensors without numbers run a composed one.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(F, "scaled_dot_product_attention", lambda q, k, v, **options: torch.empty_like(q))
+        torch.set_autocast_enabled("cuda", True)
+        torch.set_autocast_dtype("cuda", dtype)
+        torch.autocast_increment_nesting()
+        try:
+            yield
+        finally:
+            if torch.autocast_decrement_nesting() == 0:
+                torch.clear_autocast_cache()
+            torch.set_autocast_enabled("cuda", False)
 
 
 @contextmanager

@@ -27,10 +27,10 @@ SMALL = 1 / 500
 FEW = 1024
 """Weights that stay as they are; so do values above ``LARGE``, such as places in pixels, which 16 bits make coarse."""
 LARGE = 64
-MOST_IMAGES = 32
-"""Images that are looked at; of more, these at equal distances."""
-SCENES, SIDE = 8, 192
-"""Rendered scenes that stand for images where none are given, and their sides in pixels."""
+MOST = 32
+"""Images that are looked at; of more, at most these at equal distances. So many rendered scenes stand for none."""
+SIDE = 192
+"""Sides of the rendered scenes in pixels."""
 
 Image = NDArray[np.uint8]
 Labels = NDArray[np.int64] | Boxes
@@ -64,8 +64,8 @@ class Agreement:
 def store_in_eight_bits(file: Path, images: Sequence[Image] = (), threads: int | None = None) -> str:
     """Bring the weights of a file to eight bits, and tell how many labels stay as they are.
 
-    Every second image measures what goes into the matrices, and the others are what labels are compared on. Where fewer
-    than :data:`ALIKE` of them stay, the matrices that lose most go back to 16 bits. What was measured is written into
+    Three of four images measure what goes into the matrices, and labels are compared on the others. Where fewer than
+    :data:`ALIKE` of them stay, the matrices that lose most go back to 16 bits. What was measured is written into
     the file's description.
 
     Args:
@@ -78,11 +78,12 @@ def store_in_eight_bits(file: Path, images: Sequence[Image] = (), threads: int |
     """
     import onnx
 
-    said = "images that were not calibrated on" if len(images) > 1 else "rendered scenes that were not calibrated on"
-    said = "image that was calibrated on too" if len(images) == 1 else said
-    images = images or [render_scene(0, index, SIDE).image for index in range(SCENES)]
-    images = images[:: -(-len(images) // MOST_IMAGES)]
-    calibration, others = images[::2], images[1::2] or images
+    source = "images" if images else "rendered scenes"
+    images = images or [render_scene(0, index, SIDE).image for index in range(MOST)]
+    images = images[:: -(-len(images) // MOST)]
+    held = set(range(3, len(images), 4)) or {len(images) - 1}
+    others = [images[index] for index in sorted(held)]
+    calibration = [image for index, image in enumerate(images) if index not in held] or images
     model = onnx.load(str(file))
     before, description = _labels(OnnxModel(file, threads), others), OnnxModel(file, threads).description
     with TemporaryDirectory(prefix=".hclip", dir=file.parent) as folder:
@@ -103,13 +104,14 @@ def store_in_eight_bits(file: Path, images: Sequence[Image] = (), threads: int |
     described = replace(description, int8=vars(agreement))
     onnx.helper.set_model_props(stored, {KEY: described.to_text()})
     onnx.save(stored, str(file))
-    return _line(agreement, said, "boxes" if description.kind == "boxes" else "pixels")
+    seen = "not calibrated on" if len(images) > 1 else "calibrated on, too: give more"
+    return _line(agreement, "boxes" if description.kind == "boxes" else "pixels", f"{source} ({seen})")
 
 
-def _line(agreement: Agreement, said: str, what: str) -> str:
+def _line(agreement: Agreement, what: str, source: str) -> str:
     line = (
         f"{agreement.matrices} of {agreement.of} large matrices in 8 bits, other weights in 16: {agreement.share:.2%} "
-        f"of the {what} of {agreement.images} {said} have the label that they have in 32 bits"
+        f"of the {what} of {agreement.images} {source} keep their label"
     )
     few = f", fewer than {ALIKE:.1%}: look at its results before you rely on it"
     return line if agreement.share >= ALIKE else line + few
@@ -181,10 +183,12 @@ def _round(model: Any, factor: Factor, moment: Matrix) -> Rounded:
 def _stored(model: Any, rounded: Mapping[Factor, Rounded]) -> Any:
     """A copy of a model, some matrices in eight bits and its other weights in 16; all are computed with in 32.
 
-    What reads a weight's name reads the output of the node that brings it to 32 bits: standard operators alone.
+    What reads a weight's name reads the output of the node that brings it to 32 bits. A matrix is cast and multiplied
+    with its scales, which onnxruntime does once when it opens the file: it takes DequantizeLinear before a product as
+    leave to round what the matrix is multiplied with, too.
     """
     import onnx
-    from onnx import helper, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
 
     stored = onnx.ModelProto()
     stored.CopyFrom(model)
@@ -194,21 +198,20 @@ def _stored(model: Any, rounded: Mapping[Factor, Rounded]) -> Any:
     graph.ClearField("node")
     by_name = {factor.name: (factor, matrix) for factor, matrix in rounded.items()}
     for tensor in tensors:
-        name = tensor.name
+        name, parts = tensor.name, {}
         if name in by_name:
             factor, matrix = by_name[name]
-            values = np.ascontiguousarray(matrix.values.T) if factor.transposed else matrix.values
-            parts = dict(int8=values, scale=matrix.scales)
-            node = helper.make_node("DequantizeLinear", [f"{name}_int8", f"{name}_scale"], [name])
-            node.attribute.append(helper.make_attribute("axis", 0 if factor.transposed else 1))
-        elif tensor.data_type == onnx.TensorProto.FLOAT and _fits_16_bits(array := numpy_helper.to_array(tensor)):
+            parts = dict(int8=matrix.values, scale=matrix.scales[None])
+            if factor.transposed:
+                parts = {key: np.ascontiguousarray(part.T) for key, part in parts.items()}
+            graph.node.append(helper.make_node("Cast", [f"{name}_int8"], [f"{name}_steps"], to=TensorProto.FLOAT))
+            graph.node.append(helper.make_node("Mul", [f"{name}_steps", f"{name}_scale"], [name]))
+        elif tensor.data_type == TensorProto.FLOAT and _fits_16_bits(array := numpy_helper.to_array(tensor)):
             parts = dict(half=array.astype(np.float16))
-            node = helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT)
+            graph.node.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
         else:
             graph.initializer.append(tensor)
-            continue
         graph.initializer.extend(numpy_helper.from_array(part, f"{name}_{key}") for key, part in parts.items())
-        graph.node.append(node)
     graph.node.extend(nodes)
     return stored
 

@@ -27,7 +27,9 @@ SMALL = 1 / 500
 FEW = 1024
 """Weights that stay as they are; so do values above ``LARGE``, such as places in pixels, which 16 bits make coarse."""
 LARGE = 64
-MOST = 32
+ROWS = 1 << 15
+"""Inputs of every matrix that are enough to calibrate on: images after them are not looked at."""
+MOST = 64
 """Images that are looked at; of more, at most these at equal distances. So many rendered scenes stand for none."""
 SIDE = 192
 """Sides of the rendered scenes in pixels."""
@@ -64,7 +66,7 @@ class Agreement:
 def store_in_eight_bits(file: Path, images: Sequence[Image] = (), threads: int | None = None) -> str:
     """Bring the weights of a file to eight bits, and tell how many labels stay as they are.
 
-    Three of four images measure what goes into the matrices, and labels are compared on the others. Where fewer than
+    Seven of eight images measure what goes into the matrices, and labels are compared on the others. Where fewer than
     :data:`ALIKE` of them stay, the matrices that lose most go back to 16 bits. What was measured is written into
     the file's description.
 
@@ -81,7 +83,7 @@ def store_in_eight_bits(file: Path, images: Sequence[Image] = (), threads: int |
     source = "images" if images else "rendered scenes"
     images = images or [render_scene(0, index, SIDE).image for index in range(MOST)]
     images = images[:: -(-len(images) // MOST)]
-    held = set(range(3, len(images), 4)) or {len(images) - 1}
+    held = set(range(7, len(images), 8)) or {len(images) - 1}
     others = [images[index] for index in sorted(held)]
     calibration = [image for index, image in enumerate(images) if index not in held] or images
     model = onnx.load(str(file))
@@ -144,6 +146,7 @@ class _Watched(OnnxModel):
         super().__init__(file, threads)
         self.names = names
         self.moments: dict[str, Matrix] = {}
+        self.rows = dict.fromkeys(names, 0)
 
     def run(self, images: Floats) -> list[Any]:
         results = super().run(images)
@@ -151,6 +154,7 @@ class _Watched(OnnxModel):
         for name, value in zip(self.names, results[count:], strict=True):
             rows = value.reshape(-1, value.shape[-1])
             self.moments[name] = self.moments.get(name, 0) + (rows.T @ rows).astype(np.float64)
+            self.rows[name] += len(rows)
         return results[:count]
 
 
@@ -169,7 +173,10 @@ def _moments(
     onnx.save(watched, str(part))
     del watched
     runner = _Watched(part, threads, ordered)
-    _labels(runner, images)
+    for image in images:
+        _labels(runner, [image])
+        if min(runner.rows.values(), default=0) >= ROWS:
+            break
     return runner.moments
 
 

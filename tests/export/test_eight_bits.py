@@ -18,8 +18,8 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason=f'{package} is not installed: pip install "hclip-mmseg[export]"')
 
 
-def scenes(seed, count):
-    return [render_scene(seed, index, 192).image for index in range(count)]
+def scenes(seed, count, **options):
+    return [render_scene(seed, index, 192, **options).image for index in range(count)]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_trained_weights_keep_their_labels_in_a_third_of_the_bytes(frozen, writt
     assert "before you rely" not in lines[2]
     assert found["images"] == 8 and found["share"] >= 0.999 and found["matrices"] >= found["of"] / 2
     assert file.stat().st_size < 0.4 * whole.stat().st_size
-    unseen = scenes(9, 12)
+    unseen = scenes(9, 12, num_objects=(2, 3), radius=(32.0, 52.0))
     samples = [SegDataSample(metainfo=dict(ori_shape=(192, 192))) for _ in unseen]
     pixels = [torch.from_numpy(image[..., ::-1].transpose(2, 0, 1).copy()) for image in unseen]
     with torch.no_grad():

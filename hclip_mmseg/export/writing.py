@@ -235,11 +235,14 @@ def write_model(
             script = torch.jit.trace(passed, example, check_trace=False)
             torch.jit.save(script, str(part), _extra_files={KEY: description.to_text()})
             lines = []
+    return [_summary(target, description), *lines, *_left_out(model)]
+
+
+def _summary(target: Path, description: Description) -> str:
     size = "any size" if description.size is None else f"{description.size[0]} x {description.size[1]} pixels"
-    batch = "any number of images" if dynamic else "1 image"
-    first = f"{target}: {len(description.vocabulary)} class names, {batch} of {size}, "
-    first += f"{target.stat().st_size / 2**20:.0f} MiB"
-    return [first, *lines, *_left_out(model)]
+    batch = "any number of images" if description.batch is None else "1 image"
+    mebibytes = target.stat().st_size / 2**20
+    return f"{target}: {len(description.vocabulary)} class names, {batch} of {size}, {mebibytes:.0f} MiB"
 
 
 def _example(description: Description) -> Tensor:

@@ -205,7 +205,8 @@ def _stored(model: Any, rounded: Mapping[Factor, Rounded]) -> Any:
     graph.ClearField("node")
     by_name = {factor.name: (factor, matrix) for factor, matrix in rounded.items()}
     for tensor in tensors:
-        name, parts = tensor.name, {}
+        name = tensor.name
+        parts: dict[str, NDArray[Any]] = {}
         if name in by_name:
             factor, matrix = by_name[name]
             parts = dict(int8=matrix.values, scale=matrix.scales[None])

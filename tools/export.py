@@ -29,6 +29,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     add("--format", dest="form", choices=["onnx", "torchscript", "pt2"], default="onnx", help="(%(default)s)")
     add("--dynamic", action="store_true", help="any number of images at once, for more memory a view")
     add("--half", action="store_true", help="weights and activations in 16 bits")
+    add("--int8", action="store_true", help="ONNX weights in 8 bits where 99.9 %% of the labels stay, else in 16")
+    add("--images", nargs="+", default=[], metavar="IMAGE", help="images and folders to calibrate --int8 on (scenes)")
     arguments.add_resize(parser)
     arguments.add_settings(parser, "settings of the config to replace, such as model.test_cfg.mode=whole")
     return parser.parse_args(argv)

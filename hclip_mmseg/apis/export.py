@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hclip_mmseg.apis import launch
+from hclip_mmseg.apis.images import list_images, read_image
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.apis.opening import open_model
 from hclip_mmseg.apis.question import Rules, ask
@@ -30,6 +31,8 @@ def export(
     templates: str | Sequence[str] | None = None,
     dynamic: bool = False,
     half: bool = False,
+    int8: bool = False,
+    images: Sequence[str | Path] = (),
     resize: str = "published",
     settings: Mapping[str, Any] | None = None,
 ) -> list[str]:
@@ -44,6 +47,8 @@ def export(
         templates: prompts, or a file of them; None keeps the config's.
         dynamic: whether the file takes any number of images at once.
         half: whether it computes in 16 bits.
+        int8: whether an ONNX file's large matrices are stored in 8 bits, and other weights in 16.
+        images: files and folders of images that ``int8`` is calibrated and measured on; none: rendered scenes.
         resize: how images are to be resized before: 'published' or 'direct'; see `OpenVocabInferencer`.
         settings: of the config to replace.
 
@@ -53,10 +58,13 @@ def export(
     Raises:
         FileNotFoundError, ValueError, KeyError: if anything of these is missing or wrong.
     """
-    check_form(form)
+    check_form(form, half=half, int8=int8)
+    if images and not int8:
+        raise InputError("--images are for --int8, which is calibrated on them: add it")
     classes = read_vocabulary(vocabulary)
     path = Path(target or Path(config).stem + SUFFIXES[form])
     launch.check_writable(path.parent, str(path))
+    pixels = [read_image(source) for source in list_images(images)]
     cfg, trained, _ = open_model(config, checkpoint)
     merge_settings(cfg, settings or {})
     detects = "roi_head" in cfg.model
@@ -69,6 +77,6 @@ def export(
     question = ask(classes, Rules(), model.roi_head.competitors(classes.names) if detects else ())
     model.set_vocabulary(question.compared, None if templates is None else read_templates(templates))
     return write_model(
-        model, path, form, steps, dynamic=dynamic, half=half, versions=versions(), groups=question.groups,
-        reported=question.reported,
+        model, path, form, steps, dynamic=dynamic, half=half, int8=int8, images=pixels, versions=versions(),
+        groups=question.groups, reported=question.reported,
     )  # fmt: skip

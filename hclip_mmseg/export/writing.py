@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from hclip_mmseg.datasets.published_resize import PublishedResize
 from hclip_mmseg.export.canvas import Canvas
 from hclip_mmseg.export.description import KEY, Description
+from hclip_mmseg.export.eight_bits import store_in_eight_bits
 from hclip_mmseg.export.onnx_model import OnnxModel
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.writing import whole
@@ -70,14 +71,19 @@ class PortablePass(nn.Module):
         return (logits.float(), *kept)
 
 
-def check_form(form: str) -> None:
-    """Check that models can be written in a format here.
+def check_form(form: str, *, half: bool = False, int8: bool = False) -> None:
+    """Check that models can be written in a format, and in fewer bits, here.
 
     Raises:
-        ValueError: if there is no such format, or a package that it needs is not installed.
+        ValueError: if there is no such format, a package that it needs is not installed, or 8 bits are asked for
+            together with 16 or in another format than ONNX.
     """
     if form not in SUFFIXES:
         raise InputError(f"format {form!r} is none of {', '.join(SUFFIXES)}")
+    if int8 and (form != "onnx" or half):
+        raise InputError(
+            "--int8 is for ONNX, and stores other weights in 16 bits itself: leave out --half and --format"
+        )
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if form == "onnx" and missing:
         raise InputError(f'ONNX needs {", ".join(missing)}, not installed here: pip install "hclip-mmseg[export]"')
@@ -179,6 +185,8 @@ def write_model(
     *,
     dynamic: bool = False,
     half: bool = False,
+    int8: bool = False,
+    images: Sequence[NDArray[np.uint8]] = (),
     versions: dict[str, str] | None = None,
     groups: NameGroups | None = None,
     reported: int | None = None,
@@ -193,6 +201,7 @@ def write_model(
         target: the file.
         form: 'onnx', 'torchscript' or 'pt2'.
         resize, dynamic, half, versions, groups, reported: see :func:`describe`.
+        int8, images: see :func:`~hclip_mmseg.export.eight_bits.store_in_eight_bits`.
 
     Returns:
         Lines that say what was written, and what of the model is not in the file.
@@ -200,35 +209,40 @@ def write_model(
     Raises:
         ValueError: see :func:`check_form` and :func:`describe`; if the scores of a file in 32 bits are not the model's.
     """
-    check_form(form)
+    check_form(form, half=half, int8=int8)
     open_size = form != "torchscript"
     description = describe(
         model, resize, dynamic=dynamic, half=half, dynamic_size=open_size, versions=versions, groups=groups,
         reported=reported,
     )  # fmt: skip
-    made, images = model.image_pass(), _example(description)
-    expected = made(images)
-    passed = PortablePass(made, images, description)
+    made, example = model.image_pass(), _example(description)
+    expected = made(example)
+    passed = PortablePass(made, example, description)
     with whole(target) as part, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`create_unbacked_symint` is deprecated", FutureWarning)  # torchvision's own
         if form == "onnx":
-            _write_onnx(passed, images, description, part)
-            lines = _compare(part, images, expected, description)
+            _write_onnx(passed, example, description, part)
+            lines = _compare(part, example, expected, description)
+            if int8:
+                lines.append(store_in_eight_bits(part, images, torch.get_num_threads()))
         elif form == "pt2":
-            program = _exported(passed, images, description)
+            program = _exported(passed, example, description)
             with part.open("wb") as file:  # a name must end in .pt2, and this one is not the last
                 torch.export.save(program, file, extra_files={KEY: description.to_text()})
             lines = []
         else:
             warnings.simplefilter("ignore")  # numbers of shapes become constants: the size is fixed
-            script = torch.jit.trace(passed, images, check_trace=False)
+            script = torch.jit.trace(passed, example, check_trace=False)
             torch.jit.save(script, str(part), _extra_files={KEY: description.to_text()})
             lines = []
+    return [_summary(target, description), *lines, *_left_out(model)]
+
+
+def _summary(target: Path, description: Description) -> str:
     size = "any size" if description.size is None else f"{description.size[0]} x {description.size[1]} pixels"
-    batch = "any number of images" if dynamic else "1 image"
-    first = f"{target}: {len(description.vocabulary)} class names, {batch} of {size}, "
-    first += f"{target.stat().st_size / 2**20:.0f} MiB"
-    return [first, *lines, *_left_out(model)]
+    batch = "any number of images" if description.batch is None else "1 image"
+    mebibytes = target.stat().st_size / 2**20
+    return f"{target}: {len(description.vocabulary)} class names, {batch} of {size}, {mebibytes:.0f} MiB"
 
 
 def _example(description: Description) -> Tensor:

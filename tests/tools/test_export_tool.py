@@ -47,3 +47,11 @@ def test_errors_are_one_line(tiny_config, checkpoint, run_here):
     assert code == 2 and "not allowed with argument" in errors
     code, _, errors = run_here("export", tiny_config, checkpoint, "--vocab", "cat, cat")
     assert code == 2 and errors.strip().splitlines()[-1].startswith("error: class name 'cat' is given 2 times")
+    for options, said in (
+        (("--images", "image.png"), "--images are for --int8, which is calibrated on them"),
+        (("--int8", "--images", "none.png"), "no image at"),
+        (("--int8", "--half"), "--int8 is for ONNX"),
+        (("--int8", "--format", "pt2"), "--int8 is for ONNX"),
+    ):
+        code, _, errors = run_here("export", tiny_config, checkpoint, "--vocab", "cat", *options)
+        assert code == 2 and errors.strip().splitlines()[-1].startswith(f"error: {said}")

@@ -57,7 +57,8 @@ def with_rounded_weights(module: AnyModule, dtype: torch.dtype, frozen: bool = F
     weights = {name: weight for name, weight in rounded_weights(module) if not (frozen and weight.requires_grad)}
     twin = with_parameters(module, {name: weight.to(dtype) for name, weight in weights.items()})
     for path, norm in module.named_modules():
-        if _is_norm(norm) and path and all(f"{path}.{name}" in weights for name, _ in norm.named_parameters()):
+        own = {f"{path}.{name}" for name, _ in norm.named_parameters()} if _is_norm(norm) and path else set()
+        if own and own <= weights.keys():
             parent, _, name = path.rpartition(".")
             twin.get_submodule(parent)._modules[name] = InputPrecisionNorm(norm, twin.get_submodule(path), dtype)
     return twin
@@ -72,6 +73,12 @@ def rounded_weights(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
         for name, parameter in part.named_parameters(recurse=False)
         if parameter.dtype == torch.float32
     ]
+
+
+def _is_lent_weights(module: nn.Module) -> bool:
+    """Whether FSDP keeps trained weights elsewhere and lends the module tensors, other ones for each pass."""
+    lent = (value for part in module.modules() for value in vars(part).values() if isinstance(value, Tensor))
+    return any(tensor.requires_grad for tensor in lent)
 
 
 def _is_norm(part: nn.Module) -> bool:
@@ -97,7 +104,7 @@ class RoundedTwin(Generic[AnyModule]):
         self._held: Held[_Twin] = Held()
 
     def of(self, module: AnyModule, device: torch.device) -> AnyModule:
-        """What computes ``module`` now: itself where autocast is off or a graph is recorded, else its twin.
+        """What computes ``module`` now: its twin, or itself where autocast is off, in a compiled pass and under FSDP.
 
         Args:
             module: on ``device``.
@@ -107,6 +114,8 @@ class RoundedTwin(Generic[AnyModule]):
         if dtype is None or torch.compiler.is_compiling():
             return module
         recording = torch.is_grad_enabled()
+        if recording and _is_lent_weights(module):
+            return module
         made_of = (module, dtype, recording, module.training)
         if self._held.value is not None and self._held.value.made_of != made_of:
             self._held.forget()

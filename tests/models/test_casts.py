@@ -9,7 +9,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_models import HEAD, backbone_config, tiny_segmentor
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hclip_mmseg.clip import rounded
@@ -101,6 +101,20 @@ def test_a_frozen_weight_that_changes_is_cast_again():
     after = step(model)[0]
     assert (after - before).abs() > 1e-4 and (step(model, None)[0] - exact).abs() > 1e-4
     torch.testing.assert_close(step(model, torch.float16)[0], after, rtol=2e-2, atol=0)
+
+
+def test_a_module_that_fsdp_lends_its_weights_is_no_twin_of_an_earlier_pass():
+    module = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 4)).requires_grad_(False)
+    del module[1].weight
+    twin, device = rounded.RoundedTwin(), torch.device("cpu")
+    with torch.autocast("cpu", torch.bfloat16):
+        for factor in (1.0, 2.0):  # as FSDP does before each forward
+            module[1].weight = torch.full((4,), factor, requires_grad=True) * 1
+            assert twin.of(module, device) is module
+        with torch.no_grad():
+            module[1].weight = module[1].weight.detach()
+            normed = twin.of(module, device)[1](torch.arange(4.0))
+    torch.testing.assert_close(normed, 2 * nn.functional.layer_norm(torch.arange(4.0), (4,)))
 
 
 @pytest.mark.parametrize("name", ["h-clip", "cat-seg"])

@@ -26,6 +26,7 @@ OPTIONAL_KEYS = RUNNER_KEYS | {
 }  # fmt: skip
 """Keys at the top of a config that mean something even where the config's file does not have them."""
 UNKNOWN_TYPE = re.compile(r"(\S+) is not in the \S+::(.+?) registry")
+MISSING_ARGUMENT = re.compile(r"(\w+)\.__init__\(\) missing \d+ required (?:positional|keyword-only) arguments?: (.+)")
 UNKNOWN_ARGUMENT = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 UNLIKE = re.compile(r"meta information of the \d+-th dataset|of \w+ in the \d+-th dataset should be the same")
 """What ``ConcatDataset`` says of the key that it compares first, in an order that changes from process to process."""
@@ -75,9 +76,23 @@ def explained(text: str) -> str:
     unknown = UNKNOWN_ARGUMENT.search(text)
     if unknown:
         name, argument = unknown.groups()
-        known = [known for kind in _classes_called(name) for known in inspect.signature(kind).parameters]
-        return f"{name} has no setting '{argument}'{did_you_mean(argument, known)}"
+        known = [
+            parameter.name
+            for kind in _classes_called(name)
+            for parameter in inspect.signature(kind).parameters.values()
+            if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        ]
+        return f"{name} has no setting '{argument}'{did_you_mean(argument, known) or _all_of(known)}"
+    missing = MISSING_ARGUMENT.search(text)
+    if missing:
+        name, arguments = missing.groups()
+        return f"{name} lacks a setting that it needs: {arguments}"
     return text
+
+
+def _all_of(known: list[str]) -> str:
+    """The end of a line that tells all names; empty where there are none or too many for a line."""
+    return f"; it has {', '.join(known)}" if 0 < len(known) <= 20 else ""
 
 
 def _check_top(cfg: Config, key: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
 from mmseg.registry import MODELS
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hclip_mmseg.clip import ImageTower, VisionTower
 from hclip_mmseg.clip.attention import attend, finish_block, run_block
+from hclip_mmseg.files.near_names import did_you_mean
 from hclip_mmseg.models import HCLIPBackbone
 from hclip_mmseg.models.features import DenseFeatures
 from hclip_mmseg.training_free.dense import DenseMethod, DenseTokens, ImageContext, Trunk, whole_patches
@@ -102,10 +103,12 @@ class TrainingFreeBackbone(HCLIPBackbone):
         changes = dict(attention)
         kind = changes.pop("type", None)
         if kind in FORMS:
-            try:
-                return replace(FORMS[kind], **changes)
-            except TypeError as error:
-                raise ValueError(f"attention {kind!r} takes pairs, sigma, residual and mlp: {error}") from error
+            known = [setting.name for setting in fields(Form)]
+            for name in changes:
+                if name not in known:
+                    meant = did_you_mean(name, known) or f"; it has {', '.join(known)}"
+                    raise ValueError(f"attention {kind!r} has no setting {name!r}{meant}")
+            return replace(FORMS[kind], **changes)
         self.method = MODELS.build(dict(attention))
         if not isinstance(self.method, DenseMethod):
             raise ValueError(f"attention is no method of the last block: {type(self.method).__name__}")

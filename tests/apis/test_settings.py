@@ -54,6 +54,12 @@ def test_what_a_registry_says_becomes_one_line_with_the_nearest_name():
     with pytest.raises(TypeError) as argument:
         MODELS.build(dict(type="HCLIPBackbone", residul="value"))
     assert explained(str(argument.value)) == "HCLIPBackbone has no setting 'residul'; did you mean 'residual'?"
+    with pytest.raises(TypeError) as argument:
+        MODELS.build(dict(type="PAMR", gamma=1))
+    assert explained(str(argument.value)).startswith("PAMR has no setting 'gamma'; it has steps, ")
+    with pytest.raises(TypeError) as argument:
+        MODELS.build(dict(type="ProxyAttention"))
+    assert explained(str(argument.value)) == "ProxyAttention lacks a setting that it needs: 'features'"
     assert explained("anything else") == "anything else"
 
 

@@ -112,8 +112,8 @@ def test_an_endless_window_changes_nothing_between_patches():
 def test_a_form_is_changed_in_the_config():
     model = model_of(dict(type="naclip", sigma=2.0, mlp=True))
     assert model.backbone.attention == Form(("kk",), 2.0, False, True)
-    with pytest.raises(ValueError, match="attention 'naclip' takes pairs, sigma, residual and mlp"):
-        model_of(dict(type="naclip", std=2.0))
+    with pytest.raises(ValueError, match="attention 'naclip' has no setting 'sigmas'; did you mean 'sigma'"):
+        model_of(dict(type="naclip", sigmas=2.0))
     with pytest.raises(ValueError, match="pairs of the last block's attention are of q, k and v"):
         model_of(dict(type="naclip", pairs=("qx",)))
 

@@ -68,9 +68,11 @@ def prepare(name: str, folder: Path) -> None:
             entry["weights"] = str(folder / "sam.pth")
             torch.save(segment_anything.sam_model_registry["vit_b"]().state_dict(), entry["weights"])
         elif entry.get("type") == "RegionFolder":
-            entry["folder"] = str(folder)
-    regions = np.arange(30, dtype=np.uint8).reshape(5, 6) + 1
-    np.save(folder / "photo.npy", np.kron(regions, np.ones((SIZE[0] // 5, SIZE[1] // 6 + 1), np.uint8))[:, : SIZE[1]])
+            entry["folder"] = str(folder / "regions")
+    tile = np.ones((SIZE[0] // 5, SIZE[1] // 6 + 1), np.uint8)
+    regions = np.kron(np.arange(30, dtype=np.uint8).reshape(5, 6) + 1, tile)[:, : SIZE[1]]
+    (folder / "regions").mkdir()  # apart from the image, which is no map of regions
+    np.save(folder / "regions/photo.npy", regions)
     cv2.imwrite(str(folder / IMAGE), np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8))
     weights: dict[str, Any] = config.model.get("backbone", {}).get("clip", {})
     if "demo_assets" not in str(weights.get("pretrained")):

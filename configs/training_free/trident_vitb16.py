@@ -5,11 +5,14 @@ _base_ = ["./proxyclip_vitb16.py"]
 sam = "pretrained/sam_vit_b_01ec64.pth"
 model = dict(
     backbone=dict(
-        attention=dict(features=dict(model="vit_base_patch16_224.dino", weights="pretrained/dino_vitb16.pth")),
+        attention=dict(
+            features=dict(model="vit_base_patch16_224.dino", weights="pretrained/dino_vitb16.pth"), together=True
+        ),
     ),
     protocol=dict(type="trident"),
     windowed=dict(
         stitch=True,
+        windows_at_once=64,  # all of an image
         aggregation=dict(
             type="SAMAggregation",
             weights=sam,

@@ -12,6 +12,8 @@ from hclip_mmseg.models.score_maps import CHUNK_BYTES
 
 Maps = Callable[[slice], Tensor]
 """A slice of names -> their score maps [chosen, H, W]."""
+TILE = 1 << 20
+"""Numbers that a sum of exponentials holds at once."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,11 @@ class ScoredImage:
         for start in range(0, self.names, self.step):
             yield start, self.maps(slice(start, min(start + self.step, self.names))).float()
 
-    def best(self, allowed: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The best name of every pixel, the first of several, and its score: int64 and float [H, W].
-
-        Args:
-            allowed: bool [names]; None for all.
-        """
+    def best(self) -> tuple[Tensor, Tensor]:
+        """The best name of every pixel, the first of several, and its score: int64 and float [H, W]."""
         best: Tensor | None = None
         label = torch.empty(0)
         for start, part in self._parts():
-            if allowed is not None:
-                part = part.masked_fill(~allowed[start : start + len(part), None, None], -torch.inf)
             value, index = part.max(dim=0)
             if best is None:
                 best, label = value, index
@@ -83,14 +79,38 @@ class ScoredImage:
         assert best is not None
         return label, best
 
-    def log_total(self, scale: float) -> Tensor:
-        """log of the sum over names of exp(scale x score), [H, W]: what probabilities are divided by."""
-        total: Tensor | None = None
+    def next_best(self, label: Tensor, best: Tensor, allowed: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`best` among some of the names.
+
+        Args:
+            label, best: what :meth:`best` gives.
+            allowed: bool [names]; a pixel whose label is one of them keeps it.
+        """
+        lost = ~allowed[label]
+        if not bool(lost.any()):
+            return label, best
+        found = torch.full_like(best[lost], -torch.inf)
+        name = torch.zeros_like(label[lost])
+        for start, part in self._parts():
+            own = part[:, lost].masked_fill(~allowed[start : start + len(part), None], -torch.inf)
+            value, index = own.max(dim=0)
+            name = (index + start).where(value > found, name)
+            found = torch.maximum(value, found)
+        return label.masked_scatter(lost, name), best.masked_scatter(lost, found)
+
+    def total(self, scale: float, best: Tensor) -> Tensor:
+        """The sum over names of exp(scale x (score - best)), [H, W]: the softmax divides by it."""
+        total = torch.zeros_like(best)
+        at_once = max(TILE // best.numel(), 1)  # so that what is between stays in a processor's cache
         for _, part in self._parts():
-            own = (scale * part).logsumexp(dim=0)
-            total = own if total is None else torch.logaddexp(total, own)
-        assert total is not None
+            for some in part.split(at_once):
+                total += (some - best).mul_(scale).exp_().sum(dim=0)
         return total
+
+    def log_total(self, scale: float) -> Tensor:
+        """log of the sum over names of exp(scale x score), [H, W]."""
+        best = self.best()[1]
+        return self.total(scale, best).log_().add_(best, alpha=scale)
 
     def largest(self, scale: float, log_total: Tensor) -> Tensor:
         """The largest probability of every name anywhere, [names]."""
@@ -110,21 +130,22 @@ def decide(image: ScoredImage, decision: Decision) -> Tensor:
     Returns:
         int64 [H, W], indices of names; background is the first name of class 0.
     """
-    allowed = None
+    label, most = image.best()
+    best, allowed = most, None
     if decision.absent_below > 0:
-        total = image.log_total(decision.absent_scale)
+        total = image.total(decision.absent_scale, most).log_().add_(most, alpha=decision.absent_scale)
         largest = image.largest(decision.absent_scale, total)
         allowed = (largest >= decision.absent_below) | (largest == largest.max())
-    label, best = image.best(allowed)
+        label, best = image.next_best(label, best, allowed)
     if decision.background and decision.area_thd > 0:
         classes = torch.tensor(decision.classes, device=label.device)
         kept = large_enough(label, classes, decision.area_thd)[classes]
-        if not bool(kept.all()):
-            label, best = image.best(kept if allowed is None else allowed_or_background(kept & allowed, classes))
+        if allowed is not None:
+            kept = allowed_or_background(kept & allowed, classes)
+        label, best = image.next_best(label, best, kept)
     if decision.background and decision.prob_thd > 0:
-        log_total = image.log_total(decision.scale)
-        unsure = (decision.scale * best - log_total).exp() < decision.prob_thd
-        label = label.masked_fill(unsure, decision.classes.index(0))
+        sure = (best - most).mul_(decision.scale).exp_() / image.total(decision.scale, most)
+        label = label.masked_fill(sure < decision.prob_thd, decision.classes.index(0))
     return label
 
 

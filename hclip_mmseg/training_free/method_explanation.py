@@ -12,6 +12,7 @@ import torch
 from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 
+from hclip_mmseg.training_free.byte_images import Normalisation
 from hclip_mmseg.training_free.dense import PatchWeights
 from hclip_mmseg.training_free.explanation import Point, check_points, middles
 from hclip_mmseg.training_free.protocol import benchmark_of
@@ -83,7 +84,8 @@ def explain_method(
     prepared = model.data_preprocessor(dict(inputs=[bgr], data_samples=[SegDataSample()]), False)["inputs"][0]
     settings = replace(windowed.protocol.settings(model.asked), window=0, pad=1)
     kept: dict[str, PatchWeights] = {}
-    windowed.scores(model.backbone, model.text(), prepared, settings, metainfo, benchmark_of(model.asked), kept)
+    benchmark, normalisation = benchmark_of(model.asked), Normalisation.of(model.data_preprocessor)
+    windowed.scores(model.backbone, model.text(), prepared, settings, metainfo, benchmark, kept, normalisation)
     points = middles(labels, count) if points is None else points
     taken = {}
     for title, (weights, (rows, columns)) in kept.items():

@@ -28,6 +28,8 @@ class Settings:
         prob_thd: pixels whose best probability is below become background, 0 to 1; only where there is one.
         area_thd: classes whose pixels are no more than this part of all pixels that are not background lose them,
             0 to 1; only where there is a background.
+        straight: whether the scores of stitched tokens go to the image's own size at once, not by way of its pixels at
+            the protocol's size.
     """
 
     short_side: int = 336
@@ -39,6 +41,7 @@ class Settings:
     logit_scale: float = 40.0
     prob_thd: float = 0.0
     area_thd: float = 0.0
+    straight: bool = False
 
     def __post_init__(self) -> None:
         whole = ("short_side", "long_side", "multiple", "window", "stride", "pad")
@@ -77,6 +80,17 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         **{"COCO-Object": dict(prob_thd=0.1), "PC-60": dict(prob_thd=0.1), "PAS-20": dict(window=0)},
         VOC21=dict(window=0, prob_thd=0.1),
     ),
+    "sc-clip": dict(
+        Cityscapes=dict(short_side=560),
+        **{"COCO-Object": dict(logit_scale=55.0, prob_thd=0.35), "PC-60": dict(prob_thd=0.15)},
+        VOC21=dict(logit_scale=50.0, prob_thd=0.15, area_thd=0.1),
+    ),
+    "clearclip": dict(
+        default=dict(short_side=448, window=448, stride=224, pad=16, logit_scale=50.0),
+        Cityscapes=dict(window=224),
+        **{"COCO-Object": dict(prob_thd=0.4), "PC-60": dict(prob_thd=0.15)},
+        VOC21=dict(prob_thd=0.5),
+    ),
     "proxyclip": dict(
         default=_THIRTY_SIX,
         Cityscapes=dict(short_side=448, window=224),
@@ -84,7 +98,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         VOC21=dict(prob_thd=0.2),
     ),
     "trident": dict(
-        default=dict(multiple=16, window=336, stride=224, pad=56),
+        default=dict(multiple=16, window=336, stride=224, pad=56, straight=True),
         Cityscapes=dict(short_side=688),
         **{"A-150": dict(short_side=576), "PC-59": dict(short_side=576), "PAS-20": dict(stride=112)},
         **{"COCO-Stuff": dict(short_side=448), "COCO-Object": dict(short_side=448, prob_thd=0.25)},

@@ -25,12 +25,15 @@ class ProxyAttention(DenseMethod):
             weights='dino.pth')``; it is run at the windows' size.
         beta: of the mean.
         gamma: of the softmax.
+        together: whether the mean is over all windows that are run at once, as in Trident's code, and not over each.
     """
 
-    def __init__(self, features: Mapping[str, Any], beta: float = 1.2, gamma: float = 3.0) -> None:
+    def __init__(
+        self, features: Mapping[str, Any], beta: float = 1.2, gamma: float = 3.0, together: bool = False
+    ) -> None:
         super().__init__()
         self.features = MODELS.build(dict(features))
-        self.beta, self.gamma = beta, gamma
+        self.beta, self.gamma, self.together = beta, gamma, together
 
     def forward(self, trunk: Trunk, pixels: Tensor, context: ImageContext) -> DenseTokens:
         """See :class:`DenseMethod`; on the other model's grid."""
@@ -38,24 +41,28 @@ class ProxyAttention(DenseMethod):
         features = self.features(pixels, grid)[:, 1:]
         x, _ = trunk.run(pixels)
         values = resized_tokens(trunk.values(x)[:, 1:], trunk.tower.grid_of(*pixels.shape[-2:]), grid)
-        weights = [proxy_weights(own, self.beta, self.gamma) for own in features]
+        mean = features.mean(dim=1).square().sum(dim=1).mean() if self.together else None
+        weights = [proxy_weights(own, self.beta, self.gamma, mean) for own in features]
         context.keep("affinity", weights[0], grid)
         mixed = [own @ v for own, v in zip(weights, values, strict=True)]
         return DenseTokens(trunk.out(torch.stack(mixed)), grid)
 
 
-def proxy_weights(features: Tensor, beta: float, gamma: float) -> Tensor:
+def proxy_weights(features: Tensor, beta: float, gamma: float, mean: Tensor | None = None) -> Tensor:
     """ProxyCLIP's attention of one window.
 
     Args:
         features: [patches, C] of unit norm.
         beta, gamma: see :class:`ProxyAttention`.
+        mean: what products are compared with; None: the mean of all products of this window.
 
     Returns:
         [patches, patches], rows of sum 1; a patch always attends to itself.
     """
-    centre = features.mean(dim=0)
-    scores = gamma * (features @ features.T - beta * (centre @ centre))  # the mean of all products
+    if mean is None:
+        centre = features.mean(dim=0)
+        mean = centre @ centre
+    scores = gamma * (features @ features.T - beta * mean)
     left_out = scores < 0
     left_out.fill_diagonal_(False)
     return scores.masked_fill_(left_out, -torch.inf).softmax(dim=-1)

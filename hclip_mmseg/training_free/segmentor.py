@@ -20,6 +20,7 @@ from hclip_mmseg.models.name_groups import NameGroups, one_each
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 from hclip_mmseg.models.score_maps import resized, score_of_label, unflipped
 from hclip_mmseg.training_free.backbone import PatchView
+from hclip_mmseg.training_free.byte_images import Normalisation
 from hclip_mmseg.training_free.last_attention import within_regions
 from hclip_mmseg.training_free.patch_labels import labels_of_patches
 from hclip_mmseg.training_free.patch_pass import PatchPass, patch_logits
@@ -271,7 +272,10 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
                 whole = self.at_resolution(image[None])
                 view = self.backbone.look(whole)
                 regions = self.region_finder.start(self.region_finder.features_of(whole, view)[0], size, view.grid)
-            found = self.windowed(self.backbone, self.text(), self.asked, image, size, sample.metainfo)
+            normalisation = Normalisation.of(self.data_preprocessor)
+            found = self.windowed(
+                self.backbone, self.text(), self.asked, image, size, sample.metainfo, normalisation
+            )
             finish.append(partial(self._store_windows, sample, image, found, regions))
         return finish
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from hclip_mmseg.models.score_maps import resized
 from hclip_mmseg.training_free.backbone import TrainingFreeBackbone
+from hclip_mmseg.training_free.byte_images import Normalisation
 from hclip_mmseg.training_free.decisions import Decision, ScoredImage, decide
 from hclip_mmseg.training_free.dense import DenseTokens, ImageContext, PatchWeights
 from hclip_mmseg.training_free.protocol import Protocol, Settings, benchmark_of, class_of_each_name, has_background
@@ -105,6 +106,7 @@ class WindowedSegmentation(nn.Module):
         metainfo: Mapping[str, Any],
         benchmark: str = "",
         kept: dict[str, PatchWeights] | None = None,
+        normalisation: Normalisation | None = None,
     ) -> tuple[WindowScores, Tensor]:
         """Cosines of all patches and names, and the image at the protocol's size.
 
@@ -116,13 +118,14 @@ class WindowedSegmentation(nn.Module):
             metainfo: of the image.
             benchmark: name of the benchmark's list that is asked for; "" for others.
             kept: see :class:`~.dense.ImageContext`.
+            normalisation: of the image; see :func:`~.byte_images.resized_image`.
         """
 
         def classify(dense: DenseTokens) -> Tensor:
             tokens = F.normalize(dense.projected(backbone.image_tower), dim=-1)
             return (tokens @ text.to(tokens.dtype).T).transpose(1, 2).unflatten(2, dense.grid)
 
-        original, image = image, at_protocol_size(image[None], settings)[0]
+        original, image = image, at_protocol_size(image, settings, normalisation)
         windows = Windows.of((image.shape[-2], image.shape[-1]), settings)
         context = ImageContext(image, windows, classify, metainfo, 0, original, benchmark, kept)
         pixels = windows.cut(image)
@@ -141,7 +144,7 @@ class WindowedSegmentation(nn.Module):
         if aggregation is not None:
             stitched = aggregation(stitched, context)
         scores = classify(DenseTokens.of_maps(stitched, dense[0].normed))
-        return self._propagated(WindowScores(scores, windows.whole()), context), image
+        return self._propagated(WindowScores(scores, windows.whole(), settings.straight), context), image
 
     def _propagated(self, scores: WindowScores, context: ImageContext) -> WindowScores:
         propagation = self.get_part("propagation")
@@ -156,6 +159,7 @@ class WindowedSegmentation(nn.Module):
         image: Tensor,
         size: tuple[int, int],
         metainfo: Mapping[str, Any],
+        normalisation: Normalisation | None = None,
     ) -> Found:
         """Labels of one image at its own size.
 
@@ -166,9 +170,13 @@ class WindowedSegmentation(nn.Module):
             image: normalised [3, H, W].
             size: height and width of the result.
             metainfo: of the image.
+            normalisation: of the image; see :func:`~.byte_images.resized_image`.
         """
         settings = self.protocol.settings(vocabulary)
-        scores, image = self.scores(backbone, text, image, settings, metainfo, benchmark_of(vocabulary))
+        benchmark = benchmark_of(vocabulary)
+        scores, image = self.scores(
+            backbone, text, image, settings, metainfo, benchmark, normalisation=normalisation
+        )
         smoothing = self.get_part("smoothing")
         own = (image.shape[-2], image.shape[-1])
         at = own if getattr(smoothing, "at_protocol_size", False) else size

@@ -9,28 +9,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hclip_mmseg.models.score_maps import resized
 from hclip_mmseg.models.segmentors.views import window_starts
+from hclip_mmseg.training_free.bilinear import resize_weights, resized_by
+from hclip_mmseg.training_free.byte_images import Normalisation, resized_image
 from hclip_mmseg.training_free.protocol import Settings
 
 
-def protocol_size(size: tuple[int, int], settings: Settings) -> tuple[int, int]:
-    """Height and width that an image is brought to: both bounds of its sides held, its shape kept.
+def protocol_sizes(size: tuple[int, int], settings: Settings) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width that an image is brought to: both bounds of its sides held, its shape kept; and as multiples.
 
     Sides are rounded as MMCV's ``imrescale`` rounds them, halves up, and then up to ``settings.multiple``.
     """
     scale = min(settings.long_side / max(size), settings.short_side / min(size))
     height, width = (max(int(side * scale + 0.5), 1) for side in size)
     multiple = settings.multiple
-    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+    return (height, width), (-(-height // multiple) * multiple, -(-width // multiple) * multiple)
 
 
-def at_protocol_size(images: Tensor, settings: Settings) -> Tensor:
-    """Images [B, 3, H, W] resized bilinearly, without antialiasing as published, to :func:`protocol_size`."""
-    size = protocol_size((images.shape[-2], images.shape[-1]), settings)
-    if size == tuple(images.shape[-2:]):
-        return images
-    return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+def at_protocol_size(image: Tensor, settings: Settings, normalisation: Normalisation | None = None) -> Tensor:
+    """A normalised image [3, H, W] resized as published to :func:`protocol_sizes`, one after the other.
+
+    The first resize is the data pipeline's, of bytes; multiples are the model's.
+    """
+    kept_shape, multiples = protocol_sizes((image.shape[-2], image.shape[-1]), settings)
+    return resized_image(resized_image(image, kept_shape, normalisation), multiples)
 
 
 @dataclass(frozen=True)
@@ -75,31 +77,35 @@ class Windows:
         bottom, right = self.padded[0] - height - top, self.padded[1] - width - left
         return F.pad(parts, (left, right, top, bottom)) if self.padded != self.size else parts
 
-    def merged(self, maps: Tensor) -> Tensor:
-        """Maps of the windows' tokens, enlarged to pixels and averaged where windows overlap.
+    def visits(self, axis: int) -> Tensor:
+        """How many windows see each row (axis 0) or column (axis 1) of pixels; a pixel is seen by as many of each."""
+        count = torch.zeros(self.image[axis], dtype=torch.float64)
+        for start in self.starts(axis):
+            count[start : start + self.size[axis]] += 1
+        return count
+
+    def starts(self, axis: int) -> list[int]:
+        """The first row (axis 0) or column (axis 1) of the windows, ascending."""
+        return sorted({place[axis] for place in self.places})
+
+    def to_pixels(self, axis: int, tokens: int, length: int) -> Tensor:
+        """What brings the windows' scores along one axis to the image's own size.
+
+        Every step is linear, and rows and columns go apart: from tokens bilinearly to the window's pixels, its padding
+        cut off, the mean over windows, and bilinearly from the image at the protocol's size to its own.
 
         Args:
-            maps: [n, C, rows, columns] of the windows with their padding.
+            axis: 0 for rows, 1 for columns.
+            tokens: of a window with its padding.
+            length: of the image's own rows or columns.
 
         Returns:
-            [C, *image]; one window's pixels are held beside it.
+            fp64 [length, windows along the axis * tokens].
         """
-        whole = maps.new_zeros(maps.shape[1], *self.image)
-        above, before = self.margin
-        for (top, left), own in zip(self.places, maps, strict=True):
-            pixels = resized(own, self.padded)[:, above : above + self.size[0], before : before + self.size[1]]
-            whole[:, top : top + self.size[0], left : left + self.size[1]] += pixels
-        return whole if len(self.places) == 1 else whole.div_(self.visits(maps.device))
-
-    def visits(self, device: torch.device | None = None) -> Tensor:
-        """How many windows see each pixel, [*image]; overlaps of rows and of columns are independent."""
-        counts = []
-        for axis in (0, 1):
-            count = torch.zeros(self.image[axis], device=device)
-            for start in {place[axis] for place in self.places}:
-                count[start : start + self.size[axis]] += 1
-            counts.append(count)
-        return counts[0][:, None] * counts[1]
+        margin, size = self.margin[axis], self.size[axis]
+        own = resize_weights(tokens, self.padded[axis])[margin : margin + size]
+        whole = resize_weights(self.image[axis], length) / self.visits(axis)
+        return torch.cat([whole[:, start : start + size] @ own for start in self.starts(axis)], dim=1)
 
     def stitched(self, maps: Tensor) -> Tensor:
         """Token maps of windows averaged into one map of the image (OV-Stitcher, section 3.2).
@@ -136,15 +142,18 @@ class Windows:
 
 @dataclass(frozen=True)
 class WindowScores:
-    """Scores of the tokens of windows, enlarged and merged a few names at a time.
+    """Scores of the tokens of windows, enlarged and averaged a few names at a time.
 
     Attributes:
         scores: [n, names, rows, columns] of the windows with their padding.
         windows: where they are.
+        straight: whether the scores of one window go to the image's own size at once, not by way of its pixels at the
+            protocol's size.
     """
 
     scores: Tensor
     windows: Windows
+    straight: bool = False
 
     @property
     def names(self) -> int:
@@ -153,4 +162,10 @@ class WindowScores:
 
     def maps(self, chosen: slice | Sequence[int], size: tuple[int, int]) -> Tensor:
         """Score maps of some names [chosen, *size], bilinear from tokens to windows and from the image to ``size``."""
-        return resized(self.windows.merged(self.scores[:, chosen]), size)
+        own = self.scores[:, chosen]
+        windows, tokens = self.windows, (own.shape[-2], own.shape[-1])
+        if self.straight and len(own) == 1:
+            windows = Windows(windows.places, size, size, padded=size)
+        down, right = (windows.to_pixels(axis, tokens[axis], size[axis]) for axis in (0, 1))
+        side_by_side = own.unflatten(0, (len(windows.starts(0)), -1)).permute(2, 0, 3, 1, 4)
+        return resized_by(down, side_by_side.reshape(-1, down.shape[1], right.shape[1]), right)

@@ -23,7 +23,7 @@ from hclip_mmseg.training_free.dense import DenseTokens, ImageContext, Trunk
 from hclip_mmseg.training_free.label_propagation import joined_weights, solve, solve_dense
 from hclip_mmseg.training_free.last_attention import Form, neighbour_window, run_last_block
 from hclip_mmseg.training_free.protocol import Settings
-from hclip_mmseg.training_free.proxy_attention import proxy_weights
+from hclip_mmseg.training_free.proxy_attention import proxy_weights, resized_tokens
 from hclip_mmseg.training_free.residual_attention import SemanticFeedback
 from hclip_mmseg.training_free.self_calibration import mended
 from hclip_mmseg.training_free.timm_features import CLIP_MEAN, CLIP_STD
@@ -159,6 +159,23 @@ def test_one_hot_features_give_the_value_path():
     for features in (torch.randn(20, 6), torch.ones(20, 6)):
         rows = proxy_weights(F.normalize(features, dim=-1), 1.2, 3.0)
         torch.testing.assert_close(rows.sum(dim=-1), torch.ones(20))
+
+
+@torch.no_grad()
+def test_trident_compares_with_the_mean_over_all_windows():
+    pixels = torch.randn(3, 3, 32, 40) * torch.tensor([0.2, 1.0, 3.0]).view(3, 1, 1, 1)
+    method = MODELS.build(dict(type="ProxyAttention", features=FEATURES, together=True))
+    grid = method.features.grid_of(32, 40)
+    features = method.features(pixels, grid)[:, 1:]
+    products = features @ features.mT
+    scores = 3 * (products - 1.2 * products.mean())
+    scores = scores.masked_fill((scores < 0) & ~torch.eye(scores.shape[1], dtype=torch.bool), -torch.inf)
+    x, _ = trunk().run(pixels)
+    values = resized_tokens(trunk().values(x)[:, 1:], trunk().tower.grid_of(32, 40), grid)
+    found = method(trunk(), pixels, context_of(pixels)).tokens
+    torch.testing.assert_close(found, trunk().out(scores.softmax(dim=-1) @ values), atol=1e-5, rtol=1e-4)
+    apart = MODELS.build(dict(type="ProxyAttention", features=FEATURES))
+    assert not torch.allclose(found, apart(trunk(), pixels, context_of(pixels)).tokens, atol=1e-4)
 
 
 # ---- over the whole image

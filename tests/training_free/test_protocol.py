@@ -20,7 +20,7 @@ from hclip_mmseg.training_free.protocol import (
     class_of_each_name,
     recognised,
 )
-from hclip_mmseg.training_free.windows import Windows, WindowScores, protocol_size
+from hclip_mmseg.training_free.windows import Windows, WindowScores, protocol_sizes
 from hclip_mmseg.vocabularies import Vocabulary, as_vocabulary, load_vocabulary, read_class_file
 
 SMALL = dict(short_side=40, window=32, stride=16)
@@ -139,7 +139,7 @@ def test_flipped_images_come_back():
     ],
 )
 def test_sizes(size, settings, expected):
-    assert protocol_size(size, Settings(**settings)) == expected
+    assert protocol_sizes(size, Settings(**settings))[1] == expected
 
 
 @pytest.mark.parametrize("image", [(336, 448), (336, 336), (100, 700), (225, 224), (560, 1120)])
@@ -157,7 +157,7 @@ def test_windows_cover_the_image(image, settings):
     visits = torch.zeros(image)
     for top, left in windows.places:
         visits[top : top + windows.size[0], left : left + windows.size[1]] += 1
-    assert windows.visits().equal(visits) and visits.min() >= 1
+    assert torch.outer(windows.visits(0), windows.visits(1)).float().equal(visits) and visits.min() >= 1
     pixels = torch.randn(3, *image)
     cut = windows.cut(pixels)
     assert all(side % settings.pad == 0 for side in cut.shape[-2:])
@@ -192,6 +192,30 @@ def test_maps_of_some_names_are_those_of_all():
     scores = WindowScores(torch.randn(len(windows.places), 7, 4, 4), windows)
     whole = scores.maps(slice(0, 7), (61, 33))
     torch.testing.assert_close(scores.maps(slice(2, 5), (61, 33)), whole[2:5])
+
+
+def test_scores_of_stitched_tokens_go_straight_where_the_protocol_says_so():
+    windows, scores = Windows.of((40, 56), Settings(window=0)), torch.randn(1, 3, 5, 7)
+    straight = torch.nn.functional.interpolate(scores, size=(61, 33), mode="bilinear")[0]
+    by_way = WindowScores(scores, windows).maps(slice(0, 3), (61, 33))
+    found = WindowScores(scores, windows, straight=True).maps(slice(0, 3), (61, 33))
+    torch.testing.assert_close(found, straight)
+    assert not by_way.allclose(straight)
+    assert Protocol("trident").settings(load_vocabulary("ade20k_150")).straight and not Settings().straight
+
+
+@pytest.mark.parametrize("pad", [1, 40])
+def test_maps_are_those_of_windows_enlarged_one_by_one(pad):
+    windows = Windows.of((40, 56), Settings(window=32, stride=16, pad=pad))
+    scores = torch.randn(len(windows.places), 3, 4, 5)
+    total, visits = torch.zeros(3, 40, 56), torch.zeros(40, 56)
+    (height, width), (above, before) = windows.size, windows.margin
+    for (top, left), own in zip(windows.places, scores, strict=True):
+        pixels = torch.nn.functional.interpolate(own[None], size=windows.padded, mode="bilinear")[0]
+        total[:, top : top + height, left : left + width] += pixels[:, above : above + height, before : before + width]
+        visits[top : top + height, left : left + width] += 1
+    expected = torch.nn.functional.interpolate((total / visits)[None], size=(61, 33), mode="bilinear")[0]
+    torch.testing.assert_close(WindowScores(scores, windows).maps(slice(0, 3), (61, 33)), expected)
 
 
 # ---- decisions
@@ -235,10 +259,14 @@ def test_presets_hold_what_the_repositories_configs_say():
     assert of("sclip", "cityscapes_19@sclip").short_side == 560 and of("sclip", "coco_stuff_171").short_side == 448
     assert of("sclip", "coco_object_81@sclip") == Settings(logit_scale=50, prob_thd=0.1)
     assert of("sclip", "ade20k_150@sclip") == Settings()
+    assert of("sc-clip", "coco_object_81@sclip") == Settings(logit_scale=55, prob_thd=0.35)
+    assert of("sc-clip", "pascal_voc_21@sclip") == Settings(logit_scale=50, prob_thd=0.15, area_thd=0.1)
+    assert of("clearclip", "cityscapes_19") == Settings(448, window=224, stride=224, pad=16, logit_scale=50)
+    assert of("clearclip", "pascal_context_60").prob_thd == 0.15 and of("clearclip", "pascal_context_59").window == 448
     assert of("proxyclip", "pascal_context_60@sclip") == Settings(window=336, pad=56, prob_thd=0.15)
     assert of("proxyclip", "cityscapes_19@sclip") == Settings(short_side=448, pad=56)
     assert of("corrclip", "coco_object_81@sclip") == of("proxyclip", "coco_object_81@sclip")
-    assert of("trident", "pascal_voc_20@sclip") == Settings(multiple=16, window=336, pad=56)
+    assert of("trident", "pascal_voc_20@sclip") == Settings(multiple=16, window=336, pad=56, straight=True)
     assert of("trident", "ade20k_150").short_side == 576 and of("trident", "ade20k_150").stride == 224
     assert of("resclip", "pascal_voc_20@sclip").window == 0 and of("resclip", "pascal_context_59").window == 224
     assert "logit_scale" in Protocol("sclip").tuned(["VOC21", "PC-60", "A-150"])
@@ -277,7 +305,7 @@ def test_names_that_stand_twice_in_a_published_list_are_asked_for_twice():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (dict(type="slip"), "no protocol 'slip'; there are cliptrase"),
+        (dict(type="slip"), "no protocol 'slip'; there are clearclip, cliptrase"),
         (dict(type="sclip", crop=224), "no setting 'crop'; it has short_side"),
         (dict(type="sclip", benchmarks=dict(nowhere=dict())), "no benchmark 'nowhere'"),
         (dict(type="sclip", window=-1), "protocol.window must be a number of pixels, at least 0"),

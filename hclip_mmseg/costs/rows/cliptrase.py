@@ -61,7 +61,12 @@ def segment(form: str, device: str, size: int, names: int) -> Step:
     text, finder = model.text_encoder.embeddings[:, 0], model.region_finder
     tower, scale = model.backbone.image_tower, model.backbone.logit_scale
     settings = ("cliptrase", finder.epsilon, finder.min_samples)
-    return lambda: [literal.segment(tower, image, text, scale, *settings) for image in images]
+
+    def step() -> object:
+        assert model is not None  # the published script holds its whole CLIP too, text tower included
+        return [literal.segment(tower, image, text, scale, *settings) for image in images]
+
+    return step
 
 
 def batch(form: str, device: str, size: int, images: int) -> Step:

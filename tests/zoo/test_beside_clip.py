@@ -201,6 +201,7 @@ def test_networks_that_are_no_transformers_are_refused_too(model):
 
 def test_inferencer_and_command_say_the_same(other_clip, run_here, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo.png").touch()
     asked = f"sclip_vitb16@{other_clip}/tag"
     with pytest.raises(ValueError, match="has not in CLIP's form; choose"):
         OpenVocabInferencer(asked, device="cpu")

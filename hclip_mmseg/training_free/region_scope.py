@@ -144,8 +144,8 @@ class RegionScope(DenseMethod):
 
 
 def nearest(numbers: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Numbers of pixels [h, w] at the middles of a grid's patches, [patches]."""
-    return F.interpolate(numbers[None, None].double(), size=grid, mode="nearest-exact")[0, 0].long().flatten()
+    """Numbers of pixels [h, w] at the first pixel of each of a grid's patches, as published, [patches]."""
+    return F.interpolate(numbers[None, None].double(), size=grid, mode="nearest")[0, 0].long().flatten()
 
 
 def merged_regions(unit: Tensor, regions: Tensor, reach: float) -> Tensor:

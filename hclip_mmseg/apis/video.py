@@ -36,12 +36,7 @@ def opened(source: str) -> Iterator[cv2.VideoCapture]:
     camera = source.isdecimal()
     if not camera and not Path(source).is_file():
         raise FileNotFoundError(f"no video at {Path(source).absolute()}")
-    level = cv2.getLogLevel()
-    cv2.setLogLevel(0)  # what OpenCV prints of a camera that is not there, the error below says
-    try:
-        capture = cv2.VideoCapture(int(source)) if camera else cv2.VideoCapture(source)
-    finally:
-        cv2.setLogLevel(level)
+    capture = cv2.VideoCapture(int(source)) if camera else cv2.VideoCapture(source)
     try:
         if not capture.isOpened():
             broken = f"{source} is no video, or of a format that OpenCV lacks"

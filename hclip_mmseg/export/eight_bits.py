@@ -87,7 +87,9 @@ def store_in_eight_bits(file: Path, images: Sequence[Image] = (), threads: int |
     others = [images[index] for index in sorted(held)]
     calibration = [image for index, image in enumerate(images) if index not in held] or images
     model = onnx.load(str(file))
-    before, description = _labels(OnnxModel(file, threads), others), OnnxModel(file, threads).description
+    whole = OnnxModel(file, threads)
+    before, description = _labels(whole, others), whole.description
+    del whole  # others are opened below, and each holds its weights
     with TemporaryDirectory(prefix=".hclip", dir=file.parent) as folder:
         part = Path(folder) / "part.onnx"
         factors = _factors(model)

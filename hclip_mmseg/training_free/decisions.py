@@ -107,9 +107,8 @@ class ScoredImage:
                 total += (some - best).mul_(scale).exp_().sum(dim=0)
         return total
 
-    def log_total(self, scale: float) -> Tensor:
-        """log of the sum over names of exp(scale x score), [H, W]."""
-        best = self.best()[1]
+    def log_total(self, scale: float, best: Tensor) -> Tensor:
+        """log of the sum over names of exp(scale x score), [H, W]; ``best`` as :meth:`best` gives it."""
         return self.total(scale, best).log_().add_(best, alpha=scale)
 
     def largest(self, scale: float, log_total: Tensor) -> Tensor:
@@ -118,7 +117,7 @@ class ScoredImage:
 
     def probabilities(self, scale: float) -> Tensor:
         """Softmax over names of the scaled scores, [names, H, W]."""
-        log_total = self.log_total(scale)
+        log_total = self.log_total(scale, self.best()[1])
         return torch.cat([(scale * part - log_total).exp_() for _, part in self._parts()])
 
 
@@ -133,7 +132,7 @@ def decide(image: ScoredImage, decision: Decision) -> Tensor:
     label, most = image.best()
     best, allowed = most, None
     if decision.absent_below > 0:
-        total = image.total(decision.absent_scale, most).log_().add_(most, alpha=decision.absent_scale)
+        total = image.log_total(decision.absent_scale, most)
         largest = image.largest(decision.absent_scale, total)
         allowed = (largest >= decision.absent_below) | (largest == largest.max())
         label, best = image.next_best(label, best, allowed)

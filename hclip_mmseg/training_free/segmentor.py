@@ -265,6 +265,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         """As :meth:`_segment`, by the protocol."""
         assert self.windowed is not None
         finish: list[Callable[[], None]] = []
+        normalisation = Normalisation.of(self.data_preprocessor)
         for image, sample in zip(images, samples, strict=True):
             size = tuple(sample.metainfo.get("ori_shape", image.shape[-2:])[:2])
             regions = None
@@ -272,7 +273,6 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
                 whole = self.at_resolution(image[None])
                 view = self.backbone.look(whole)
                 regions = self.region_finder.start(self.region_finder.features_of(whole, view)[0], size, view.grid)
-            normalisation = Normalisation.of(self.data_preprocessor)
             found = self.windowed(
                 self.backbone, self.text(), self.asked, image, size, sample.metainfo, normalisation
             )

@@ -16,6 +16,9 @@ class GuidedUpsample(nn.Module):
     The guidance map is the same for every class, and conv([x; g]) = conv_x(x) + conv_g(g): its part is
     computed once an image and never repeated. SED has maps of each class beside it, made of the cost volume.
 
+    Nothing stands between the transposed convolution and the first of the others, so both are one transposed
+    convolution with a kernel of 4 x 4, which takes half of the operations and never holds the map between them.
+
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output; GroupNorm takes 16 of them a group.
@@ -49,13 +52,33 @@ class GuidedUpsample(nn.Module):
         Returns:
             [B * T, out_channels, 2 H, 2 W].
         """
-        x = F.conv2d(self.up(x), self.conv1.weight[:, : self.up_channels], padding=1)
+        behind = self.conv1.weight[:, : self.up_channels]
+        joined = F.conv2d(self.up.weight, behind, padding=2)
+        of_bias = _of_constant(self.up.bias, behind, 2 * x.shape[-2], 2 * x.shape[-1])
+        x = F.conv_transpose2d(x, joined, stride=2, padding=1)
         if of_classes is not None:
             x = x + F.conv2d(of_classes, self.conv1.weight[:, self.shared_end :], padding=1)
-        if shared is not None:
-            x = _add_to_every_class(x, shared)
+        x = _add_to_every_class(x, of_bias if shared is None else shared + of_bias)
         x = F.relu(self.norm1(x), inplace=True)
         return F.relu(self.norm2(self.conv2(x)), inplace=True)
+
+
+def _of_constant(value: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
+    """A 3 x 3 convolution of a map that is the same at all places, with zeros around it.
+
+    Args:
+        value: of the map, [in].
+        weight: [out, in, 3, 3].
+        height, width: of the map, at least 2.
+
+    Returns:
+        [1, out, height, width], which differs at its borders alone.
+    """
+    small = F.conv2d(value[:, None, None].expand(-1, 3, 3)[None], weight, padding=1)
+    first, middle, last = small.split(1, dim=2)
+    rows = torch.cat([first, middle.expand(-1, -1, height - 2, -1), last], dim=2)
+    first, middle, last = rows.split(1, dim=3)
+    return torch.cat([first, middle.expand(-1, -1, -1, width - 2), last], dim=3)
 
 
 def _add_to_every_class(maps: Tensor, shared: Tensor) -> Tensor:
@@ -119,9 +142,7 @@ class CostDecoder(nn.Module):
 
     def kept_numbers(self) -> list[int]:
         """How many numbers each step keeps for the backward pass, a place of the cost's grid and class."""
-        return [
-            4 ** (index + 1) * (step.up_channels + 4 * step.conv2.out_channels) for index, step in enumerate(self.steps)
-        ]
+        return [4 ** (index + 1) * 4 * step.conv2.out_channels for index, step in enumerate(self.steps)]
 
     def forward(self, x: Tensor, shared: tuple[Tensor, ...]) -> Tensor:
         """Score maps of some of the classes.

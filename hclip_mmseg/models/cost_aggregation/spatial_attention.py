@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -30,10 +32,10 @@ class WindowAttention(nn.Module):
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, guidance: Tensor | None, layout: WindowLayout) -> Tensor:
-        """Attends within each window.
+        """Attends within each region.
 
         Args:
-            x: [B, T, positions, dim], positions in the window order of ``layout``.
+            x: [B, T, positions, dim], positions in the region order of ``layout``.
             guidance: [B, positions, guidance_dim] in the same order, or None.
 
         Returns:
@@ -42,32 +44,24 @@ class WindowAttention(nn.Module):
         batch, classes, positions, dim = x.shape
         weight = torch.cat([self.q.weight[:, :dim], self.k.weight[:, :dim], self.v.weight])
         qkv = F.linear(x, weight, torch.cat([self.q.bias, self.k.bias, self.v.bias]))
-        qkv = qkv.view(batch, classes, positions, 3, dim)
         if guidance is None:
-            q, k, v = qkv.unbind(3)
+            q, k, v = qkv.chunk(3, dim=-1)
         else:
             guided = torch.cat([self.q.weight[:, dim:], self.k.weight[:, dim:]])
-            shared = F.linear(guidance, guided).view(batch, 1, positions, 2, dim)
-            q, k = (qkv[..., :2, :] + shared).unbind(3)
-            v = qkv[..., 2, :]
-        windows, length = len(layout.masks), positions // len(layout.masks)
+            plain, v = qkv.split([2 * dim, dim], dim=-1)
+            q, k = (plain + F.linear(guidance, guided).unsqueeze(1)).chunk(2, dim=-1)
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).flatten(0, 1) for part in (q, k, v))
+        return self.proj(_attend_within(q, k, v, layout.lengths).reshape(batch, classes, positions, dim))
 
-        def split(tensor: Tensor) -> Tensor:
-            return tensor.view(batch * classes, windows, length, self.heads, dim // self.heads)
 
-        if all(mask is None for mask in layout.masks):
-            q, k, v = (split(tensor).flatten(0, 1).transpose(1, 2) for tensor in (q, k, v))
-            mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        else:
-            pairs = zip(*(split(tensor).transpose(2, 3).unbind(1) for tensor in (q, k, v)), strict=True)
-            mixed = torch.stack(
-                [
-                    F.scaled_dot_product_attention(q_of, k_of, v_of, attn_mask=mask).transpose(1, 2)
-                    for (q_of, k_of, v_of), mask in zip(pairs, layout.masks, strict=True)
-                ],
-                dim=1,
-            )
-        return self.proj(mixed.reshape(batch, classes, positions, dim))
+def _attend_within(q: Tensor, k: Tensor, v: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Attention within regions of the given lengths that lie one after the other; all [N, positions, heads, width]."""
+    if len(set(lengths)) == 1:
+        q, k, v = (part.unflatten(1, (len(lengths), -1)).flatten(0, 1).transpose(1, 2) for part in (q, k, v))
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return mixed.transpose(1, 2).reshape(-1, sum(lengths), mixed.shape[1], mixed.shape[3])
+    regions = zip(*(part.transpose(1, 2).split(lengths, dim=2) for part in (q, k, v)), strict=True)
+    return torch.cat([F.scaled_dot_product_attention(*region).transpose(1, 2) for region in regions], dim=1)
 
 
 class SwinBlock(nn.Module):

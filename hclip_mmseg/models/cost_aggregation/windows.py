@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -10,18 +11,20 @@ from torch import Tensor
 
 
 class WindowLayout(NamedTuple):
-    """How the positions of a grid are grouped into windows.
+    """How the positions of a grid are grouped into regions that attend to themselves alone.
+
+    A region is a window, or what lies together of a shifted window in which a cyclic shift brought together what
+    were no neighbours.
 
     Attributes:
-        order: [H * W] raster position of each place in window order.
-        inverse: [H * W] place in window order of each raster position.
-        masks: for each window either None, or [L, L], True where two positions may see each other: in
-            shifted windows, positions that were not neighbours before the shift must not.
+        order: [H * W] raster position of each place in region order.
+        inverse: [H * W] place in region order of each raster position.
+        lengths: positions of each region.
     """
 
     order: Tensor
     inverse: Tensor
-    masks: tuple[Tensor | None, ...]
+    lengths: tuple[int, ...]
 
 
 def window_layout(height: int, width: int, window: int, shift: int, device: torch.device) -> WindowLayout:
@@ -54,24 +57,23 @@ def _make_layout(height: int, width: int, window: int, shift: int, device: torch
             f"a window of {window} does not divide the {height} x {width} grid of tokens; choose an input "
             "size whose grid is a multiple of the window"
         )
-
-    def partition(grid: Tensor) -> Tensor:
-        grid = grid.roll((-shift, -shift), dims=(0, 1))
-        rows, columns = height // window, width // window
-        return grid.view(rows, window, columns, window).transpose(1, 2).reshape(rows * columns, -1)
-
     # All on the device: a graph that holds anything in main memory is no CUDA graph.
     places = torch.arange(height * width, device=device)
-    order = partition(places.view(height, width)).flatten()
-    # Rolling brings the first `shift` rows below the last ones: they form a region of their own.
-    below, right = (torch.arange(side, device=device) < shift for side in (height, width))
-    region = below[:, None] * 2 + right[None, :] * 1
-    rows, columns = height // window, width // window
-    masks: list[Tensor | None] = []
-    for index, group in enumerate(partition(region)):
-        mixed = shift > 0 and (index // columns == rows - 1 or index % columns == columns - 1)
-        masks.append(group[:, None] == group[None, :] if mixed else None)
-    return WindowLayout(order, torch.zeros_like(order).scatter(0, order, places), tuple(masks))
+    grid = places.view(height, width).roll((-shift, -shift), dims=(0, 1))
+    regions = [
+        grid[top:bottom, left:right].flatten()
+        for top, bottom in pairwise(_borders(height, window, shift))
+        for left, right in pairwise(_borders(width, window, shift))
+    ]
+    order = torch.cat(regions)
+    return WindowLayout(
+        order, torch.zeros_like(order).scatter(0, order, places), tuple(region.shape[0] for region in regions)
+    )
+
+
+def _borders(length: int, window: int, shift: int) -> list[int]:
+    """Where regions begin and end along a side: at each window, and where a shift brought the far side to."""
+    return sorted({*range(0, length, window), length - shift, length})
 
 
 class _Permute(torch.autograd.Function):

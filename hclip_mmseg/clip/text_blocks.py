@@ -45,7 +45,8 @@ class TextRows:
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Rows as in ``rows`` -> of what is shared [1, shared, width], and of the rest [texts, rest, width]."""
-        return rows[None, : self.shared], rows[self.shared :].unflatten(0, (self.texts, -1))
+        first, rest = rows.split([self.shared, rows.shape[0] - self.shared])
+        return first[None], rest.unflatten(0, (self.texts, -1))
 
     def whole(self) -> Tensor:
         """All tokens of all texts, [texts, shared + rest, width]."""
@@ -68,12 +69,12 @@ def run_text_block(block: Block, texts: TextRows, projections: Projections) -> T
     """
     heads = block.attn.num_heads
     q, k, v = projections.qkv(projections.normed("ln_1", block.ln_1(texts.rows)))
-    keys, values = _with_prompts(block, texts, k, v, projections)
-    shared_q, rest_q = texts.split(q)
+    first_q, rest_q = texts.split(q)
+    (first_k, rest_k), (first_v, rest_v) = _with_prompts(block, texts, k, v, projections)
+    keys, values = _behind(first_k, rest_k), _behind(first_v, rest_v)
     mixed = attend(rest_q, keys, values, heads, causal=texts.causal).flatten(0, 1)
     if texts.shared:
-        end = keys.shape[1] - rest_q.shape[1]  # prompts and shared tokens
-        shared = attend(shared_q, keys[:1, :end], values[:1, :end], heads, causal=True)
+        shared = attend(first_q, first_k, first_v, heads, causal=True)
         mixed = torch.cat([shared[0], mixed])
     return replace(texts, rows=finish_block(block, texts.rows, mixed, projections))
 
@@ -89,7 +90,8 @@ def read_text_block(block: Block, texts: TextRows, ends: Tensor, projections: Pr
         [texts, width].
     """
     normed = projections.normed("ln_1", block.ln_1(texts.rows))
-    keys, values = _with_prompts(block, texts, *projections.key_value(normed), projections)
+    of_texts = _with_prompts(block, texts, *projections.key_value(normed), projections)
+    keys, values = (_behind(*parts) for parts in of_texts)
     seen = None
     if texts.causal:
         prompts = keys.shape[1] - texts.shared - (len(texts.rows) - texts.shared) // texts.texts
@@ -101,14 +103,14 @@ def read_text_block(block: Block, texts: TextRows, ends: Tensor, projections: Pr
 
 def _with_prompts(
     block: Block, texts: TextRows, k: Tensor, v: Tensor, projections: Projections
-) -> tuple[Tensor, Tensor]:
-    """Keys and values of each text, [texts, prompts + length, width], from those of the rows."""
-    keys, values = (_behind(*texts.split(rows)) for rows in (k, v))
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Keys and values of the rows, each as :meth:`TextRows.split` gives them; what is shared begins with prompts."""
+    keys, values = texts.split(k), texts.split(v)
     prompts = projections.prompts()
     if prompts is None:
         return keys, values
     of_prompts = projections.key_value(projections.normed("ln_1", block.ln_1(prompts)))
-    return _behind(of_prompts[0][None], keys), _behind(of_prompts[1][None], values)
+    return (_behind(of_prompts[0][None], keys[0]), keys[1]), (_behind(of_prompts[1][None], values[0]), values[1])
 
 
 def _behind(first: Tensor, rest: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from hclip_mmseg.models.score_maps import counts_of
+
 
 class Areas(NamedTuple):
     """Pixels of each class, int64 [classes], on the device of the label maps.
@@ -34,7 +36,9 @@ def areas(predicted: Tensor, labels: Tensor, classes: int, ignore_index: int) ->
     outside = (labels == ignore_index).flatten()
     predicted, labels = (_places(maps.flatten(), classes, outside) for maps in (predicted, labels))
     agreed = predicted.where(predicted == labels, classes)
-    both, of_predicted, labelled = (_counts(places, classes) for places in (agreed, predicted, labels))
+    both, of_predicted, labelled = (
+        counts_of(places, classes + 1)[:classes] for places in (agreed, predicted, labels)
+    )
     return Areas(both, of_predicted + labelled - both, of_predicted, labelled)
 
 
@@ -43,8 +47,3 @@ def _places(maps: Tensor, classes: int, outside: Tensor) -> Tensor:
     maps = maps.long()
     return maps.masked_fill(outside | (maps < 0) | (maps >= classes), classes)
 
-
-def _counts(places: Tensor, classes: int) -> Tensor:
-    if places.device.type == "cpu":
-        return places.bincount(minlength=classes + 1)[:classes]
-    return places.new_zeros(classes + 1).scatter_add_(0, places, places.new_ones(1).expand_as(places))[:classes]

@@ -1,4 +1,4 @@
-"""The median of a square window around every pixel, by comparisons of whole maps with each other."""
+"""The median of a square window around every pixel: by comparisons of whole maps on a CPU, by a sort on a GPU."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 
 AT_ONCE = 1 << 16
 """Pixels of the maps that are compared together: what all maps of a window hold then fits into a processor's cache."""
+SORTED_AT_ONCE = 1 << 25
+"""Numbers of all windows that a GPU sorts together, 12 bytes each and as much again while it does."""
 
 
 def median_filter(maps: Tensor, side: int) -> Tensor:
     """Maps [n, rows, columns], each pixel replaced by the median of the window of ``side`` pixels around it.
 
-    At the border maps are mirrored, the edge repeated. In a square of numbers whose columns and then rows are sorted,
-    both stay sorted, so that few places can hold the median (Smith, *Implementing median filters in XC4000E FPGAs*,
-    1996); and the columns are sorted once for all windows that they belong to.
+    At the border maps are mirrored, the edge repeated.
 
     Args:
         maps: [n, rows, columns].
@@ -30,14 +30,27 @@ def median_filter(maps: Tensor, side: int) -> Tensor:
     """
     if side < 1 or side % 2 == 0:
         raise ValueError(f"the window of a median must have an odd number of pixels a side, not {side!r}")
-    at_once = max(AT_ONCE // maps[0].numel(), 1)
-    return torch.cat([_median(part, side) for part in maps.split(at_once)])
+    # the thousand comparisons of a window would be as many kernels
+    median, numbers = (by_sort, SORTED_AT_ONCE // side**2) if maps.is_cuda else (by_comparisons, AT_ONCE)
+    at_once = max(numbers // maps[0].numel(), 1)
+    return torch.cat([median(part, side) for part in maps.split(at_once)])
 
 
-def _median(maps: Tensor, side: int) -> Tensor:
+def by_sort(maps: Tensor, side: int) -> Tensor:
+    """:func:`median_filter`, every window's numbers sorted by themselves."""
+    windows = _mirrored_around(maps, side // 2).unfold(1, side, 1).unfold(2, side, 1)
+    return windows.flatten(-2).sort(dim=-1).values[..., side * side // 2]
+
+
+def by_comparisons(maps: Tensor, side: int) -> Tensor:
+    """:func:`median_filter`, by comparisons of whole maps.
+
+    In a square of numbers whose columns and then rows are sorted, both stay sorted, so that few places can hold the
+    median (Smith, *Implementing median filters in XC4000E FPGAs*, 1996); and the columns are sorted once for all
+    windows that they belong to.
+    """
     height, width = maps.shape[-2:]
-    down, right = (_mirrored(length, side // 2).to(maps.device) for length in (height, width))
-    padded = maps[:, down][:, :, right]
+    padded = _mirrored_around(maps, side // 2)
     by_rank = _sorted([padded[:, start : start + height] for start in range(side)])
     square = [_sorted([row[:, :, start : start + width] for start in range(side)]) for row in by_rank]
     return _middle([square[i][j] for i, j in possible_places(side)])
@@ -96,7 +109,13 @@ def _without_extremes(values: list[Tensor]) -> list[Tensor]:
     return values[1:-1]
 
 
-def _mirrored(length: int, margin: int) -> Tensor:
+def _mirrored_around(maps: Tensor, margin: int) -> Tensor:
+    """Maps mirrored behind their borders, the edge repeated: [n, margin + rows + margin, margin + columns + margin]."""
+    down, right = (_mirrored(length, margin, maps.device) for length in maps.shape[-2:])
+    return maps[:, down][:, :, right]
+
+
+def _mirrored(length: int, margin: int, device: torch.device) -> Tensor:
     """Indices of a line that is mirrored behind its ends, the last element repeated."""
-    places = torch.arange(-margin, length + margin) % (2 * length)
+    places = torch.arange(-margin, length + margin, device=device) % (2 * length)
     return torch.where(places < length, places, 2 * length - 1 - places)

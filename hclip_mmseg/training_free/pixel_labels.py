@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from hclip_mmseg.models.score_maps import best_class
+from hclip_mmseg.models.score_maps import CHUNK_BYTES, best_class
 
 
 def pixel_labels(scores: Tensor, size: tuple[int, int]) -> Tensor:
@@ -22,6 +22,8 @@ def pixel_labels(scores: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         int64 [height, width].
     """
+    if scores.is_cuda and 4 * len(scores) * size[0] * size[1] <= CHUNK_BYTES:
+        return best_class(scores, size)[0]  # sooner than the number of classes that are left is known here
     around = F.pad(scores[None], (1, 1, 1, 1), mode="replicate")
     highest = F.max_pool2d(around, 2, stride=1)[0]
     lowest = -F.max_pool2d(-around, 2, stride=1)[0]

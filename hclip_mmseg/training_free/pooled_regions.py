@@ -63,12 +63,11 @@ def pooled_regions(
     sizes = [view.grid] * len(images) if sizes is None else sizes
     features = finder.features_of(images, view)
     tokens = F.normalize(view.tokens[:, 1:], dim=-1)
-    searches = [finder.start(own, size, view.grid) for own, size in zip(features, sizes, strict=True)]
+    searches = finder.start(features, sizes, view.grid)
     results = []
     for search, own, size in zip(searches, tokens, sizes, strict=True):
-        found = search.result()
-        if found is None:
-            found = torch.zeros(size, dtype=torch.long, device=own.device)
-        regions = found.unique(return_inverse=True)[1]  # some clusters are largest nowhere
+        found = search()
+        numbers = torch.zeros(size, dtype=torch.long, device=own.device) if found is None else found.numbers
+        regions = numbers.unique(return_inverse=True)[1]  # some clusters are largest nowhere
         results.append(PooledRegions(regions, F.normalize(pool(own, regions, view.grid), dim=-1)))
     return results

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 
 from hclip_mmseg.training_free.backbone import PatchView
 from hclip_mmseg.training_free.denoising import denoised_rows, raw_rows
-from hclip_mmseg.training_free.regions import cluster_patches, pixel_regions
+from hclip_mmseg.training_free.regions import PixelRegions, cluster_images, pixel_regions
+
+Search = Callable[[], PixelRegions | None]
+"""Waits for an image's regions, None where there are none."""
 
 
 class RegionFinder(nn.Module):
@@ -65,26 +69,35 @@ class RegionFinder(nn.Module):
         """Rows of the correlation of one image, [1 + patches, C] -> [patches, patches]."""
         return denoised_rows(features) if self.denoise else raw_rows(features)
 
-    def find(self, features: Tensor, size: tuple[int, int], grid: tuple[int, int]) -> Tensor | None:
-        """Regions of one image.
+    @torch.no_grad()
+    def find(
+        self, features: Tensor, sizes: Sequence[tuple[int, int]], grid: tuple[int, int]
+    ) -> list[PixelRegions | None]:
+        """Regions of images of one size.
 
         Args:
-            features: [1 + patches, C].
-            size: height and width of the result.
+            features: [B, 1 + patches, C].
+            sizes: height and width of each result.
             grid: rows and columns of patches.
 
         Returns:
-            int64 [height, width], from 0; None where there are none.
+            The regions of each image; None where there are none.
         """
-        with torch.no_grad():
-            rows = self.rows(features)
-            return pixel_regions(rows, cluster_patches(rows, self.epsilon, self.min_samples), grid, size)
+        rows = [self.rows(own) for own in features]
+        clusters = cluster_images(rows, self.epsilon, self.min_samples)
+        return [pixel_regions(*pair, grid, size) for *pair, size in zip(rows, clusters, sizes, strict=True)]
 
-    def start(self, features: Tensor, size: tuple[int, int], grid: tuple[int, int]) -> Future[Tensor | None]:
-        """As :meth:`find`, in another thread."""
+    def start(self, features: Tensor, sizes: Sequence[tuple[int, int]], grid: tuple[int, int]) -> list[Search]:
+        """As :meth:`find`, in other threads: on a CPU one for each image, while a GPU takes all images together."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="regions")
-        return self._pool.submit(self.find, features, size, grid)
+        at_once = len(sizes) if features.is_cuda else 1
+        waits: list[Search] = []
+        for start in range(0, len(sizes), at_once):
+            own = slice(start, start + at_once)
+            found = self._pool.submit(self.find, features[own], sizes[own], grid)
+            waits += [partial(lambda found, index: found.result()[index], found, i) for i in range(len(sizes[own]))]
+        return waits
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pool": None}

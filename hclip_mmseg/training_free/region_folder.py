@@ -16,7 +16,7 @@ from hclip_mmseg.datasets.label_maps import decode_label_map
 from hclip_mmseg.files.paths import locate, looked_in
 from hclip_mmseg.models.score_maps import unflipped
 from hclip_mmseg.training_free.refinement import Evidence
-from hclip_mmseg.training_free.regions import vote
+from hclip_mmseg.training_free.regions import PixelRegions, vote
 from hclip_mmseg.training_free.sam_masks import read_masks
 
 SUFFIXES = (".png", ".npy", ".json")
@@ -96,8 +96,8 @@ class RegionFolder:
     def __call__(self, labels: Tensor, evidence: Evidence) -> Tensor:
         """The label map [H, W] in which every region has one label; pixels of no region keep theirs."""
         regions = self.read(evidence.metainfo, (labels.shape[0], labels.shape[1])).to(labels.device)
-        _, dense = regions.unique(return_inverse=True)
-        return vote(labels, dense, evidence.classes).where(regions != 0, labels)
+        present, dense = regions.unique(return_inverse=True)
+        return vote(labels, PixelRegions(dense, len(present)), evidence.classes).where(regions != 0, labels)
 
     def at(self, size: tuple[int, int], metainfo: Mapping[str, Any]) -> Tensor:
         """Numbers of the regions in the image as the model sees it, flipped where it is, nearest at ``size``."""

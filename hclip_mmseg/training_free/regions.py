@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,13 +13,25 @@ from scipy.sparse import csr_matrix
 from sklearn.cluster import DBSCAN
 from torch import Tensor
 
-from hclip_mmseg.models.score_maps import best_class
+from hclip_mmseg.models.score_maps import best_class, counts_of
 from hclip_mmseg.training_free.median import median_filter
 
 NONE = -1
 """Cluster of a patch that DBSCAN counts as noise."""
 MOST_ON_GPU = 4096
 """Patches whose clusters a GPU finds by itself, in matrices of patches x patches; more go to the CPU."""
+
+
+class PixelRegions(NamedTuple):
+    """The regions of an image.
+
+    Attributes:
+        numbers: int64 [height, width], from 0.
+        count: more than the largest number.
+    """
+
+    numbers: Tensor
+    count: int
 
 
 def neighbour_graph(rows: Tensor, epsilon: float, tile: int = 2048) -> csr_matrix:
@@ -62,24 +75,24 @@ def density_clusters(near: Tensor, min_samples: int) -> Tensor:
     cluster that has a core whose neighbour it is. So scikit-learn numbers them.
 
     Args:
-        near: bool [patches, patches], whether the second is a neighbour of the first.
+        near: bool [images, patches, patches], whether the second is a neighbour of the first.
         min_samples: see :func:`cluster_patches`.
 
     Returns:
-        int64 [patches], from 0; ``NONE`` for none.
+        int64 [images, patches], from 0; ``NONE`` for none.
     """
-    count = len(near)
+    count = near.shape[-1]
     near = near | torch.eye(count, dtype=torch.bool, device=near.device)
-    core = near.sum(dim=1) >= min_samples
+    core = near.sum(dim=-1) >= min_samples
     dtype = torch.float16 if near.is_cuda else torch.float32
-    reached = (near & core[:, None] & core).to(dtype)
+    reached = (near & core[:, :, None] & core[:, None]).to(dtype)
     for _ in range((count - 1).bit_length()):
         reached = (reached @ reached > 0).to(dtype)
     places = torch.arange(count, device=near.device)
-    first = places[:, None].where(reached > 0, count).amin(dim=0)
-    of_patch = first[:, None].where(near & core[:, None], count).amin(dim=0)
-    numbers = (core & (first == places)).cumsum(dim=0) - 1
-    return numbers[of_patch.clamp(max=count - 1)].where(of_patch < count, NONE)
+    first = places[:, None].where(reached > 0, count).amin(dim=1)
+    of_patch = first[:, :, None].where(near & core[:, :, None], count).amin(dim=1)
+    numbers = (core & (first == places)).cumsum(dim=1) - 1
+    return numbers.gather(1, of_patch.clamp(max=count - 1)).where(of_patch < count, NONE)
 
 
 def cluster_patches(rows: Tensor, epsilon: float, min_samples: int) -> NDArray[np.int64]:
@@ -93,30 +106,32 @@ def cluster_patches(rows: Tensor, epsilon: float, min_samples: int) -> NDArray[n
     Returns:
         [patches] the cluster of each, from 0; ``NONE`` for none.
     """
-    if rows.is_cuda and len(rows) <= MOST_ON_GPU:
+    return cluster_images([rows], epsilon, min_samples)[0]
+
+
+def cluster_images(rows: Sequence[Tensor], epsilon: float, min_samples: int) -> list[NDArray[np.int64]]:
+    """:func:`cluster_patches` of images of one size; a GPU takes them together."""
+    if rows[0].is_cuda and len(rows[0]) <= MOST_ON_GPU:
         # one wait for the labels, and none for a graph whose size depends on numbers
-        clusters = density_clusters(squared_distances(rows, rows) <= epsilon**2, min_samples)
-        on_gpu: NDArray[np.int64] = clusters.cpu().numpy()
-        return on_gpu
-    graph = neighbour_graph(rows, epsilon)
-    labels: NDArray[np.int64] = DBSCAN(eps=epsilon, min_samples=min_samples, metric="precomputed").fit(graph).labels_
-    return labels
+        near = torch.stack([squared_distances(own, own) <= epsilon**2 for own in rows])
+        return list(density_clusters(near, min_samples).cpu().numpy())
+    clustering = DBSCAN(eps=epsilon, min_samples=min_samples, metric="precomputed")
+    return [clustering.fit(neighbour_graph(own, epsilon)).labels_ for own in rows]
 
 
-def region_means(rows: Tensor, clusters: Tensor) -> Tensor:
+def region_means(rows: Tensor, clusters: Tensor, count: int) -> Tensor:
     """Mean row of every cluster.
 
     Args:
         rows: [patches, width].
         clusters: int64 [patches], from 0, ``NONE`` for none.
+        count: of the clusters.
 
     Returns:
         [clusters, width].
     """
-    count = int(clusters.max()) + 1
-    chosen = clusters != NONE
-    member = F.one_hot(clusters[chosen], count).to(rows.dtype)
-    return member.T @ rows[chosen] / member.sum(dim=0)[:, None]
+    member = (torch.arange(count, device=rows.device)[:, None] == clusters).to(rows.dtype)
+    return member @ rows / member.sum(dim=1, keepdim=True)
 
 
 def smooth_maps(maps: Tensor, scale: int = 4, window: int = 7) -> Tensor:
@@ -136,7 +151,7 @@ def smooth_maps(maps: Tensor, scale: int = 4, window: int = 7) -> Tensor:
 
 def pixel_regions(
     rows: Tensor, clusters: NDArray[np.int64], grid: tuple[int, int], size: tuple[int, int]
-) -> Tensor | None:
+) -> PixelRegions | None:
     """The region of every pixel: where the smoothed mean row of which cluster is largest (CLIPtrase, section 3.3).
 
     Args:
@@ -146,25 +161,26 @@ def pixel_regions(
         size: height and width of the result.
 
     Returns:
-        int64 [height, width]; None where there is no cluster.
+        None where there is no cluster.
     """
-    if np.max(clusters) == NONE:
+    count = int(np.max(clusters)) + 1
+    if not count:
         return None
-    means = region_means(rows, torch.from_numpy(clusters).to(rows.device))
-    return best_class(smooth_maps(means.view(-1, *grid)), size)[0]
+    means = region_means(rows, torch.from_numpy(clusters).to(rows.device), count)
+    return PixelRegions(best_class(smooth_maps(means.view(-1, *grid)), size)[0], count)
 
 
-def vote(labels: Tensor, regions: Tensor, classes: int) -> Tensor:
-    """Gives every region the label that most of its pixels have.
+def vote(labels: Tensor, regions: PixelRegions, classes: int) -> Tensor:
+    """Gives every region the label that most of its pixels have; no GPU is waited for.
 
     Args:
         labels: int64 [height, width], 0 to classes - 1.
-        regions: int64 [height, width], from 0.
+        regions: of the same size.
         classes: number of labels.
 
     Returns:
         int64 [height, width]; the lower label where two are equally frequent.
     """
-    count = int(regions.max()) + 1
-    votes = torch.bincount((regions * classes + labels).flatten(), minlength=count * classes)
-    return votes.view(count, classes).argmax(dim=1)[regions]
+    pairs = (regions.numbers * classes + labels).flatten()
+    votes = counts_of(pairs, regions.count * classes)
+    return votes.view(regions.count, classes).argmax(dim=1)[regions.numbers]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from functools import cache, partial
 from typing import Any
 
@@ -27,7 +26,7 @@ from hclip_mmseg.training_free.patch_pass import PatchPass, patch_logits
 from hclip_mmseg.training_free.pixel_labels import pixel_labels
 from hclip_mmseg.training_free.protocol import benchmark_of, build_protocol, recognised
 from hclip_mmseg.training_free.refinement import Evidence
-from hclip_mmseg.training_free.region_finder import RegionFinder
+from hclip_mmseg.training_free.region_finder import RegionFinder, Search
 from hclip_mmseg.training_free.regions import vote
 from hclip_mmseg.training_free.resolution import at_resolution
 from hclip_mmseg.training_free.windowed import Found, WindowedSegmentation
@@ -254,11 +253,10 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         grid = self.backbone.image_tower.grid_of(*images.shape[-2:])
         view = self.backbone.look(images, self.region_finder is not None, self._allowed(samples, grid, images.device))
         logits = self.patch_logits(view)
-        regions: list[Future[Tensor | None] | None] = [None] * len(samples)
+        regions: Sequence[Search | None] = [None] * len(samples)
         if self.region_finder is not None:
             features = self.region_finder.features_of(images, view)
-            regions = [self.region_finder.start(*pair, grid) for pair in zip(features, sizes, strict=True)]
-
+            regions = self.region_finder.start(features, sizes, grid)
         return [partial(self._store, *of_one) for of_one in zip(samples, images, logits, sizes, regions, strict=True)]
 
     def _segment_windows(self, images: Tensor, samples: Sequence[SegDataSample]) -> list[Callable[[], None]]:
@@ -272,7 +270,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
             if self.region_finder is not None:
                 whole = self.at_resolution(image[None])
                 view = self.backbone.look(whole)
-                regions = self.region_finder.start(self.region_finder.features_of(whole, view)[0], size, view.grid)
+                (regions,) = self.region_finder.start(self.region_finder.features_of(whole, view), [size], view.grid)
             found = self.windowed(
                 self.backbone, self.text(), self.asked, image, size, sample.metainfo, normalisation
             )
@@ -297,7 +295,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         image: Tensor,
         logits: Tensor,
         size: tuple[int, int],
-        regions: Future[Tensor | None] | None,
+        regions: Search | None,
     ) -> None:
         groups: NameGroups = sample.metainfo.get("name_groups") or one_each(self.vocabulary)
         probabilities = groups.class_maps(logits.softmax(dim=0))
@@ -310,7 +308,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         sample.set_metainfo({"presence": probabilities.presence})
 
     def _store_windows(
-        self, sample: SegDataSample, image: Tensor, found: Found, regions: Future[Tensor | None] | None
+        self, sample: SegDataSample, image: Tensor, found: Found, regions: Search | None
     ) -> None:
         """As :meth:`_store`, of labels that the protocol decided on."""
         groups: NameGroups = sample.metainfo.get("name_groups") or one_each(self.vocabulary)
@@ -335,12 +333,12 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         labels: Tensor,
         maps: Callable[[], Tensor],
         groups: NameGroups,
-        regions: Future[Tensor | None] | None,
+        regions: Search | None,
         image: Tensor,
     ) -> None:
         """Puts the labels [H, W], corrected, and where wanted the probabilities of classes into the sample."""
         classes, size = len(groups.names), (labels.shape[0], labels.shape[1])
-        found = None if regions is None else regions.result()
+        found = None if regions is None else regions()
         if found is not None:
             labels = vote(labels, found, classes)
         labels = unflipped(labels, sample.metainfo)

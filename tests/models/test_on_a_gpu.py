@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from functools import partial
 
 import pytest
 import torch
@@ -57,10 +56,18 @@ def test_a_segmentor_mixes_no_devices_and_never_waits(name):
     assert not kernels.waits
 
 
-@pytest.mark.parametrize("build", [partial(tiny_training_free, attention="sclip"), tiny_detector])
-def test_no_model_mixes_devices_up_to_where_it_needs_a_number(build):
-    """MMDetection's heads look at numbers, as label maps of pixels do: there a pass without any ends."""
-    model = build().eval()
+def test_a_training_free_model_mixes_no_devices_and_never_waits():
+    model = tiny_training_free(attention="sclip").eval()
+    model.set_vocabulary(NAMES)
+    with fake_gpu(model), Kernels() as kernels:
+        found = model.predict(torch.empty(2, 3, 64, 64, device="cuda"))
+        assert found[1].pred_sem_seg.data.device.type == "cuda"
+    assert not kernels.waits
+
+
+def test_a_detector_mixes_no_devices_up_to_where_it_needs_a_number():
+    """MMDetection's heads look at numbers: there a pass without any ends."""
+    model = tiny_detector().eval()
     model.set_vocabulary(NAMES)
     shape = (64, 64)
     meta = dict(ori_shape=shape, img_shape=shape, batch_input_shape=shape, scale_factor=(1.0, 1.0), pad_shape=shape)

@@ -15,6 +15,8 @@ from hclip_mmseg.training_free.last_attention import run_last_block, within_regi
 from hclip_mmseg.training_free.patch_labels import labels_of_patches
 from hclip_mmseg.training_free.pixel_labels import pixel_labels
 from hclip_mmseg.training_free.regions import (
+    PixelRegions,
+    cluster_images,
     cluster_patches,
     density_clusters,
     neighbour_graph,
@@ -161,15 +163,24 @@ def test_clusters_that_a_gpu_finds_are_those_of_scikit_learn(min_samples):
         np.fill_diagonal(near, True)
         graph = csr_matrix(np.where(near, 0.5, 0))
         expected = DBSCAN(eps=1, min_samples=min_samples, metric="precomputed").fit(graph).labels_
-        np.testing.assert_array_equal(density_clusters(torch.from_numpy(near), min_samples).numpy(), expected)
+        np.testing.assert_array_equal(density_clusters(torch.from_numpy(near)[None], min_samples)[0].numpy(), expected)
         found |= set(expected.tolist())
     assert max(found) >= 4 and (min(found) == -1) is (min_samples > 1)
+
+
+def test_images_are_clustered_by_themselves_together_too():
+    rows = [torch.rand(20, 5, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    expected = [cluster_patches(own, 0.4, 3) for own in rows]
+    np.testing.assert_array_equal(cluster_images(rows, 0.4, 3), expected)
+    near = torch.stack([torch.cdist(own.double(), own.double()) <= 0.4 for own in rows])
+    np.testing.assert_array_equal(density_clusters(near, 3), expected)
+    assert len({tuple(own) for own in expected}) == 3
 
 
 def test_long_chains_are_one_cluster():
     near = torch.eye(200, dtype=torch.bool)
     near[torch.arange(199), torch.arange(1, 200)] = near[torch.arange(1, 200), torch.arange(199)] = True
-    assert density_clusters(near, 2).eq(0).all()
+    assert density_clusters(near[None], 2).eq(0).all()
 
 
 def test_identical_rows_are_neighbours():
@@ -179,7 +190,7 @@ def test_identical_rows_are_neighbours():
 
 def test_mean_rows_by_hand():
     rows = torch.tensor([[1.0, 2], [3, 4], [5, 6], [7, 8]])
-    close(region_means(rows, torch.tensor([1, 0, -1, 1])), torch.tensor([[3.0, 4], [4, 5]]))
+    close(region_means(rows, torch.tensor([1, 0, -1, 1]), 2), torch.tensor([[3.0, 4], [4, 5]]))
 
 
 def test_smooth_maps_are_scipys():
@@ -198,7 +209,7 @@ def test_regions_of_pixels():
     correlation = torch.zeros(31, 31)
     correlation[1:, 1:] = rows
     expected = literal.regions_of(correlation, clusters, (5, 6), (40, 50))
-    np.testing.assert_array_equal(pixel_regions(rows, clusters, (5, 6), (40, 50)), expected)
+    np.testing.assert_array_equal(pixel_regions(rows, clusters, (5, 6), (40, 50)).numbers, expected)
     assert pixel_regions(rows, np.full(30, -1), (5, 6), (40, 50)) is None
 
 
@@ -212,10 +223,10 @@ def test_labels_of_pixels_whatever_is_left_out(spread):
 def test_vote_by_hand():
     labels = torch.tensor([[2, 2, 0], [1, 0, 1]])
     regions = torch.tensor([[0, 0, 0], [2, 2, 2]])
-    assert vote(labels, regions, 3).tolist() == [[2, 2, 2], [1, 1, 1]]
-    assert vote(labels, torch.tensor([[0, 0, 1], [1, 1, 1]]), 3).tolist() == [[2, 2, 0], [0, 0, 0]]
+    assert vote(labels, PixelRegions(regions, 3), 3).tolist() == [[2, 2, 2], [1, 1, 1]]
+    assert vote(labels, PixelRegions(torch.tensor([[0, 0, 1], [1, 1, 1]]), 5), 3).tolist() == [[2, 2, 0], [0, 0, 0]]
     # equally frequent: the lower label
-    assert vote(torch.tensor([[2, 1]]), torch.tensor([[0, 0]]), 3).tolist() == [[1, 1]]
+    assert vote(torch.tensor([[2, 1]]), PixelRegions(torch.tensor([[0, 0]]), 1), 3).tolist() == [[1, 1]]
 
 
 def test_labels_of_patches_are_the_majority():

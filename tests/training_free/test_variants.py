@@ -111,7 +111,7 @@ def test_segmentor_with_other_features(weights):
     chosen = model.region_finder.features_of(images, view)
     torch.testing.assert_close(chosen, model.region_finder.features(images, (8, 8)))
     result = model.predict(images)[0].pred_sem_seg.data
-    regions = model.region_finder.find(chosen[0], (64, 64), (8, 8))
+    regions = model.region_finder.find(chosen, [(64, 64)], (8, 8))[0].numbers
     for region in regions.unique():
         assert len(result[0][regions == region].unique()) == 1
 

@@ -130,7 +130,9 @@ def train(
         torch.cuda.set_per_process_memory_fraction(bound / torch.cuda.get_device_properties(0).total_memory)
     model = build(form, device, path).train()
     model.set_vocabulary(names(count))
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-6)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    # as the configs have it
+    optimizer = torch.optim.AdamW(trained, lr=1e-6, fused=True if device == "cuda" and form != "direct" else None)
     image = torch.randn(images, 3, 384, 384, device=device)
     labels = torch.randint(0, count, (images, 384, 384), device=device)
     samples = []

@@ -101,7 +101,9 @@ class NameGroups:
         """Scores of names [N, ...] as those of the classes that the image has; see :meth:`merged`."""
         classes, merged = self.merged(scores, names)
         highest = merged.flatten(1).amax(dim=1)
-        presence = highest.new_zeros(len(self.names)).index_copy_(0, classes, highest)
+        presence = highest
+        if len(classes) < len(self.names):
+            presence = highest.new_zeros(len(self.names)).index_copy_(0, classes, highest)
         if self.least_presence is not None:
             here = highest >= self.least_presence
             classes, merged = classes[here], merged[here]

@@ -51,6 +51,9 @@ def best_class(scores: Tensor, size: tuple[int, int], budget: int = CHUNK_BYTES)
     Returns:
         int64 [H, W] and float [H, W].
     """
+    if 4 * len(scores) * size[0] * size[1] <= budget:
+        value, index = resized(scores, size).max(dim=0)
+        return index, value
     best = torch.full(size, -torch.inf, device=scores.device)
     label = torch.zeros(size, dtype=torch.long, device=scores.device)
     for start, part in resized_in_chunks(scores, size, budget):

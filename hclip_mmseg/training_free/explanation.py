@@ -101,7 +101,7 @@ def explain(
     regions: dict[str, NDArray[np.int64] | None] = {}
     for name, rows in maps.items():
         clusters = cluster_patches(rows, finder.epsilon, finder.min_samples)
-        found = pixel_regions(rows, clusters, view.grid, (height, width))
+        (found,) = pixel_regions([rows], [clusters], view.grid, [(height, width)])
         regions[name] = None if found is None else found.numbers.cpu().numpy()
     received, attention = attention_by_depth(model.backbone, pixels[0])
     if points is None:

@@ -84,8 +84,7 @@ class RegionFinder(nn.Module):
             The regions of each image; None where there are none.
         """
         rows = [self.rows(own) for own in features]
-        clusters = cluster_images(rows, self.epsilon, self.min_samples)
-        return [pixel_regions(*pair, grid, size) for *pair, size in zip(rows, clusters, sizes, strict=True)]
+        return pixel_regions(rows, cluster_images(rows, self.epsilon, self.min_samples), grid, sizes)
 
     def start(self, features: Tensor, sizes: Sequence[tuple[int, int]], grid: tuple[int, int]) -> list[Search]:
         """As :meth:`find`, in other threads: on a CPU one for each image, while a GPU takes all images together."""

@@ -61,10 +61,10 @@ def neighbour_graph(rows: Tensor, epsilon: float, tile: int = 2048) -> csr_matri
 
 
 def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
-    """Squared Euclidean distances of rows [n, width] and [m, width], fp64 [n, m]."""
+    """Squared Euclidean distances of rows [..., n, width] and [..., m, width], fp64 [..., n, m]."""
     own, theirs = rows.double(), others.double()
     # |a|^2 + |b|^2 - 2 a b loses digits where rows are near each other: fp64 keeps those of fp32
-    return own.square().sum(dim=1)[:, None] + theirs.square().sum(dim=1)[None] - 2 * (own @ theirs.T)
+    return own.square().sum(dim=-1, keepdim=True) + theirs.square().sum(dim=-1)[..., None, :] - 2 * (own @ theirs.mT)
 
 
 def density_clusters(near: Tensor, min_samples: int) -> Tensor:
@@ -113,7 +113,9 @@ def cluster_images(rows: Sequence[Tensor], epsilon: float, min_samples: int) -> 
     """:func:`cluster_patches` of images of one size; a GPU takes them together."""
     if rows[0].is_cuda and len(rows[0]) <= MOST_ON_GPU:
         # one wait for the labels, and none for a graph whose size depends on numbers
-        near = torch.stack([squared_distances(own, own) <= epsilon**2 for own in rows])
+        at_once = max(MOST_ON_GPU * 256 // len(rows[0]) ** 2, 1)
+        parts = (torch.stack(list(rows[start : start + at_once])) for start in range(0, len(rows), at_once))
+        near = torch.cat([squared_distances(part, part) <= epsilon**2 for part in parts])
         return list(density_clusters(near, min_samples).cpu().numpy())
     clustering = DBSCAN(eps=epsilon, min_samples=min_samples, metric="precomputed")
     return [clustering.fit(neighbour_graph(own, epsilon)).labels_ for own in rows]
@@ -123,15 +125,15 @@ def region_means(rows: Tensor, clusters: Tensor, count: int) -> Tensor:
     """Mean row of every cluster.
 
     Args:
-        rows: [patches, width].
-        clusters: int64 [patches], from 0, ``NONE`` for none.
-        count: of the clusters.
+        rows: [images, patches, width].
+        clusters: int64 [images, patches], from 0, ``NONE`` for none.
+        count: most clusters of an image.
 
     Returns:
-        [clusters, width].
+        [images, count, width], not a number where an image has no such cluster.
     """
-    member = (torch.arange(count, device=rows.device)[:, None] == clusters).to(rows.dtype)
-    return member @ rows / member.sum(dim=1, keepdim=True)
+    member = (torch.arange(count, device=rows.device)[:, None] == clusters[:, None]).to(rows.dtype)
+    return member @ rows / member.sum(dim=-1, keepdim=True)
 
 
 def smooth_maps(maps: Tensor, scale: int = 4, window: int = 7) -> Tensor:
@@ -150,24 +152,33 @@ def smooth_maps(maps: Tensor, scale: int = 4, window: int = 7) -> Tensor:
 
 
 def pixel_regions(
-    rows: Tensor, clusters: NDArray[np.int64], grid: tuple[int, int], size: tuple[int, int]
-) -> PixelRegions | None:
+    rows: Sequence[Tensor],
+    clusters: Sequence[NDArray[np.int64]],
+    grid: tuple[int, int],
+    sizes: Sequence[tuple[int, int]],
+) -> list[PixelRegions | None]:
     """The region of every pixel: where the smoothed mean row of which cluster is largest (CLIPtrase, section 3.3).
 
     Args:
-        rows: [patches, patches] that the clusters were found in.
-        clusters: [patches], see :func:`cluster_patches`.
+        rows: of each image [patches, patches] that the clusters were found in.
+        clusters: of each image [patches], see :func:`cluster_patches`.
         grid: rows and columns of patches.
-        size: height and width of the result.
+        sizes: height and width of each result.
 
     Returns:
-        None where there is no cluster.
+        One for each image; None where there is no cluster.
     """
-    count = int(np.max(clusters)) + 1
-    if not count:
-        return None
-    means = region_means(rows, torch.from_numpy(clusters).to(rows.device), count)
-    return PixelRegions(best_class(smooth_maps(means.view(-1, *grid)), size)[0], count)
+    counts = [int(np.max(own)) + 1 for own in clusters]
+    if not any(counts):
+        return [None] * len(counts)
+    together = torch.stack(list(rows)) if len(rows) > 1 else rows[0][None]
+    means = region_means(together, torch.from_numpy(np.stack(clusters)).to(together.device), max(counts))
+    maps = torch.cat([own[:count] for own, count in zip(means, counts, strict=True)])
+    smooth = smooth_maps(maps.unflatten(1, grid)).split(counts)
+    return [
+        PixelRegions(best_class(own, size)[0], count) if count else None
+        for own, count, size in zip(smooth, counts, sizes, strict=True)
+    ]
 
 
 def vote(labels: Tensor, regions: PixelRegions, classes: int) -> Tensor:

@@ -300,11 +300,18 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         groups: NameGroups = sample.metainfo.get("name_groups") or one_each(self.vocabulary)
         probabilities = groups.class_maps(logits.softmax(dim=0))
         own, classes = probabilities.classes, len(groups.names)
-        labels = torch.full(size, label_of_no_class(classes), device=logits.device)
-        if len(own):
+        if not len(own):
+            labels = torch.full(size, label_of_no_class(classes), device=logits.device)
+        elif len(own) == len(logits):
+            labels = pixel_labels(logits, size)
+        else:
             labels = own[pixel_labels(probabilities.scores if groups.merges else logits[own], size)]
-        all_maps = probabilities.scores.new_zeros(classes, *logits.shape[1:]).index_copy_(0, own, probabilities.scores)
-        self._finish(sample, labels, lambda: all_maps, groups, regions if len(own) else None, image)
+
+        @cache
+        def maps() -> Tensor:
+            return probabilities.scores.new_zeros(classes, *logits.shape[1:]).index_copy_(0, own, probabilities.scores)
+
+        self._finish(sample, labels, maps, groups, regions if len(own) else None, image)
         sample.set_metainfo({"presence": probabilities.presence})
 
     def _store_windows(

@@ -190,7 +190,7 @@ def test_identical_rows_are_neighbours():
 
 def test_mean_rows_by_hand():
     rows = torch.tensor([[1.0, 2], [3, 4], [5, 6], [7, 8]])
-    close(region_means(rows, torch.tensor([1, 0, -1, 1]), 2), torch.tensor([[3.0, 4], [4, 5]]))
+    close(region_means(rows[None], torch.tensor([[1, 0, -1, 1]]), 2)[0], torch.tensor([[3.0, 4], [4, 5]]))
 
 
 def test_smooth_maps_are_scipys():
@@ -209,8 +209,11 @@ def test_regions_of_pixels():
     correlation = torch.zeros(31, 31)
     correlation[1:, 1:] = rows
     expected = literal.regions_of(correlation, clusters, (5, 6), (40, 50))
-    np.testing.assert_array_equal(pixel_regions(rows, clusters, (5, 6), (40, 50)).numbers, expected)
-    assert pixel_regions(rows, np.full(30, -1), (5, 6), (40, 50)) is None
+    none = np.full(30, -1)
+    found = pixel_regions([rows, rows, 2 * rows], [clusters, none, clusters], (5, 6), [(40, 50), (3, 4), (40, 50)])
+    np.testing.assert_array_equal(found[0].numbers, expected)
+    assert found[1] is None and torch.equal(found[2].numbers, found[0].numbers) and found[0].count == 4
+    assert pixel_regions([rows], [none], (5, 6), [(40, 50)]) == [None]
 
 
 @pytest.mark.parametrize("spread", [0.1, 3.0])

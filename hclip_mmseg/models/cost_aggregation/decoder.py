@@ -38,8 +38,12 @@ class GuidedUpsample(nn.Module):
         self.norm2 = nn.GroupNorm(groups, out_channels)
 
     def project_guidance(self, guidance: Tensor) -> Tensor:
-        """The guidance map's part of the first convolution: [B, guidance, H, W] -> [B, out, H, W]."""
-        return F.conv2d(guidance, self.conv1.weight[:, self.up_channels : self.shared_end], padding=1)
+        """What the first convolution adds for every class alike: [B, guidance, H, W] -> [B, out, H, W].
+
+        That is the guidance map's part, and that of the transposed convolution's bias.
+        """
+        of_guidance = F.conv2d(guidance, self.conv1.weight[:, self.up_channels : self.shared_end], padding=1)
+        return of_guidance + self._of_bias(*guidance.shape[-2:])
 
     def forward(self, x: Tensor, shared: Tensor | None, of_classes: Tensor | None = None) -> Tensor:
         """Upsamples every class's map.
@@ -52,33 +56,26 @@ class GuidedUpsample(nn.Module):
         Returns:
             [B * T, out_channels, 2 H, 2 W].
         """
-        behind = self.conv1.weight[:, : self.up_channels]
-        joined = F.conv2d(self.up.weight, behind, padding=2)
-        of_bias = _of_constant(self.up.bias, behind, 2 * x.shape[-2], 2 * x.shape[-1])
+        joined = F.conv2d(self.up.weight, self.conv1.weight[:, : self.up_channels], padding=2)
         x = F.conv_transpose2d(x, joined, stride=2, padding=1)
         if of_classes is not None:
             x = x + F.conv2d(of_classes, self.conv1.weight[:, self.shared_end :], padding=1)
-        x = _add_to_every_class(x, of_bias if shared is None else shared + of_bias)
+        x = _add_to_every_class(x, self._of_bias(*x.shape[-2:]) if shared is None else shared)
         x = F.relu(self.norm1(x), inplace=True)
         return F.relu(self.norm2(self.conv2(x)), inplace=True)
 
+    def _of_bias(self, height: int, width: int) -> Tensor:
+        """The first convolution of the transposed one's bias, [1, out, height, width], with zeros around it.
 
-def _of_constant(value: Tensor, weight: Tensor, height: int, width: int) -> Tensor:
-    """A 3 x 3 convolution of a map that is the same at all places, with zeros around it.
-
-    Args:
-        value: of the map, [in].
-        weight: [out, in, 3, 3].
-        height, width: of the map, at least 2.
-
-    Returns:
-        [1, out, height, width], which differs at its borders alone.
-    """
-    small = F.conv2d(value[:, None, None].expand(-1, 3, 3)[None], weight, padding=1)
-    first, middle, last = small.split(1, dim=2)
-    rows = torch.cat([first, middle.expand(-1, -1, height - 2, -1), last], dim=2)
-    first, middle, last = rows.split(1, dim=3)
-    return torch.cat([first, middle.expand(-1, -1, -1, width - 2), last], dim=3)
+        It differs at the borders alone, so it is computed for 3 x 3 places; height and width are at least 2.
+        """
+        assert self.up.bias is not None
+        constant = self.up.bias[None, :, None, None].expand(-1, -1, 3, 3)
+        small = F.conv2d(constant, self.conv1.weight[:, : self.up_channels], padding=1)
+        first, middle, last = small.split(1, dim=2)
+        rows = torch.cat([first, middle.expand(-1, -1, height - 2, -1), last], dim=2)
+        first, middle, last = rows.split(1, dim=3)
+        return torch.cat([first, middle.expand(-1, -1, -1, width - 2), last], dim=3)
 
 
 def _add_to_every_class(maps: Tensor, shared: Tensor) -> Tensor:

@@ -151,11 +151,31 @@ class ClassAggregation(nn.Module):
             for old, new in zip(places.split(at_once, dim=2), result.split(at_once, dim=2), strict=True):
                 new.copy_(self.aggregate(old, guidance).add_(old))
             return result.view_as(x)
-        maps = x.flatten(0, 1).permute(0, 3, 1, 2)
-        pooled = F.avg_pool2d(maps, pooling)
-        rows, columns = pooled.shape[-2:]
-        places = pooled.permute(0, 2, 3, 1).reshape(batch, classes, rows * columns, dim)
-        places = self.aggregate(places, guidance).view(batch * classes, rows, columns, dim)
-        resized = F.interpolate(places.permute(0, 3, 1, 2), size=(height, width), mode="bilinear", align_corners=True)
-        # autocast resizes in fp32; all that follows would be fp32 too
-        return x + resized.permute(0, 2, 3, 1).reshape(x.shape).to(x.dtype)
+        pooled = _pooled(x.flatten(0, 1), pooling)
+        rows, columns = pooled.shape[1:3]
+        places = self.aggregate(pooled.reshape(batch, classes, rows * columns, dim), guidance)
+        return _with_resized(x, places.view(batch, classes, rows, columns, dim))
+
+
+def _pooled(maps: Tensor, side: int) -> Tensor:
+    """Means of squares of places: [N, H, W, dim] -> [N, H / side, W / side, dim], rounded down."""
+    height, width = maps.shape[1:3]
+    if maps.is_cuda and height % side == width % side == 0:  # in a quarter of the time of its pooling
+        return maps.unflatten(2, (-1, side)).unflatten(1, (-1, side)).mean(dim=(2, 4))
+    return F.avg_pool2d(maps.permute(0, 3, 1, 2), side).permute(0, 2, 3, 1)
+
+
+def _with_resized(x: Tensor, small: Tensor) -> Tensor:
+    """x [B, T, H, W, dim] plus the maps [B, T, h, w, dim] resized bilinearly to its size, corners aligned."""
+    batch, classes, height, width, dim = x.shape
+    if x.is_cuda:  # a product with the weights of each place, and the sum with it
+        count = small.shape[2] * small.shape[3]
+        unit = torch.eye(count, device=x.device).view(1, count, *small.shape[2:4])
+        weights = F.interpolate(unit, size=(height, width), mode="bilinear", align_corners=True)
+        weights = weights.view(count, -1).T.to(x.dtype).expand(batch * classes, -1, -1)
+        places = small.reshape(batch * classes, count, dim)
+        return torch.baddbmm(x.reshape(batch * classes, -1, dim), weights, places).view(x.shape).to(x.dtype)
+    maps = small.flatten(0, 1).permute(0, 3, 1, 2)
+    resized = F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=True)
+    # autocast resizes in fp32; all that follows would be fp32 too
+    return x + resized.permute(0, 2, 3, 1).reshape(x.shape).to(x.dtype)

@@ -156,4 +156,16 @@ class CostDecoder(nn.Module):
         maps = maps.contiguous(memory_format=torch.channels_last)
         for step, given in zip(self.steps, shared or (None, None), strict=True):
             maps = step(maps, given)
-        return self.score(maps).view(batch, classes, *maps.shape[-2:])
+        return _one_channel(maps, self.score).view(batch, classes, *maps.shape[-2:])
+
+
+def _one_channel(maps: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """A 3 x 3 convolution to one channel, [N, C, H, W] -> [N, 1, H, W].
+
+    A GPU computes eight channels, seven of zeros, and their gradients in half of the time that it takes for one.
+    """
+    assert convolution.bias is not None
+    if not maps.is_cuda:
+        return F.conv2d(maps, convolution.weight, convolution.bias, padding=1)
+    weight = F.pad(convolution.weight, (0, 0, 0, 0, 0, 0, 0, 7)).contiguous(memory_format=torch.channels_last)
+    return F.conv2d(maps, weight, padding=1)[:, :1] + convolution.bias

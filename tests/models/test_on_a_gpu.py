@@ -88,9 +88,10 @@ OF_MAP = MapBytes(always=3, spatial=20, decoder=10, forward=8)
     ("allowed", "expected"),
     [
         (33 * 684, Chunks(None)),
-        (33 * 684 - 1, Chunks(86, spatial_again=True)),
-        (13 * 684 + 640, Chunks(8, spatial_again=True)),
-        (13 * 684 + 639, Chunks(86, spatial_again=True, decoder_again=True)),
+        (33 * 684 - 1, Chunks(171, spatial_again=True)),
+        (23 * 684, Chunks(171, spatial_again=True)),
+        (13 * 684, Chunks(57, spatial_again=True)),
+        (13 * 684 - 1, Chunks(57, spatial_again=True, decoder_again=True)),
         (0, Chunks(8, spatial_again=True, decoder_again=True)),
     ],
 )

@@ -84,7 +84,8 @@ def fitting_chunks(allowed: int, of_map: MapBytes, batch: int, classes: int, gra
     """The fewest chunks that fit, and the least work done twice.
 
     Nothing is computed again where everything fits. Else spatial aggregation is, which frees most memory for its
-    arithmetic; where that is not enough, the decoder too. No chunk is smaller than on a CPU.
+    arithmetic; where that is not enough, the decoder too. Of what is computed again no two chunks are there at once, and
+    when spatial aggregation is, what the decoder kept is gone. No chunk is smaller than on a CPU.
 
     Args:
         allowed: bytes that may be taken.
@@ -98,10 +99,10 @@ def fitting_chunks(allowed: int, of_map: MapBytes, batch: int, classes: int, gra
         return Chunks(None if size >= classes else size)
     if allowed >= maps * (of_map.always + of_map.spatial + of_map.decoder):
         return Chunks(None)
-    left = allowed - maps * (of_map.always + of_map.decoder)
-    if left >= batch * min(classes, max(CHUNK_ON_CPU // batch, 1)) * of_map.spatial:
-        return Chunks(_fewest(left, of_map.spatial, batch, classes), spatial_again=True)
     left = allowed - maps * of_map.always
+    smallest = batch * min(classes, max(CHUNK_ON_CPU // batch, 1))
+    if left >= max(maps * of_map.decoder, smallest * of_map.spatial):
+        return Chunks(_fewest(left, of_map.spatial, batch, classes), spatial_again=True)
     return Chunks(_fewest(left, max(of_map.spatial, of_map.decoder), batch, classes), True, True)
 
 

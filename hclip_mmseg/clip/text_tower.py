@@ -131,7 +131,9 @@ class TextTower(nn.Module):
         texts = TextRows.of(embedded, shared, self.causal)
         adapted = AdaptedTower(self, adapter)
         states: list[Tensor] = []
-        again = partial(checkpoint, use_reentrant=False) if checkpoint_blocks and torch.is_grad_enabled() else _run
+        # a compiler decides itself what it computes again, and cannot take the adapters' matrices into such a part
+        wanted = checkpoint_blocks and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+        again = partial(checkpoint, use_reentrant=False) if wanted else _run
         for index, block in enumerate(self.blocks):
             projections = adapted.projections(index)
             if index == self.layers - 1 and not (adapter is not None and adapter.has_side):

@@ -265,12 +265,33 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
+def make_repeatable(cfg: Config) -> None:
+    """Set up cuBLAS for a run whose config asks for ``randomness.deterministic``; torch refuses its products otherwise.
+
+    It reads its settings when the first of them runs on a GPU, so this comes before any model is built. What the
+    environment already says stays.
+    """
+    if (cfg.get("randomness") or {}).get("deterministic"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
 def distribute(cfg: Config) -> None:
     """Make several processes work without a GPU: gloo instead of NCCL, and no device ids.
 
     MMEngine's own start-up selects a CUDA device whatever the backend, so the group is made here.
+
+    Raises:
+        ValueError: if there are fewer GPUs than processes on this machine, each of which takes one for itself.
     """
-    if cfg.launcher != "pytorch" or torch.cuda.is_available():
+    if cfg.launcher != "pytorch":
+        return
+    if torch.cuda.is_available():
+        processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+        if processes > gpus:
+            raise ValueError(
+                f"{processes} processes on this machine, which shows {gpus} GPUs: each takes a GPU for itself; start "
+                f"{gpus}, or set CUDA_VISIBLE_DEVICES= to nothing, and all compute on the CPU"
+            )
         return
     torch.distributed.init_process_group("gloo")
     cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")

@@ -115,6 +115,7 @@ def prepare_training(
     start = None if checkpoint is None else read_start(cfg, checkpoint)
     checks.take_generator_from_checkpoint(cfg, () if start is None else start.state)
     checks.check_run(cfg, ["train", "val"])
+    launch.make_repeatable(cfg)
     launch.distribute(cfg)
     runner = launch.build_trainer(cfg)
     keep_loading(runner)

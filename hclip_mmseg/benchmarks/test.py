@@ -94,6 +94,7 @@ def _build_runner(cfg: Config, weights: Weights | None, *, asks_names: bool) -> 
     """The runner of a test whose config is settled, its data read and its record written."""
     cfg.load_from = str(weights.source) if weights else None
     cfg.resume = False
+    launch.make_repeatable(cfg)
     launch.distribute(cfg)
     launch.pin_batches(cfg)
     runner = ShortLogRunner.from_cfg(cfg)

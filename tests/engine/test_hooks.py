@@ -94,7 +94,7 @@ def run_config(work_dir, iterations=3, val_interval=None, backbone=None, hooks=(
         visualizer=dict(type="OpenVocabVisualizer", vis_backends=[dict(type="LocalVisBackend")]),
         log_processor=dict(by_epoch=False),
         log_level="ERROR",
-        randomness=dict(seed=0),
+        randomness=dict(seed=0, deterministic=True),
         work_dir=str(work_dir),
         experiment_name=f"{work_dir.parent.name} {work_dir.name}",
     )

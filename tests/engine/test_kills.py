@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,13 +15,11 @@ from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
-from processes import Forked
+from processes import start
 from test_resume import assert_equal
 
 from hclip_mmseg.apis.train import train
 from hclip_mmseg.files.run_folders import find_latest
-
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA does not survive a fork")
 
 LORA_WITH_DROPOUT = """
 _base_ = ["./tiny.py"]
@@ -89,15 +88,16 @@ def config(tmp_path_factory, coco_stuff):
 def run(config: Path, work_dir: Path, moment: str = "", number: int = 0, resume: str | None = None) -> tuple[int, str]:
     """Train in a process of its own; its exit code, and what it printed."""
     name = f"{work_dir.name} {time.monotonic_ns()}"
-
-    def work() -> None:
-        cfg = Config.fromfile(config)
-        cfg.work_dir, cfg.launcher, cfg.experiment_name = str(work_dir), "none", name
-        cfg.custom_hooks = [*cfg.custom_hooks, dict(type="Signal", moment=moment, number=number)]
-        train(cfg, resume)
-
     log = work_dir.with_name(f"{name}.txt")
-    return Forked(work, log).wait(), log.read_text()
+    return start(partial(trained, config, work_dir, name, moment, number, resume), log).wait(), log.read_text()
+
+
+def trained(config: Path, work_dir: Path, name: str, moment: str, number: int, resume: str | None) -> None:
+    """A training under a name, which is hit by a signal at a moment."""
+    cfg = Config.fromfile(config)
+    cfg.work_dir, cfg.launcher, cfg.experiment_name = str(work_dir), "none", name
+    cfg.custom_hooks = [*cfg.custom_hooks, dict(type="Signal", moment=moment, number=number)]
+    train(cfg, resume)
 
 
 def end_of(work_dir: Path) -> dict:

@@ -19,6 +19,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 from torch.optim import Optimizer
 
+from hclip_mmseg.apis.repeatable import refusal
 from hclip_mmseg.apis.settings import explained, merge_settings, read_settings
 from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.engine.setup_log import ShortLogRunner
@@ -83,7 +84,7 @@ def clear_errors(folder: str | Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def run_errors(folder: str | Path | None = None, kept: Callable[[], str] = str) -> Iterator[None]:
-    """End a run as `clear_errors` does where data, names or files that it meets are wrong.
+    """End a run as `clear_errors` does where data, names or files that it meets are wrong, or it cannot be repeatable.
 
     Other errors keep their traceback.
 
@@ -101,6 +102,8 @@ def run_errors(folder: str | Path | None = None, kept: Callable[[], str] = str) 
             said = full_disk_line(full.filename or folder or "the output", full)
         elif isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
             said = file_line(error)
+        elif refused := refusal(error):
+            said = refused
         else:
             raise
         print(printable("; ".join(filter(None, [f"error: {said}", kept()]))), file=sys.stderr)
@@ -263,16 +266,6 @@ def choose_device(name: str = "auto") -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ValueError(f"no device '{name}': torch sees {torch.cuda.device_count()} GPUs here; use cpu or auto")
     return device
-
-
-def make_repeatable(cfg: Config) -> None:
-    """Set up cuBLAS for a run whose config asks for ``randomness.deterministic``; torch refuses its products otherwise.
-
-    It reads its settings when the first of them runs on a GPU, so this comes before any model is built. What the
-    environment already says stays.
-    """
-    if (cfg.get("randomness") or {}).get("deterministic"):
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def distribute(cfg: Config) -> None:

@@ -236,7 +236,8 @@ def test_weights_averaged_by_another_hook_are_those_that_are_validated(tmp_path)
 @torch.no_grad()
 def look(model) -> torch.Tensor:
     """Scores of an image of noise."""
-    return model.score(torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))).scores
+    image = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    return model.score(image.to(next(model.parameters()).device)).scores
 
 
 @HOOKS.register_module(force=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,11 +14,13 @@ from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
-from processes import start
+from processes import Forked
 from test_resume import assert_equal
 
 from hclip_mmseg.apis.train import train
 from hclip_mmseg.files.run_folders import find_latest
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA does not survive a fork")
 
 LORA_WITH_DROPOUT = """
 _base_ = ["./tiny.py"]
@@ -88,16 +89,15 @@ def config(tmp_path_factory, coco_stuff):
 def run(config: Path, work_dir: Path, moment: str = "", number: int = 0, resume: str | None = None) -> tuple[int, str]:
     """Train in a process of its own; its exit code, and what it printed."""
     name = f"{work_dir.name} {time.monotonic_ns()}"
+
+    def work() -> None:
+        cfg = Config.fromfile(config)
+        cfg.work_dir, cfg.launcher, cfg.experiment_name = str(work_dir), "none", name
+        cfg.custom_hooks = [*cfg.custom_hooks, dict(type="Signal", moment=moment, number=number)]
+        train(cfg, resume)
+
     log = work_dir.with_name(f"{name}.txt")
-    return start(partial(trained, config, work_dir, name, moment, number, resume), log).wait(), log.read_text()
-
-
-def trained(config: Path, work_dir: Path, name: str, moment: str, number: int, resume: str | None) -> None:
-    """A training under a name, which is hit by a signal at a moment."""
-    cfg = Config.fromfile(config)
-    cfg.work_dir, cfg.launcher, cfg.experiment_name = str(work_dir), "none", name
-    cfg.custom_hooks = [*cfg.custom_hooks, dict(type="Signal", moment=moment, number=number)]
-    train(cfg, resume)
+    return Forked(work, log).wait(), log.read_text()
 
 
 def end_of(work_dir: Path) -> dict:

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from processes import run_script, torchrun
 
-from hclip_mmseg.apis.launch import build_trainer
+from hclip_mmseg.apis.launch import build_trainer, distribute
 
 
 def train(config, work_dir, iterations, **changes):
@@ -218,3 +218,13 @@ def test_fsdp_alone_is_refused(tiny_config, coco_stuff, repository, tmp_path):
     cfg.launcher = "none"
     with pytest.raises(ValueError, match="ShardedStrategy shares the model among processes .* --launcher pytorch"):
         build_trainer(cfg)
+
+
+def test_each_process_takes_a_gpu_for_itself(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="2 processes on this machine, which shows 1 GPUs: .* start 1, or set"):
+        distribute(Config(dict(launcher="pytorch")))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    distribute(Config(dict(launcher="pytorch")))  # MMEngine goes on

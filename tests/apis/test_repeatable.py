@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 from tiny_maft_plus import batch, tiny_maft_plus
-from tiny_models import backbone_config, clip_geometry, tiny_segmentor
+from tiny_models import HEAD, backbone_config, clip_geometry, tiny_segmentor
 from tiny_sed import tiny_sed
 from torch import Tensor
 
@@ -31,10 +31,15 @@ REFUSED = {
 """What torch refuses on a GPU then; it computes bilinear resizes of maps, refused too, in another way by itself."""
 
 
-def segmentor_step(**backbone: object) -> dict[str, Tensor]:
-    model = tiny_segmentor(names=("cat", "grass"), backbone=backbone_config(**backbone)).train()
-    samples = [SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, 64, 64, dtype=torch.long))) for _ in range(2)]
-    return model.loss(torch.randn(2, 3, 64, 64), samples)
+CROSS_ENTROPY = dict(type="CrossEntropyLoss", avg_non_ignore=True)
+
+
+def segmentor_step(head: Mapping[str, object] | None = None, **backbone: object) -> dict[str, Tensor]:
+    parts = dict(backbone=backbone_config(**backbone), decode_head={**HEAD, **(head or {})})
+    model = tiny_segmentor(names=("cat", "grass"), **parts).train()
+    labels = torch.tensor([0, 1, 255]).repeat(2, 1, 64, 22)[..., :64]
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=own)) for own in labels]
+    return model.loss(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), samples)
 
 
 def positions_step() -> dict[str, Tensor]:
@@ -53,6 +58,7 @@ STEPS: dict[str, Callable[[], dict[str, Tensor]]] = {
     "h-clip": segmentor_step,
     "cat-seg": lambda: segmentor_step(adapter=dict(type="TrainedProjections")),
     "trained positions": positions_step,
+    "cross-entropy": lambda: segmentor_step(dict(loss_decode=CROSS_ENTROPY)),
     "sed": sed_step,
 }
 
@@ -63,6 +69,15 @@ def test_a_segmentor_trains_by_operators_that_can_be_deterministic(name):
     with Kernels() as kernels:
         sum(loss.mean() for loss in STEPS[name]().values() if loss.requires_grad).backward()
     assert kernels.calls.total() > 100 and not REFUSED & set(kernels.calls)
+
+
+@pytest.mark.parametrize("changes", [{}, dict(avg_non_ignore=False), dict(avg_non_ignore=False, class_weight=[1.0, 3.0])])
+def test_cross_entropy_stays_the_same(changes):
+    found = []
+    for asked in (False, True):
+        torch.use_deterministic_algorithms(asked)
+        found.append(segmentor_step(dict(loss_decode={**CROSS_ENTROPY, **changes}))["decode.loss_ce"])
+    torch.testing.assert_close(found[1], found[0])
 
 
 def test_compensation_can_be_deterministic():

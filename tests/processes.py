@@ -26,11 +26,8 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 PATIENCE = 600
 """Seconds after which a process that has not ended is killed."""
-TAKE_OVER = """
-import pickle, sys
-sys.path[:], work = pickle.load(sys.stdin.buffer)
-pickle.loads(work)()
-"""
+TAKE_OVER = "import pickle, sys; pickle.load(sys.stdin.buffer)()"
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 class Forked:
@@ -99,15 +96,15 @@ class Anew(Forked):
     ) -> None:
         self.log, self.errors = log, errors or log
         self.returncode = None
+        folders = [REPOSITORY, REPOSITORY / "tools", *{path.parent for path in (REPOSITORY / "tests").rglob("*.py")}]
         with self.log.open("a") as output, self.errors.open("a") as printed:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", TAKE_OVER], stdin=subprocess.PIPE, stdout=output, stderr=printed, cwd=cwd,
-                env={**without_gpu(), "PYTHONUNBUFFERED": "1"}, start_new_session=True,
+                env={**without_gpu(*folders), "PYTHONUNBUFFERED": "1"}, start_new_session=True,
             )  # fmt: skip
         self.pid = self._process.pid
-        found = [str(Path(folder).resolve()) for folder in sys.path]
         with self._process.stdin as given:
-            given.write(pickle.dumps((found, pickle.dumps(work))))
+            given.write(pickle.dumps(work))
 
     def poll(self) -> int | None:
         self.returncode = self._process.poll()
@@ -119,11 +116,10 @@ def start(work: Callable[[], object], log: Path, errors: Path | None = None, cwd
     return (Anew if torch.cuda.is_available() else Forked)(work, log, errors, cwd)
 
 
-def without_gpu(modules: Path | None = None) -> dict[str, str]:
-    """The environment of a fresh process; ``modules`` is a folder that it finds modules in."""
-    folders = [*([] if modules is None else [str(modules)]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    found = {"PYTHONPATH": os.pathsep.join(folders)} if folders else {}
-    return {**os.environ, **found, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+def without_gpu(*folders: Path) -> dict[str, str]:
+    """The environment of a fresh process, which finds modules in some folders before all others."""
+    found = os.pathsep.join([*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": found, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def _exit_code(ended: SystemExit) -> int:
@@ -152,8 +148,8 @@ def run_script(
             code = Forked(lambda: run_as_main(command, modules), log, errors, cwd).wait()
             return subprocess.CompletedProcess(command, code, log.read_text(), errors.read_text())
     return subprocess.run(
-        [sys.executable, *options, *command], cwd=cwd, env=without_gpu(modules), capture_output=True, text=True,
-        timeout=PATIENCE,
+        [sys.executable, *options, *command], cwd=cwd, env=without_gpu(*filter(None, [modules])), capture_output=True,
+        text=True, timeout=PATIENCE,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from tiny_models import HEAD, backbone_config, clip_geometry, tiny_segmentor
 from tiny_sed import tiny_sed
 from torch import Tensor
 
+from hclip_mmseg.apis import launch
 from hclip_mmseg.apis.launch import run_errors
 from hclip_mmseg.apis.repeatable import make_repeatable
 from hclip_mmseg.apis.train import prepare_training
@@ -99,12 +100,19 @@ def test_cublas_is_set_up_where_a_config_asks_for_it(randomness, before, after, 
     assert os.environ.get(CUBLAS) == after
 
 
+class BuiltError(Exception):
+    pass
+
+
 def test_a_training_sets_it_up_before_its_model_is_built(tiny_config, tmp_path, monkeypatch):
+    def build(cfg):
+        raise BuiltError(os.environ.get(CUBLAS))
+
     monkeypatch.delenv(CUBLAS)
-    monkeypatch.setattr("hclip_mmseg.apis.launch.build_trainer", lambda cfg: pytest.exit(os.environ[CUBLAS]))
+    monkeypatch.setattr(launch, "build_trainer", build)
     cfg = Config.fromfile(tiny_config)
     cfg.work_dir, cfg.launcher = str(tmp_path), "none"
-    with pytest.raises(pytest.exit.Exception, match=":4096:8"):
+    with pytest.raises(BuiltError, match=":4096:8"):
         prepare_training(cfg)
 
 

@@ -18,6 +18,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 # miniature models gain nothing by more threads, and several processes that test at once wait for each other's
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# torch asks once, at its first product on a GPU, whether products can be deterministic
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 # loggers of earlier runs may still hold streams that pytest closed; that is no error of the run under test
 logging.raiseExceptions = False
 
@@ -46,12 +48,14 @@ def torch_as_tests_need_it() -> None:
     """A process keeps the memory that tensors free, as tools/train.py does, and others can be forked from it.
 
     They could not differentiate if the first backward pass here came after an export: autograd then has threads.
+    Convolutions on a GPU are in fp32, where torch's default rounds what they multiply to TF32's 10 bits.
     """
     import torch
 
     from hclip_mmseg.engine.memory import keep_freed_memory
 
     keep_freed_memory()
+    torch.backends.cudnn.allow_tf32 = False
     torch.zeros(1, requires_grad=True).sum().backward()
 
 
@@ -84,6 +88,16 @@ def the_scope_of_mmseg() -> None:
     from mmengine.registry import init_default_scope
 
     init_default_scope("mmseg")
+
+
+@pytest.fixture(autouse=True)
+def any_algorithms_again() -> Iterator[None]:
+    """A run that asks for deterministic algorithms gets them for all that its process does afterwards."""
+    import torch
+
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ default_hooks = dict(checkpoint=dict(type="AtomicCheckpointHook", by_epoch=False
 custom_hooks = [dict(type="DCRCHook", interval=0), dict(type="VocabularyHook")]
 visualizer = dict(type="OpenVocabVisualizer", vis_backends=[dict(type="LocalVisBackend")])
 log_processor = dict(by_epoch=False)
-randomness = dict(seed=0)
+randomness = dict(seed=0, deterministic=True)
 """
 
 

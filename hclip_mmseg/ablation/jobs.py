@@ -97,7 +97,7 @@ def job_config(table: Config, job: Job, settings: Settings) -> Config:
     _set_length(cfg, job, settings)
     _set_scenes(cfg, job, settings)
     _scale_adapter_rate(cfg, job.factor)
-    cfg.randomness = dict(seed=job.seed)
+    cfg.randomness = {**(cfg.get("randomness") or {}), "seed": job.seed}
     cfg.custom_hooks = [hook for hook in cfg.get("custom_hooks", []) if hook.type != "ComparisonHook"]
     cfg.custom_hooks.append(dict(type="mmseg.SummaryHook"))
     hooks = cfg.default_hooks

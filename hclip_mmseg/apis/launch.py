@@ -19,6 +19,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import FlexibleRunner, Runner
 from torch.optim import Optimizer
 
+from hclip_mmseg.apis.repeatable import refusal
 from hclip_mmseg.apis.settings import explained, merge_settings, read_settings
 from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.engine.setup_log import ShortLogRunner
@@ -83,7 +84,7 @@ def clear_errors(folder: str | Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def run_errors(folder: str | Path | None = None, kept: Callable[[], str] = str) -> Iterator[None]:
-    """End a run as `clear_errors` does where data, names or files that it meets are wrong.
+    """End a run as `clear_errors` does where data, names or files that it meets are wrong, or it cannot be repeatable.
 
     Other errors keep their traceback.
 
@@ -101,6 +102,8 @@ def run_errors(folder: str | Path | None = None, kept: Callable[[], str] = str) 
             said = full_disk_line(full.filename or folder or "the output", full)
         elif isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
             said = file_line(error)
+        elif refused := refusal(error):
+            said = refused
         else:
             raise
         print(printable("; ".join(filter(None, [f"error: {said}", kept()]))), file=sys.stderr)
@@ -269,8 +272,19 @@ def distribute(cfg: Config) -> None:
     """Make several processes work without a GPU: gloo instead of NCCL, and no device ids.
 
     MMEngine's own start-up selects a CUDA device whatever the backend, so the group is made here.
+
+    Raises:
+        ValueError: if there are fewer GPUs than processes on this machine, each of which takes one for itself.
     """
-    if cfg.launcher != "pytorch" or torch.cuda.is_available():
+    if cfg.launcher != "pytorch":
+        return
+    if torch.cuda.is_available():
+        processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), torch.cuda.device_count()
+        if processes > gpus:
+            raise ValueError(
+                f"{processes} processes on this machine, which shows {gpus} GPUs: each takes a GPU for itself; start "
+                f"{gpus}, or set CUDA_VISIBLE_DEVICES= to nothing, and all compute on the CPU"
+            )
         return
     torch.distributed.init_process_group("gloo")
     cfg.setdefault("env_cfg", {})["dist_cfg"] = dict(backend="gloo")

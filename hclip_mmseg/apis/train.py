@@ -14,6 +14,7 @@ from mmengine.runner import FlexibleRunner, Runner
 from hclip_mmseg.apis import checks, launch, record, resumed_positions
 from hclip_mmseg.apis.mixed_precision import use_mixed_precision
 from hclip_mmseg.apis.opening import open_checkpoint
+from hclip_mmseg.apis.repeatable import make_repeatable
 from hclip_mmseg.apis.weights import PublishedCheckpointHook, Weights, weights_of
 from hclip_mmseg.engine.atomic_checkpoint_hook import DivergedTrainingError
 from hclip_mmseg.engine.interruption_hook import InterruptedTraining, InterruptionHook, Request, keep_loading, standing
@@ -115,6 +116,7 @@ def prepare_training(
     start = None if checkpoint is None else read_start(cfg, checkpoint)
     checks.take_generator_from_checkpoint(cfg, () if start is None else start.state)
     checks.check_run(cfg, ["train", "val"])
+    make_repeatable(cfg)
     launch.distribute(cfg)
     runner = launch.build_trainer(cfg)
     keep_loading(runner)

@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 
 from hclip_mmseg.apis import checks, launch, record
 from hclip_mmseg.apis.mixed_precision import predict_in_bf16
+from hclip_mmseg.apis.repeatable import make_repeatable
 from hclip_mmseg.apis.weights import PublishedCheckpointHook, Weights, read_weights
 from hclip_mmseg.benchmarks.augmentation import augment_test
 from hclip_mmseg.benchmarks.choice import FOUND, survey
@@ -94,6 +95,7 @@ def _build_runner(cfg: Config, weights: Weights | None, *, asks_names: bool) -> 
     """The runner of a test whose config is settled, its data read and its record written."""
     cfg.load_from = str(weights.source) if weights else None
     cfg.resume = False
+    make_repeatable(cfg)
     launch.distribute(cfg)
     launch.pin_batches(cfg)
     runner = ShortLogRunner.from_cfg(cfg)

@@ -29,12 +29,28 @@ def resized_positions(
     if not _is_open(to) and grid == to:
         return positions
     patches = positions[prefix:].reshape(1, *grid, -1).permute(0, 3, 1, 2)
-    if interpolation == "published":
-        scale = [(new + 0.1) / old for new, old in zip(to, grid, strict=True)]
-        patches = F.interpolate(patches, scale_factor=scale, mode="bicubic", align_corners=False)
+    if interpolation != "bilinear" and patches.requires_grad and torch.are_deterministic_algorithms_enabled():
+        patches = _resized_by_products(patches, to, interpolation)
     else:
-        patches = F.interpolate(patches, size=to, mode=interpolation, align_corners=False)
+        patches = _resized(patches, to, interpolation)
     return torch.cat([positions[:prefix], patches[0].flatten(1).T])
+
+
+def _resized(maps: Tensor, to: tuple[int, int], interpolation: str) -> Tensor:
+    """Maps [1, C, rows, columns] on another grid."""
+    if interpolation != "published":
+        return F.interpolate(maps, size=to, mode=interpolation, align_corners=False)
+    scale = [(new + 0.1) / old for new, old in zip(to, maps.shape[-2:], strict=True)]
+    return F.interpolate(maps, scale_factor=scale, mode="bicubic", align_corners=False)
+
+
+def _resized_by_products(maps: Tensor, to: tuple[int, int], interpolation: str) -> Tensor:
+    """The same, rows and columns apart: torch's bicubic form has no deterministic gradient on a GPU."""
+    rows, columns = (torch.eye(side, device=maps.device)[None] for side in maps.shape[-2:])
+    down = _resized(rows[..., None], (to[0], 1), interpolation)[0, :, :, 0]
+    right = _resized(columns[:, :, None], (1, to[1]), interpolation)[0, :, 0]
+    with torch.autocast(maps.device.type, enabled=False):
+        return down.to(maps.dtype).T @ maps @ right.to(maps.dtype)
 
 
 def _is_open(grid: tuple[int, int]) -> bool:

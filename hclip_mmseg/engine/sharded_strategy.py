@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmengine._strategy.fsdp import FSDPStrategy
 from mmengine.optim import BaseOptimWrapper
 from mmengine.registry import STRATEGIES
@@ -33,6 +34,8 @@ class ShardedStrategy(FSDPStrategy):
         super().__init__(
             model_wrapper=model_wrapper or dict(type="ShardedModel"), state_dict_cfg=state_dict_cfg, **kwargs
         )
+        if not torch.cuda.is_available():  # torch 2.11 frees weights that are to be brought to the CPU and lie there
+            self.state_dict_config.offload_to_cpu = self.optim_state_dict_config.offload_to_cpu = False
 
     def build_optim_wrapper(self, optim_wrapper: Any, model: nn.Module | None = None) -> BaseOptimWrapper:
         """MMEngine's, whose gradients are clipped by FSDP."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -60,8 +61,9 @@ def test_other_trunks_are_refused():
         EvaTower(trunk(global_pool="token", use_rot_pos_emb=True, rope_type="mixed"))
     with pytest.raises(ValueError, match="pooling by 'max'"):
         EvaTower(trunk(global_pool="max"))
-    with pytest.raises(ValueError, match="inside the attention"):
-        EvaTower(trunk(global_pool="token", qk_norm=True))
+    if "qk_norm" in inspect.signature(Eva).parameters:  # not in all releases of timm
+        with pytest.raises(ValueError, match="inside the attention"):
+            EvaTower(trunk(global_pool="token", qk_norm=True))
     with pytest.raises(ValueError, match="blocks of another kind"):
         EvaTower(trunk(global_pool="token", use_post_norm=True))
     with pytest.raises(ValueError, match="no learned position"):

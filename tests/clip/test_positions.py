@@ -10,6 +10,7 @@ from torch import nn
 
 from hclip_mmseg.clip import positions as module
 from hclip_mmseg.clip.positions import HeldPositions, resized_positions
+from hclip_mmseg.costs.kernels import Kernels
 
 GRID = (4, 4)
 
@@ -31,6 +32,22 @@ def test_each_channel_is_resized_as_a_image_and_the_cls_token_left_alone(paramet
         image = parameter[1:, channel].view(1, 1, *GRID)
         expected = F.interpolate(image, size=to, mode="bicubic").flatten()
         torch.testing.assert_close(found[1:, channel], expected)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "published"])
+@pytest.mark.parametrize("to", [(2, 7), (9, 3)])
+def test_gradients_are_deterministic_on_a_gpu_where_that_is_asked_for(parameter, to, interpolation):
+    """torch's form has no such gradient there."""
+    weights, found = torch.randn(1 + to[0] * to[1], 6), []
+    for asked in (False, True):
+        torch.use_deterministic_algorithms(asked)
+        with Kernels() as kernels:
+            with torch.autocast("cpu", torch.bfloat16):
+                resized = resized_positions(parameter, GRID, to, interpolation)
+            (gradient,) = torch.autograd.grad((resized * weights).sum(), parameter)
+        assert ("upsample_bicubic2d_backward" in kernels.calls) is not asked
+        found.append((resized, gradient))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
 
 
 def test_a_shape_is_resized_once_without_gradients(parameter, monkeypatch):

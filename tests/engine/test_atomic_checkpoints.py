@@ -102,7 +102,7 @@ def test_the_oldest_go_and_the_newest_is_pointed_at(tmp_path):
     assert {path.name for path in (tmp_path / "run").glob("iter_*")} == {"iter_3.pth", "iter_4.pth"}
     saved = load(find_latest_checkpoint(str(tmp_path / "run")))
     assert saved["meta"]["iter"] == 4
-    assert all(torch.equal(saved["state_dict"][name], value) for name, value in weights(runner).items())
+    assert all(torch.equal(saved["state_dict"][name], value.cpu()) for name, value in weights(runner).items())
 
 
 @pytest.mark.parametrize("value, interval, stopped, kept", [

@@ -10,6 +10,7 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
-from processes import Forked, run_as_main, run_script
+from processes import run_as_main, run_script, start
 from torch.utils.data import DataLoader
 
 from hclip_mmseg.apis.train import choose_start, read_start, what_a_repeated_run_lacks, written_over
@@ -126,7 +127,7 @@ def test_a_signal_saves_and_says_how_to_go_on(coco_stuff, repository, tmp_path, 
     command = [str(repository / "tools/train.py"), str(tmp_path / "slow_config.py"), "--work-dir", "work"]
     log = tmp_path / "printed.txt"
     log.touch()
-    run = Forked(lambda: run_as_main(command, tmp_path), log, cwd=tmp_path)
+    run = start(partial(run_as_main, command, tmp_path), log, cwd=tmp_path)
     while "Iter(train) [  3/400]" not in log.read_text():
         assert run.poll() is None, log.read_text()[-3000:]
         time.sleep(0.05)

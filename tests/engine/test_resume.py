@@ -47,6 +47,7 @@ def run(work_dir, data_root, **changes) -> Runner:
     config.train_cfg = dict(type="IterBasedTrainLoop", max_iters=ITERATIONS)
     config.param_scheduler[0].update(end=ITERATIONS, T_max=ITERATIONS)
     config.optim_wrapper.optimizer.lr = 0.01
+    config.randomness = dict(seed=0, deterministic=True)
     config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=-1)
     config.custom_hooks = [*config.get("custom_hooks", []), dict(type="Losses")]
     config.log_level, config.work_dir = "ERROR", str(work_dir)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import runpy
-import sys
-import traceback
+import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +12,7 @@ import torch
 from miniature_panoptic import as_colours, scene, write_panoptic
 from mmengine.config import Config
 from PIL import Image
+from processes import run_as_main, start
 from tiny_mask_models import CONFIGS, fisa_config, tiny_fisa
 
 from hclip_mmseg.compat.panoptic_api import rgb2id
@@ -52,24 +50,10 @@ def config(tmp_path_factory):
 
 
 def script(name: str, *arguments: object, folder) -> tuple[int, str]:
-    """A script of the repository in a process forked from this one: its exit status, and all that it printed."""
-    process = multiprocessing.get_context("fork").Process(target=_run, args=(name, arguments, folder))
-    process.start()
-    process.join(300)
-    return process.exitcode, (folder / "printed").read_text()
-
-
-def _run(name: str, arguments: tuple[object, ...], folder) -> None:
-    torch.set_num_threads(1)  # a forked process has not the threads of the one before
-    sys.argv = [name, *map(str, arguments)]
-    with (folder / "printed").open("w") as sys.stdout:
-        sys.stderr = sys.stdout
-        os.dup2(sys.stdout.fileno(), 2)
-        try:
-            runpy.run_path(str(CONFIGS.parent / "tools" / name), run_name="__main__")
-        except Exception:
-            traceback.print_exc()
-            raise
+    """A script of the repository in a process of its own: its exit status, and all that it printed."""
+    log = folder / f"printed_{time.monotonic_ns()}.txt"
+    command = [str(CONFIGS.parent / "tools" / name), *map(str, arguments)]
+    return start(partial(run_as_main, command), log).wait(), log.read_text()
 
 
 def weights_of(path) -> dict[str, torch.Tensor]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from multiprocessing.queues import Queue
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import torch
 import torch.distributed
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
+from processes import start
 from tiny_models import tiny_segmentor
 
 from hclip_mmseg.models.segmentors.scored_names import sample_names
@@ -31,22 +32,25 @@ def step(part: slice) -> tuple[list[int], dict[str, float], float]:
     return names.tolist(), {name: float(value) for name, value in logged.items()}, loss.item()
 
 
-def one_of_two(rank: int, meeting: Path, found: Queue) -> None:
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=meeting.as_uri(), rank=rank, world_size=2)
-    found.put((rank, step(slice(2 * rank, 2 * rank + 2))))
+def of_several(work: Callable[[slice], object], rank: int, count: int, folder: Path) -> None:
+    """One of several processes: what it finds in its part of the batch becomes a file."""
+    meeting = (folder / "meeting").as_uri()
+    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=count)
+    share = len(IMAGES) // count
+    torch.save(work(slice(rank * share, (rank + 1) * share)), folder / f"{rank}.pt")
     torch.distributed.destroy_process_group()
 
 
+def found_by_several(work: Callable[[slice], object], count: int, folder: Path) -> list:
+    """What each of several processes finds in its part of the batch."""
+    started = [start(partial(of_several, work, rank, count, folder), folder / f"{rank}.txt") for rank in range(count)]
+    for process in started:
+        assert process.wait() == 0, process.log.read_text()[-3000:]
+    return [torch.load(folder / f"{rank}.pt") for rank in range(count)]
+
+
 def test_two_processes_draw_and_log_what_one_does(tmp_path):
-    context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    processes = [context.Process(target=one_of_two, args=(rank, tmp_path / "meeting", queue)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    results = dict(queue.get(timeout=60) for _ in processes)
-    for process in processes:
-        process.join()
+    results = found_by_several(step, 2, tmp_path)
     names, logged, loss = step(slice(0, 4))
     assert {3, 17, 21, 39} <= set(names)
     for rank in range(2):
@@ -56,8 +60,9 @@ def test_two_processes_draw_and_log_what_one_does(tmp_path):
     assert abs((results[0][2] + results[1][2]) / 2 - loss) < 1e-6
 
 
-def gradients(part: slice, several: bool) -> list[torch.Tensor]:
+def gradients(part: slice) -> list[torch.Tensor]:
     """Gradients of all trained parameters by a part of the batch, averaged over processes where there are several."""
+    several = torch.distributed.is_initialized()
     model = tiny_segmentor(names=NAMES).train()
     samples = [SegDataSample(gt_sem_seg=PixelData(data=labels)) for labels in LABELS[part]]
     wrapped = torch.nn.parallel.DistributedDataParallel(model) if several else model
@@ -66,24 +71,10 @@ def gradients(part: slice, several: bool) -> list[torch.Tensor]:
     return [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
 
 
-def of_several(rank: int, count: int, folder: Path) -> None:
-    torch.set_num_threads(1)
-    meeting = (folder / "meeting").as_uri()
-    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=count)
-    share = len(IMAGES) // count
-    torch.save(gradients(slice(rank * share, (rank + 1) * share), several=True), folder / f"{rank}.pt")
-    torch.distributed.destroy_process_group()
-
-
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_batch_shared_by_processes_gives_the_gradients_of_one(tmp_path, count):
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=of_several, args=(rank, count, tmp_path)) for rank in range(count)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    expected = gradients(slice(0, 4), several=False)
+    found = found_by_several(gradients, count, tmp_path)
+    expected = gradients(slice(0, 4))
     assert len(expected) > 10 and all(gradient is not None for gradient in expected)
-    for rank in range(count):
-        torch.testing.assert_close(torch.load(tmp_path / f"{rank}.pt"), expected, rtol=1e-4, atol=1e-5)
+    for of_rank in found:
+        torch.testing.assert_close(of_rank, expected, rtol=1e-4, atol=1e-5)

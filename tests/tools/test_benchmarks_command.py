@@ -12,7 +12,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image
-from processes import torchrun
+from processes import run_script, torchrun
 
 from hclip_mmseg.benchmarks.choice import choose, pipeline_for, ready
 from hclip_mmseg.datasets.benchmark import Benchmark
@@ -293,17 +293,35 @@ def test_all_and_found(run, data):
     assert code == 2 and "no benchmark's data was found" in errors and "- Animals: looked for" in errors
 
 
-def test_several_processes_measure_what_one_does(run, data, config, checkpoint, repository, monkeypatch):
+BENCHMARKS_OF_TWO = """
+_base_ = [{config!r}]
+custom_imports = dict(imports=["hclip_mmseg", "benchmarks_of_two"], allow_failed_imports=False)
+"""
+MODULE_OF_TWO = """
+from hclip_mmseg.datasets.benchmark import Benchmark
+from hclip_mmseg.datasets.benchmarks import BENCHMARKS
+
+BENCHMARKS.update({entries})
+"""
+
+
+def test_several_processes_measure_what_one_does(data, config, checkpoint, repository, monkeypatch):
+    """All three are processes of their own, in which a config's module makes the benchmarks known."""
     monkeypatch.setenv("PYTHONWARNINGS", "ignore")
-    assert run("--benchmarks", "Animals", "Things")[0] == 0
-    script = repository / "tools/test.py"
-    torchrun(
-        2, script, config, checkpoint, "--benchmarks", "Animals", "Things", "--data-root", data,
-        "--work-dir", data.parent / "two", cwd=data.parent,
+    folder, names = data.parent, ("Animals", "Things")
+    entries = {name: BENCHMARKS[name] for name in names}
+    (folder / "benchmarks_of_two.py").write_text(MODULE_OF_TWO.format(entries=entries))
+    (folder / "two.py").write_text(BENCHMARKS_OF_TWO.format(config=str(config)))
+    command = (
+        repository / "tools/test.py", folder / "two.py", checkpoint, "--benchmarks", *names, "--data-root", data,
+        "--work-dir",
     )  # fmt: skip
-    one, two = stored(data), json.loads((data.parent / "two/benchmarks/tiny.json").read_text())
+    ended = run_script(*command, folder / "one", cwd=folder, modules=folder)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    torchrun(2, *command, folder / "two", cwd=folder, modules=folder)
+    one, two = (json.loads((folder / f"{count}/benchmarks/tiny.json").read_text()) for count in ("one", "two"))
     assert two["runs"][0]["processes"] == 2
-    for name in ("Animals", "Things"):
+    for name in names:
         assert two["measured"][name]["metrics"] == one["measured"][name]["metrics"]
         assert two["measured"][name]["classes"] == one["measured"][name]["classes"]
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 import torch
-from miniature import write_tiny_config
+from miniature import REPOSITORY, write_tiny_config
 from mmengine.config import Config
 from mmengine.runner import Runner
 from processes import run_script, torchrun
 
-from hclip_mmseg.apis.launch import build_trainer
+from hclip_mmseg.apis.launch import build_trainer, distribute
 
 
 def train(config, work_dir, iterations, **changes):
@@ -20,6 +20,14 @@ def train(config, work_dir, iterations, **changes):
     return weights_of(work_dir / f"iter_{iterations}.pth")
 
 
+def train_alone(config, work_dir, *settings):
+    """By the script, as the processes that it is compared with: on a GPU the same sums round in another way."""
+    settings = ("--cfg-options", *settings) if settings else ()
+    command = (REPOSITORY / "tools/train.py", config, "--work-dir", work_dir, *settings)
+    ended = run_script(*command, cwd=work_dir.parent)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+
+
 def weights_of(path):
     return torch.load(path, map_location="cpu", weights_only=False)["state_dict"]
 
@@ -28,7 +36,7 @@ def weights_of(path):
 def alone(tiny_config, tmp_path_factory):
     """The folder of a run of three iterations by one process."""
     folder = tmp_path_factory.mktemp("alone") / "one"
-    train(tiny_config, folder, 3)
+    train_alone(tiny_config, folder)
     return folder
 
 
@@ -187,8 +195,7 @@ val_dataloader = {{_base_.test_dataloader}}
 
 
 def test_fsdp_trains_as_one_process_and_its_checkpoints_are_whole(tiny_config, coco_stuff, repository, tmp_path):
-    clipped = {"optim_wrapper.clip_grad.max_norm": 0.01}  # far below the norm of any step
-    one = train(tiny_config, tmp_path / "one", 3, **clipped)
+    train_alone(tiny_config, tmp_path / "one", "optim_wrapper.clip_grad.max_norm=0.01")  # far below any step's norm
     write_tiny_config(tmp_path / "half.py", coco_stuff, batch=2)
     sharded = tmp_path / "sharded.py"
     sharded.write_text(SHARDED)
@@ -196,7 +203,7 @@ def test_fsdp_trains_as_one_process_and_its_checkpoints_are_whole(tiny_config, c
     torchrun(2, *options, "--cfg-options", "train_cfg.max_iters=2", cwd=tmp_path)
     torchrun(2, *options, "--resume", cwd=tmp_path)
     checkpoint = tmp_path / "fsdp/iter_3.pth"
-    assert_same_weights(weights_of(checkpoint), one)
+    assert_same_weights(weights_of(checkpoint), weights_of(tmp_path / "one/iter_3.pth"))
     tested = run_script(
         repository / "tools/test.py", sharded, checkpoint, "--work-dir", tmp_path / "tested", cwd=tmp_path
     )
@@ -211,3 +218,13 @@ def test_fsdp_alone_is_refused(tiny_config, coco_stuff, repository, tmp_path):
     cfg.launcher = "none"
     with pytest.raises(ValueError, match="ShardedStrategy shares the model among processes .* --launcher pytorch"):
         build_trainer(cfg)
+
+
+def test_each_process_takes_a_gpu_for_itself(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="2 processes on this machine, which shows 1 GPUs: .* start 1, or set"):
+        distribute(Config(dict(launcher="pytorch")))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "1")
+    distribute(Config(dict(launcher="pytorch")))  # MMEngine goes on

@@ -16,7 +16,19 @@ def grid_means(features: Tensor, grid: int) -> Tensor:
 
     Where the grid does not divide a side, neighbouring regions share a row or a column.
     """
-    return F.adaptive_avg_pool2d(features, grid)
+    height, width = features.shape[-2:]
+    down, right = (_shares(side, grid, features.device) for side in (height, width))
+    return down @ features @ right.T
+
+
+def _shares(side: int, grid: int, device: torch.device) -> Tensor:
+    """What the mean of each of a line's regions takes of each place: [grid, side].
+
+    Products by it are ``F.adaptive_avg_pool2d``, which has no deterministic gradient on a GPU.
+    """
+    places, regions = torch.arange(side, device=device), torch.arange(grid, device=device)[:, None]
+    inside = (places >= regions * side // grid) & (places < ((regions + 1) * side + grid - 1) // grid)
+    return inside / inside.sum(dim=1, keepdim=True)
 
 
 def pooled_sums(features: Tensor, grids: Sequence[int]) -> Tensor:

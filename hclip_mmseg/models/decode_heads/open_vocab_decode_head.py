@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.losses import CrossEntropyLoss
 from torch import Tensor, nn
 
 from hclip_mmseg.files.errors import InputError
@@ -120,6 +121,18 @@ class OpenVocabDecodeHead(BaseDecodeHead):
         )
         losses: dict[str, Tensor] = {}
         for loss in self.loss_decode if isinstance(self.loss_decode, nn.ModuleList) else [self.loss_decode]:
-            name, value = str(loss.loss_name), loss(logits, labels, ignore_index=self.ignore_index)
+            name, value = str(loss.loss_name), loss(*_taken(loss, logits, labels), ignore_index=self.ignore_index)
             losses[name] = losses[name] + value if name in losses else value
         return {**losses, "acc_seg": accuracy}
+
+
+def _taken(loss: nn.Module, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits [B, T, H, W] and labels [B, H, W] as a loss takes them.
+
+    Where it has to be deterministic, cross-entropy takes pixels in a row, [N, T] and [N]: torch's form for images is
+    not on a GPU.
+    """
+    if torch.are_deterministic_algorithms_enabled() and isinstance(loss, CrossEntropyLoss):
+        if not (loss.use_sigmoid or loss.use_mask):
+            return logits.movedim(1, -1).flatten(0, 2), labels.flatten()
+    return logits, labels

@@ -124,4 +124,5 @@ class TextBatches(NamedTuple):
         if self.places.device == device:
             return self
         tokens = tuple(part.to(device) for part in self.tokens)
-        return self._replace(tokens=tokens, places=self.places.to(device))
+        # torch 2.11 loses what `_replace` makes in a compiled step
+        return TextBatches(tokens, self.shared, self.places.to(device), self.names, self.templates)

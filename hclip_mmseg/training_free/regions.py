@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,8 @@ MOST_ON_GPU = 4096
 """Patches whose clusters a GPU finds by itself, in matrices of patches x patches; more go to the CPU."""
 
 
-class PixelRegions(NamedTuple):
+@dataclass(frozen=True)
+class PixelRegions:
     """The regions of an image.
 
     Attributes:

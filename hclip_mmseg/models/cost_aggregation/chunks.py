@@ -84,8 +84,8 @@ def fitting_chunks(allowed: int, of_map: MapBytes, batch: int, classes: int, gra
     """The fewest chunks that fit, and the least work done twice.
 
     Nothing is computed again where everything fits. Else spatial aggregation is, which frees most memory for its
-    arithmetic; where that is not enough, the decoder too. Of what is computed again no two chunks are there at once, and
-    when spatial aggregation is, what the decoder kept is gone. No chunk is smaller than on a CPU.
+    arithmetic; where that is not enough, the decoder too. Of what is computed again no two chunks are there at once,
+    and when spatial aggregation is, what the decoder kept is gone. No chunk is smaller than on a CPU.
 
     Args:
         allowed: bytes that may be taken.

@@ -334,15 +334,12 @@ class TextEncoderNeck(BaseModule):
         smallest = SMALLEST_ON_GPU if device_memory.has_memory_of_its_own(device) else SMALLEST
         if subset is not None:
             return self._cut(smallest, subset).to(device)
-        if smallest not in self._batches or self._batches[smallest].places.device != device:
-            self._hold_batches(smallest, device)
+        if smallest not in self._batches:
+            self._batches[smallest] = self._cut(smallest)
+        self._batches[smallest] = self._batches[smallest].to(device)
         return self._batches[smallest]
 
     @torch.compiler.disable  # how texts fall into batches is no part of a graph
-    def _hold_batches(self, smallest: int, device: torch.device) -> None:
-        self._batches[smallest] = (self._batches.get(smallest) or self._cut(smallest)).to(device)
-
-    @torch.compiler.disable
     def _cut(self, smallest: int, subset: Tensor | None = None) -> TextBatches:
         assert self._prompts is not None
         prompts = self._prompts if subset is None else self._prompts.some(subset.cpu().numpy())

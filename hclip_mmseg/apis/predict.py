@@ -27,7 +27,7 @@ from hclip_mmseg.files.errors import FullDiskError, InputError, WriteError
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
-from hclip_mmseg.files.showing import printable
+from hclip_mmseg.files.showing import counted, printable
 from hclip_mmseg.results import ResultWriter, check_box_formats, check_formats, part_suffix, usual_formats
 from hclip_mmseg.vocabularies import read_vocabulary
 
@@ -213,7 +213,7 @@ def prepare_prediction(
     inferencer.set_vocabulary(vocabulary if saved else classes, templates, stuff, **rules)
     if save_vocab is not None:
         inferencer.save_vocabulary(save_vocab)
-        print(f"embeddings of {len(inferencer.question.compared)} names saved in {save_vocab}")
+        print(f"embeddings of {counted(len(inferencer.question.compared), 'name')} saved in {save_vocab}")
     return Prediction(inferencer, writer, paths, batch_size, output.part)
 
 

@@ -219,8 +219,8 @@ class ImageInferencer(ABC):
             ValueError, FileNotFoundError: for the vocabulary and the batch size at once; for an image when it is its
                 turn.
         """
-        if batch_size < 1:
-            raise InputError(f"batch_size is a number of images, at least 1, not {batch_size}")
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size is a number of images, at least 1, not {batch_size!r}")
         own = (options_of(form, keyword_only=True) for form in (self.__call__, self.answers))
         check_options(options, (*chain(*own), *RULES), type(self).__name__)
         rules = {name: options.pop(name) for name in RULES if name in options}

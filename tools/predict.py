@@ -96,7 +96,7 @@ def main(args: argparse.Namespace) -> None:
         formats = args.format or ("overlay" if args.video is not None else None)
         output = Output(args.out_dir, formats, read_part(args.part), arguments.chosen(args, Result.overlay))
         if args.onnx:
-            prediction = prepare_exported(args.images, args.onnx, output, recursive=args.recursive)
+            prediction = prepare_exported(args.images, args.onnx, output, recursive=args.recursive, given=vars(args))
         else:
             args.settings = read_settings(args.cfg_options)
             model = ModelChoice(**arguments.chosen(args, ModelChoice))

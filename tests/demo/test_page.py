@@ -167,6 +167,15 @@ def test_a_port_that_is_taken_is_said_in_one_line(address):
         pass
 
 
+@pytest.mark.parametrize("port", [-1, 0, 99_999])
+def test_a_port_that_there_is_none_of_is_said_before_a_model_is_opened(port):
+    with (
+        pytest.raises(ValueError, match=f"^--port is a number from 1 to 65535, not {port}$"),
+        serving([], port=port, device="cpu"),
+    ):
+        pass
+
+
 def test_label_map_and_json_are_downloaded(visit, tmp_path):
     page = visit(f"?names={NAMES}&example=scene_1")
     found = titles(page)

@@ -70,6 +70,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.images and args.video is not None or not (args.images or args.video or args.save_vocab or args.merge_parts):
         parser.error("give images, or a video by --video")
+    if args.video is None and (args.smooth or args.every != 1):
+        parser.error("--every and --smooth are for a --video")
     if args.onnx and args.video is not None:
         parser.error("--onnx takes images: a video needs a config")
     return args

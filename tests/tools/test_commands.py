@@ -137,6 +137,15 @@ def test_values_that_begin_with_a_minus_are_no_options():
     assert predict.parse_arguments(["--voc", "cat", "--", "--photo.png"]).images == ["--photo.png"]
 
 
+@pytest.mark.parametrize("option", [("--smooth", "0.5"), ("--every", "2")])
+def test_what_is_for_videos_is_refused_of_images(option, capsys):
+    from hclip_tools import predict
+
+    with pytest.raises(SystemExit):
+        predict.parse_arguments(["a.png", "--vocab", "cat", *option])
+    assert "--every and --smooth are for a --video" in capsys.readouterr().err
+
+
 def test_every_script_asks_so(repository):
     for path in (repository / "tools").glob("*.py"):
         assert path.stem in ("arguments", "count_costs") or "argparse.ArgumentParser(" not in path.read_text(), path

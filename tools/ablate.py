@@ -20,18 +20,15 @@ FACTORS = (0.1, 0.3, 1.0, 3.0)
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train every row of an ablation with several seeds; table and plots.")
+    parser = arguments.Parser(description="Train every row of an ablation with several seeds; table and plots.")
     add = parser.add_argument
     add("--table", default="configs/ablation/tiny_scenes.py", help="the rows (%(default)s)")
     add("--rows", nargs="+", metavar="ROW", help="only these")
     add("--seeds", type=int, default=3, help="how many, from 0 (%(default)s)")
     add("--out", default="work_dirs/ablation", help="folder of runs and report (%(default)s)")
-    add(
-        "--search",
-        action="store_true",
-        help="first choose each row's learning rate for its adapters, by the same search for all: one run for each "
-        "factor, the best result on training names, on scenes of their own",
-    )
+    searched = "first choose each row's learning rate for its adapters, by the same search for all: one run for each "
+    searched += "factor, the best result on training names, on scenes of their own"
+    add("--search", action="store_true", help=searched)
     add("--factors", nargs="+", type=float, default=FACTORS, help="of the search (%(default)s times the base's rate)")
     add("--search-iters", type=int, help="length of a run of the search (that of all runs)")
     add("--jobs", type=int, default=1, help="runs at a time, each on its share of the cores (1)")

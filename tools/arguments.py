@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from inspect import signature
+from itertools import takewhile
+from runpy import run_path
 from typing import Any, TypeVar
 
 Ending = TypeVar("Ending")
@@ -40,21 +44,36 @@ def command(
     return of_arguments
 
 
-class SettingAction(argparse.Action):
-    """Collects settings ``KEY=VALUE ...``, whose values ``hclip_mmseg.apis.settings.read_settings`` reads."""
+class Parser(argparse.ArgumentParser):
+    """Asks of an unknown option which was meant, before it complains of what is lacking instead."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        """See ``argparse.Action``."""
-        for value in values or ():
-            if "=" not in value:
-                parser.error(f"{option_string} takes settings KEY=VALUE, not '{value}'")
-        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), *(values or ())])
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See ``argparse.ArgumentParser``."""
+        self._check_options(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
+
+    def parse_known_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See ``argparse.ArgumentParser``."""
+        self._check_options(sys.argv[1:] if args is None else args)
+        return super().parse_known_intermixed_args(args, namespace)
+
+    def _check_options(self, args: Sequence[str]) -> None:
+        known = self._option_string_actions  # argparse has no public list of them
+        for name in (text.partition("=")[0] for text in takewhile(lambda text: text != "--", args)):
+            if re.match(r"--?[^\W\d]\S*$", name) and not any(option.startswith(name) for option in known):
+                self.error(f"there is no option '{name}'{_did_you_mean(name, known) or '; --help lists them'}")
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    (package,) = find_spec("hclip_mmseg").submodule_search_locations  # type: ignore  # to import it takes seconds
+    return run_path(f"{package}/files/near_names.py")["did_you_mean"](name, known)
+
+
+def setting(text: str) -> str:
+    """A setting ``KEY=VALUE`` as it is given; ``hclip_mmseg.apis.settings.read_settings`` reads its value."""
+    if "=" not in text:
+        raise argparse.ArgumentTypeError(f"takes settings KEY=VALUE, not '{text}'")
+    return text
 
 
 def chosen(args: argparse.Namespace, taker: Callable[..., Any]) -> dict[str, Any]:
@@ -64,7 +83,8 @@ def chosen(args: argparse.Namespace, taker: Callable[..., Any]) -> dict[str, Any
 
 def add_settings(parser: argparse.ArgumentParser, help: str) -> None:
     """Add ``--cfg-options KEY=VALUE ...``: a list of such texts, empty where none is given."""
-    parser.add_argument("--cfg-options", nargs="+", action=SettingAction, default=[], metavar="KEY=VALUE", help=help)
+    several: dict[str, Any] = dict(nargs="+", action="extend", default=[])
+    parser.add_argument("--cfg-options", type=setting, metavar="KEY=VALUE", help=help, **several)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure time and peak memory, ours against another form.")
+    parser = arguments.Parser(description="Measure time and peak memory, ours against another form.")
     add = parser.add_argument
     add("rows", nargs="*", metavar="ROW", help="such as whole-150 (all rows of docs/results/speed.md)")
     add("--repeat", type=int, default=5, help="timed steps of a form, after one that is not (5)")

@@ -11,7 +11,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         description="Convert checkpoints of CAT-Seg, H-CLIP, MAFT+ and FC-CLIP as published, and CLIP's own weights, "
         "to this project's, or this project's to the published form."
     )

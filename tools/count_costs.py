@@ -14,7 +14,7 @@ GENERATOR = "configs/fisa/fisa_vitl14-336_swin-b_coco-panoptic.py"
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Count what a method costs at the real sizes.")
-    methods = parser.add_subparsers(dest="method", required=True)
+    methods = parser.add_subparsers(dest="method", required=True, parser_class=arguments.Parser)
     add = methods.add_parser("fisa", help="FISA's image tower in each form of tuning").add_argument
     add("--model", default="ViT-L-14-336", help="name of open_clip (%(default)s)")
     add("--resolution", type=int, default=896, help="side of the square that CLIP sees (%(default)s)")

@@ -11,7 +11,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         description="Count the parameters that a config trains, by part, beside the count that the paper prints. "
         "CLIP's weights need not be there."
     )

@@ -12,7 +12,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         description="Serve a page in which images are dropped and names written. Without --model it offers what needs "
         "no download: the tiny models of rendered scenes."
     )

@@ -11,7 +11,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         description="Fetch the weights of models by the names that hclip-models lists, and convert them, so that other "
         "commands find them without the network. They go into the folder HCLIP_HOME, else into torch.hub's."
     )

@@ -11,7 +11,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         description="Write a model for some class names as one file: adapters folded, the names' embeddings as "
         "constants, without the text tower. tools/predict.py --onnx FILE runs it."
     )

@@ -12,7 +12,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         description="Write a trained model without its adapters, folded into CLIP's weights: same outputs, at "
         "plain CLIP's cost. The result is for the same config with model.backbone.adapter=None."
     )

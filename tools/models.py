@@ -11,7 +11,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         description="List the models that have a name, what their weights are and where they lie; the names are taken "
         "by hclip-predict, hclip-test, hclip-visualize and hclip-convert."
     )

@@ -12,7 +12,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         description="Look at annotated images, and write what hclip-train takes: label maps, lists for training and "
         "validation, a sheet of overlays, the data set's config and a training config, in work_dirs/NAME. What is "
         "assumed is said, with the option that says otherwise."

@@ -16,22 +16,14 @@ TINY = "configs/hclip/hclip_tiny_scenes.py"
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Write images in colours and label maps, or with boxes.")
+    parser = arguments.Parser(description="Write images in colours and label maps, or with boxes.")
     add = parser.add_argument
-    add(
-        "images",
-        nargs="*",
-        metavar="IMAGE",
-        help="images, folders of images, patterns, http addresses, or - for the standard input",
-    )
+    taken = "images, folders of images, patterns, http addresses, or - for the standard input"
+    add("images", nargs="*", metavar="IMAGE", help=taken)
     add("--recursive", action="store_true", help="look into the folders of folders, too")
     add("--batch-size", type=int, default=1, help="images of one size that the model is given at once (1)")
-    add(
-        "--part",
-        default="1/1",
-        metavar="K/N",
-        help="do every N-th image, from the K-th: one of N processes that share them",
-    )
+    shared = "do every N-th image, from the K-th: one of N processes that share them"
+    add("--part", default="1/1", metavar="K/N", help=shared)
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument(
         "--vocab",
@@ -76,10 +68,10 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
         "tools/fold_adapters.py, model.backbone.adapter=None",
     )
     args = parser.parse_args(argv)
-    if args.images and args.video is not None or not (
-        args.images or args.video or args.save_vocab or args.merge_parts
-    ):
+    if args.images and args.video is not None or not (args.images or args.video or args.save_vocab or args.merge_parts):
         parser.error("give images, or a video by --video")
+    if args.video is None and (args.smooth or args.every != 1):
+        parser.error("--every and --smooth are for a --video")
     if args.onnx and args.video is not None:
         parser.error("--onnx takes images: a video needs a config")
     return args
@@ -106,7 +98,7 @@ def main(args: argparse.Namespace) -> None:
         formats = args.format or ("overlay" if args.video is not None else None)
         output = Output(args.out_dir, formats, read_part(args.part), arguments.chosen(args, Result.overlay))
         if args.onnx:
-            prediction = prepare_exported(args.images, args.onnx, output, recursive=args.recursive)
+            prediction = prepare_exported(args.images, args.onnx, output, recursive=args.recursive, given=vars(args))
         else:
             args.settings = read_settings(args.cfg_options)
             model = ModelChoice(**arguments.chosen(args, ModelChoice))

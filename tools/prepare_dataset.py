@@ -11,7 +11,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         description="Make what the configs read from what a data set's owners distribute. Label maps that are there "
         "already stay; so an interrupted preparation goes on where it stopped."
     )

@@ -11,7 +11,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Pretrain a tiny CLIP on rendered scenes and their captions.")
+    parser = arguments.Parser(description="Pretrain a tiny CLIP on rendered scenes and their captions.")
     add = parser.add_argument
     add("tower", choices=["clip", "convnext"], help="of images: a vision transformer as CLIP's, or a ConvNeXt")
     add("--work-dir", help="where checkpoints and the log go (work_dirs/tiny_TOWER)")

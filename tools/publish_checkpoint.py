@@ -11,7 +11,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         description="Write a checkpoint's weights and class names alone, without optimizer and history; the first 8 "
         "digits of the file's SHA-256 become part of its name, as OpenMMLab's tools expect."
     )

@@ -11,7 +11,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Test a model.")
+    parser = arguments.Parser(description="Test a model.")
     add = parser.add_argument
     arguments.add_run_arguments(parser)
     add(

@@ -12,16 +12,11 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train a model.")
+    parser = arguments.Parser(description="Train a model.")
     add = parser.add_argument
     arguments.add_run_arguments(parser)
-    add(
-        "--resume",
-        nargs="?",
-        const="latest",
-        metavar="CHECKPOINT",
-        help="go on from the latest checkpoint in the work directory, or from the one given",
-    )
+    resumed = "go on from the latest checkpoint in the work directory, or from the one given"
+    add("--resume", nargs="?", const="latest", metavar="CHECKPOINT", help=resumed)
     add("--amp", action="store_true", help="mixed precision: bf16, on GPUs without it fp16")
     add("--auto-scale-lr", action="store_true", help="scale the rate by batch / auto_scale_lr.base_batch_size")
     return parser.parse_args(argv)

@@ -11,7 +11,7 @@ from hclip_tools import arguments
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Compare all forms of training-free segmentation on the scenes.")
+    parser = arguments.Parser(description="Compare all forms of training-free segmentation on the scenes.")
     parser.add_argument("--scenes", type=int, default=160, help="how many are segmented (160)")
     parser.add_argument("--methods", action="store_true", help="all methods of the field, clear and hazy, three series")
     parser.add_argument("--choice-scenes", type=int, default=16, help="by which --methods chooses a combination (16)")

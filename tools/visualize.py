@@ -27,7 +27,7 @@ def point_of(text: str) -> tuple[int, int]:
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Write figures of correlations and one page that gathers them.")
+    parser = arguments.Parser(description="Write figures of correlations and one page that gathers them.")
     add = parser.add_argument
     add("images", nargs="*", metavar="IMAGE", help="images, or folders of images")
     add("--vocab", help="class names with commas between, a file, or a benchmark's name")

@@ -10,6 +10,7 @@ from hclip_mmseg.apis import launch
 from hclip_mmseg.apis.images import list_images, read_image
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.apis.opening import open_model
+from hclip_mmseg.apis.predict import classifies_masks
 from hclip_mmseg.apis.question import Rules, ask
 from hclip_mmseg.apis.record import versions
 from hclip_mmseg.apis.settings import merge_settings
@@ -68,8 +69,9 @@ def export(
     cfg, trained, _ = open_model(config, checkpoint)
     merge_settings(cfg, settings or {})
     detects = "roi_head" in cfg.model
-    if detects and trained is None:
-        raise InputError("a detector finds nothing without training: give its checkpoint")
+    if classifies_masks(cfg):
+        raise InputError(f"{config} classifies masks: only segmentors and detectors are exported")
+    _check_trained(detects, trained)
     model: Any = build_model(cfg, trained)
     steps: list[PublishedResize] | Canvas = published_resize_steps(cfg, resize)
     if detects:
@@ -80,3 +82,8 @@ def export(
         model, path, form, steps, dynamic=dynamic, half=half, int8=int8, images=pixels, versions=versions(),
         groups=question.groups, reported=question.reported,
     )  # fmt: skip
+
+
+def _check_trained(detects: bool, checkpoint: object) -> None:
+    if detects and checkpoint is None:
+        raise InputError("a detector finds nothing without training: give its checkpoint")

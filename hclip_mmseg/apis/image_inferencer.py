@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from threading import RLock
 from typing import Any
@@ -218,9 +219,10 @@ class ImageInferencer(ABC):
             ValueError, FileNotFoundError: for the vocabulary and the batch size at once; for an image when it is its
                 turn.
         """
-        if batch_size < 1:
-            raise InputError(f"batch_size is a number of images, at least 1, not {batch_size}")
-        check_options(options, (*options_of(self.answers, keyword_only=True), *RULES), type(self).__name__)
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size is a number of images, at least 1, not {batch_size!r}")
+        own = (options_of(form, keyword_only=True) for form in (self.__call__, self.answers))
+        check_options(options, (*chain(*own), *RULES), type(self).__name__)
         rules = {name: options.pop(name) for name in RULES if name in options}
         with self._lock:
             if vocabulary is not None:

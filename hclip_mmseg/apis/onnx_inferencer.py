@@ -54,6 +54,7 @@ class OnnxInferencer:
         scores: bool = False,
         batch_size: int = 1,
         on_error: Callable[[str, Exception], None] | None = None,
+        **unknown: Any,
     ) -> Iterator[Result]:
         """Segment images, or find boxes in them, one after another.
 
@@ -62,13 +63,20 @@ class OnnxInferencer:
             scores: whether to give the scores of all class names too; of segmentors.
             batch_size: has no effect: images are run one after another.
             on_error: called with an image's source and its error, and the rest is done; None: the error is raised.
+            unknown: no option is called otherwise.
 
         Yields:
             One result for each image that could be read.
 
         Raises:
-            ValueError, FileNotFoundError: for an image when it is its turn.
+            ValueError, FileNotFoundError: for an unknown option at once; for an image when it is its turn.
         """
+        check_options(unknown, options_of(self.__call__, keyword_only=True), type(self).__name__)
+        return self._results(images, scores, on_error)
+
+    def _results(
+        self, images: Image | Sequence[Image], scores: bool, on_error: Callable[[str, Exception], None] | None
+    ) -> Iterator[Result]:
         alone = isinstance(images, (str, bytes, Path, np.ndarray)) or not isinstance(images, Iterable)
         given: Any = [images] if alone else images
         for position, image in enumerate(given):

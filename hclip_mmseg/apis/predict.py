@@ -17,7 +17,7 @@ from hclip_mmseg.apis.inferencer import OpenVocabInferencer
 from hclip_mmseg.apis.mixed_precision import predict_in_bf16
 from hclip_mmseg.apis.onnx_inferencer import OnnxInferencer
 from hclip_mmseg.apis.opening import open_model
-from hclip_mmseg.apis.question import Rules, ask, check_score
+from hclip_mmseg.apis.question import RULES, Rules, ask, check_score
 from hclip_mmseg.apis.saved_vocabulary import is_saved, read_saved_vocabulary
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.clip.templates import read_templates, resolve_templates
@@ -27,7 +27,7 @@ from hclip_mmseg.files.errors import FullDiskError, InputError, WriteError
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.result_names import name_results
 from hclip_mmseg.files.run_folders import find_latest
-from hclip_mmseg.files.showing import printable
+from hclip_mmseg.files.showing import counted, printable
 from hclip_mmseg.results import ResultWriter, check_box_formats, check_formats, part_suffix, usual_formats
 from hclip_mmseg.vocabularies import read_vocabulary
 
@@ -213,22 +213,38 @@ def prepare_prediction(
     inferencer.set_vocabulary(vocabulary if saved else classes, templates, stuff, **rules)
     if save_vocab is not None:
         inferencer.save_vocabulary(save_vocab)
-        print(f"embeddings of {len(inferencer.question.compared)} names saved in {save_vocab}")
+        print(f"embeddings of {counted(len(inferencer.question.compared), 'name')} saved in {save_vocab}")
     return Prediction(inferencer, writer, paths, batch_size, output.part)
 
 
+MODELS_ALONE = (*RULES, "templates", "save_vocab", "checkpoint", "cfg_options", "panoptic", "stuff", "amp")
+"""Options of hclip-predict that an exported file cannot follow."""
+
+
 def prepare_exported(
-    sources: Sequence[str | Path], file: str | Path, output: Output, *, recursive: bool = False
+    sources: Sequence[str | Path],
+    file: str | Path,
+    output: Output,
+    *,
+    recursive: bool = False,
+    given: Mapping[str, Any] | None = None,
 ) -> Prediction:
     """Open a model that hclip-export wrote in ONNX, with the class names that it was written for.
 
     Args:
         sources, output, recursive: see :func:`prepare_prediction`.
         file: the model.
+        given: the command's other options, by name; those of :data:`MODELS_ALONE` must be empty.
 
     Raises:
         FileNotFoundError, ValueError: if anything of these is missing or wrong.
     """
+    for name in MODELS_ALONE:
+        if (given or {}).get(name):
+            raise InputError(
+                f"--{name.replace('_', '-')} is for models: a file of hclip-export has its own class names and "
+                "prompts, and no rules"
+            )
     paths = images.list_images(sources, recursive)
     images.check_some(paths)
     output.check()

@@ -15,7 +15,7 @@ from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.near_names import did_you_mean
 from hclip_mmseg.models.name_groups import MERGES, NameGroups
 from hclip_mmseg.results import Boxes, Result
-from hclip_mmseg.vocabularies import Vocabulary, read_vocabulary
+from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
 from hclip_mmseg.vocabularies.labels import label_of_no_class
 from hclip_mmseg.vocabularies.vocabulary import read_by_clip
 
@@ -160,8 +160,8 @@ def ask(vocabulary: Vocabulary, rules: Rules, competitors: Sequence[str] = ()) -
     asked = vocabulary
     if rules.merge is not None:
         vocabulary = with_synonyms_as_members(vocabulary)
-    background = () if rules.background is None else read_vocabulary(rules.background).titles
-    negatives = () if rules.negatives is None else read_vocabulary(rules.negatives).titles
+    background = _competing(rules.background, "background")
+    negatives = _competing(rules.negatives, "negatives")
     check_apart(vocabulary, background, negatives)
     names, compared = list(vocabulary.classes), [*vocabulary.asked, *background, *negatives, *competitors]
     folds = list(vocabulary.folds or range(len(vocabulary)))
@@ -227,6 +227,14 @@ def check_rules(rules: Rules) -> None:
         raise InputError(
             "other needs a threshold or drop_absent: without them every pixel has a class name, and none is left over"
         )
+
+
+def _competing(names: Names | None, where: str) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    if not names or str(names).isspace():
+        raise InputError(f"{where} holds no names: give some, or leave it out")
+    return read_vocabulary(names).titles
 
 
 def check_apart(vocabulary: Vocabulary, background: Sequence[str], negatives: Sequence[str]) -> None:

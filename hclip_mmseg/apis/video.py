@@ -19,6 +19,7 @@ from hclip_mmseg.apis.inferencer import OpenVocabInferencer
 from hclip_mmseg.apis.question import check_score
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.result_names import plain_name
+from hclip_mmseg.files.showing import counted
 from hclip_mmseg.results import Result, ResultWriter
 
 CODEC = "mp4v"
@@ -139,7 +140,7 @@ class VideoPrediction:
         if not done:
             raise InputError(f"{self.source} holds no frame that can be read")
         seconds = time.perf_counter() - begun
-        print(f"{done} frames done, {done / seconds:.2f} a second, results in {folder}")
+        print(f"{counted(done, 'frame')} done, {done / seconds:.2f} a second, results in {folder}")
         return done
 
     def results(self, capture: cv2.VideoCapture) -> Iterator[tuple[int, Result]]:

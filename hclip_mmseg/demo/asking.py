@@ -17,6 +17,7 @@ from hclip_mmseg.apis.question import check_score
 from hclip_mmseg.demo.models import ModelShelf
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.images import read_pixels
+from hclip_mmseg.files.showing import counted
 from hclip_mmseg.results import Result
 from hclip_mmseg.visualization import draw_heat_map
 from hclip_mmseg.vocabularies.names import names_of_text
@@ -145,7 +146,7 @@ def answer(
 
     progress(0.1, f"opening {request.model}")
     inferencer = shelf.inferencer(request.model)
-    progress(0.4, f"looking for {len(vocabulary)} names")
+    progress(0.4, f"looking for {counted(len(vocabulary), 'name')}")
     result, frozen, notes = ask(inferencer), None, []
     if request.compare:
         progress(0.7, "asking the frozen CLIP")

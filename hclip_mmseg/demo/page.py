@@ -160,8 +160,9 @@ class Page:
             outputs = [drawn, frozen, table, maps, notes, files, query]
             restored = gr.State(False)
             show = dict(fn=None, inputs=query, outputs=link, js=SHOW_ADDRESS)
+            # "multiple": else a click is lost while an earlier answer, such as to a new threshold, is awaited
             gr.on([button.click, names.submit, background.submit, threshold.release], self.find, inputs, outputs,
-                  api_name="find").success(**show)  # fmt: skip
+                  api_name="find", trigger_mode="multiple").success(**show)  # fmt: skip
             blocks.load(self.restore, None, [*inputs, restored], api_visibility="private").then(
                 self.find_restored, [restored, *inputs], outputs, api_visibility="private"
             ).success(**show)

@@ -54,6 +54,8 @@ def serving(
     check_gradio()
     if max_upload < 1 or kept < 1:
         raise InputError(f"--max-upload and --kept are at least 1, not {max_upload} and {kept}")
+    if port is not None and not 1 <= port <= 65535:
+        raise InputError(f"--port is a number from 1 to 65535, not {port}")
     launch.choose_device(device)
     shelf = ModelShelf(models, device, offline=offline, kept=kept)
     shelf.inferencer(shelf.names[0])
@@ -77,7 +79,7 @@ def serving(
                 footer_links=[],
             )
         except OSError as error:
-            said = f"the page cannot be served at {host}, port {port}: is it taken? Give another by --port"
+            said = f"the page cannot be served at {host}, port {port}: is it taken? Give another by --port, or --host"
             raise InputError(said) from error
         try:
             yield address

@@ -16,6 +16,7 @@ from hclip_mmseg.export.description import KEY
 from hclip_mmseg.export.onnx_model import OnnxModel
 from hclip_mmseg.export.resampling import Floats
 from hclip_mmseg.export.rounding import Matrix, Rounded, round_matrix
+from hclip_mmseg.files.showing import counted
 from hclip_mmseg.results import Boxes
 
 ALIKE = 0.999
@@ -80,7 +81,7 @@ def store_in_eight_bits(file: Path, images: Sequence[Image] = (), threads: int |
     """
     import onnx
 
-    source = "images" if images else "rendered scenes"
+    source = "image" if images else "rendered scene"
     images = images or [render_scene(0, index, SIDE).image for index in range(MOST)]
     images = images[:: -(-len(images) // MOST)]
     held = set(range(7, len(images), 8)) or {len(images) - 1}
@@ -109,13 +110,13 @@ def store_in_eight_bits(file: Path, images: Sequence[Image] = (), threads: int |
     onnx.helper.set_model_props(stored, {KEY: described.to_text()})
     onnx.save(stored, str(file))
     seen = "not calibrated on" if len(images) > 1 else "calibrated on, too: give more"
-    return _line(agreement, "boxes" if description.kind == "boxes" else "pixels", f"{source} ({seen})")
+    return _line(agreement, "boxes" if description.kind == "boxes" else "pixels", source, seen)
 
 
-def _line(agreement: Agreement, what: str, source: str) -> str:
+def _line(agreement: Agreement, what: str, source: str, seen: str) -> str:
     line = (
         f"{agreement.matrices} of {agreement.of} large matrices in 8 bits, other weights in 16: {agreement.share:.2%} "
-        f"of the {what} of {agreement.images} {source} keep their label"
+        f"of the {what} of {counted(agreement.images, source)} ({seen}) keep their label"
     )
     few = f", fewer than {ALIKE:.1%}: look at its results before you rely on it"
     return line if agreement.share >= ALIKE else line + few

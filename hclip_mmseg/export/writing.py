@@ -22,6 +22,7 @@ from hclip_mmseg.export.description import KEY, Description
 from hclip_mmseg.export.eight_bits import store_in_eight_bits
 from hclip_mmseg.export.onnx_model import OnnxModel
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.showing import counted
 from hclip_mmseg.files.writing import whole
 from hclip_mmseg.models import OpenVocabSegmentor
 from hclip_mmseg.models.cost_aggregation import CostAggregator
@@ -242,7 +243,7 @@ def _summary(target: Path, description: Description) -> str:
     size = "any size" if description.size is None else f"{description.size[0]} x {description.size[1]} pixels"
     batch = "any number of images" if description.batch is None else "1 image"
     mebibytes = target.stat().st_size / 2**20
-    return f"{target}: {len(description.vocabulary)} class names, {batch} of {size}, {mebibytes:.0f} MiB"
+    return f"{target}: {counted(len(description.vocabulary), 'class name')}, {batch} of {size}, {mebibytes:.0f} MiB"
 
 
 def _example(description: Description) -> Tensor:

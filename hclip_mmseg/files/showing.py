@@ -17,3 +17,14 @@ def printable(text: object) -> str:
         else character.encode("unicode_escape", "surrogatepass").decode("ascii")
         for character in str(text)
     )  # fmt: skip
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A number of things, such as "1 image" and "1,200 images".
+
+    Args:
+        number: how many.
+        one: what one of them is called.
+        several: what they are called; "": the same with an s.
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

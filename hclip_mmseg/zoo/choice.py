@@ -59,6 +59,24 @@ class Choice:
             )
         return None if model.weights is None else checkpoint_of(model, offline)
 
+    def fetch_tokenizer(self, offline: bool = False) -> str | None:
+        """Fetch the tokenizer of the CLIP that stands behind the name where the Hugging Face Hub has it.
+
+        Args:
+            offline: whether the network must not be used.
+
+        Returns:
+            Its name; None where there is nothing to fetch.
+
+        Raises:
+            ValueError: if it cannot be had.
+        """
+        tokenizer = None if self.clip is None else hub_tokenizer(self.clip[0])
+        if tokenizer is None:
+            return None
+        tokenizer.fetch(offline)
+        return tokenizer.name
+
     def clip_entry(self, clip: dict[str, Any], offline: bool = False) -> dict[str, Any]:
         """The entry ``clip`` of the backbone with weights that are here, for a model that has no checkpoint.
 
@@ -70,9 +88,7 @@ class Choice:
             ValueError: if the weights cannot be had.
         """
         if self.clip is not None:
-            tokenizer = hub_tokenizer(self.clip[0])
-            if tokenizer is not None:
-                tokenizer.fetch(offline)  # before the weights, which are larger
+            self.fetch_tokenizer(offline)  # before the weights, which are larger
             return dict(clip_settings(*self.clip), pretrained=str(clip_file(*self.clip, offline)))
         if self.model.pretrained in (None, EMBEDDED) or locate(clip["pretrained"]) is not None:
             return clip

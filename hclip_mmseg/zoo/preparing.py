@@ -9,7 +9,6 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from hclip_mmseg.clip import hub_tokenizer
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.paths import locate
 from hclip_mmseg.files.writing import whole
@@ -41,10 +40,9 @@ def prepare(
     """
     for choice in [choose(name) for name in names]:
         name, model = choice.model.name, choice.model
-        tokenizer = None if choice.clip is None else hub_tokenizer(choice.clip[0])
+        tokenizer = choice.fetch_tokenizer(offline)
         if tokenizer is not None:
-            tokenizer.fetch(offline)
-            yield f"{name}: the tokenizer {tokenizer.name}, in the Hugging Face Hub's cache"
+            yield f"{name}: the tokenizer {tokenizer}, in the Hugging Face Hub's cache"
         for file in _beside_clip(choice, offline):
             yield f"{name}: {_put(file, folder)}"
         published = _published(choice, offline)

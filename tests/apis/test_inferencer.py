@@ -142,6 +142,11 @@ def test_an_option_that_there_is_none_of_is_named_with_the_nearest(inferencer, t
         OnnxInferencer("absent.onnx", thread=1)
     with pytest.raises(ValueError, match="^OpenVocabInferencer has no option 'treshold'; did you mean 'threshold'"):
         inferencer(image, "cat", treshold=0.5)
+    with pytest.raises(ValueError, match="^OpenVocabInferencer has no option 'batchsize'; did you mean 'batch_size'"):
+        inferencer([], "cat", batchsize=2)
+    for size in (0, "4", 1.5):
+        with pytest.raises(ValueError, match=f"^batch_size is a number of images, at least 1, not {size!r}$"):
+            inferencer([], "cat", batch_size=size)
     with pytest.raises(ValueError, match="^a vocabulary has no option 'backgrounds'; did you mean 'background'"):
         inferencer.set_vocabulary("cat", backgrounds="sky")
 

@@ -139,6 +139,8 @@ def test_a_benchmarks_own_background_takes_the_names_given():
     ("rules", "said"),
     [
         (dict(background="sky, cat"), "'cat' is a class name and in background: give it once"),
+        (dict(background=" "), "background holds no names: give some, or leave it out"),
+        (dict(negatives=[]), "negatives holds no names"),
         (dict(background="sky", negatives="Sky"), "'Sky' is in background and in negatives"),
         (dict(threshold=1.5), "the threshold is a number from 0 to 1, not 1.5"),
         (

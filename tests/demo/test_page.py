@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from threading import Event
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from hclip_mmseg.demo.asking import answer
 from hclip_mmseg.demo.models import offered_models
 from hclip_mmseg.demo.serve import serving
 
@@ -99,6 +101,27 @@ def test_names_threshold_and_background_change_what_is_found(visit):
     assert "background" in find(page, threshold=None, background="snow, sand")
 
 
+def test_a_click_counts_while_an_earlier_answer_is_awaited(visit, monkeypatch):
+    """Leaving the threshold asks, too: who goes on to another field and clicks must not be left with that answer."""
+    clicked = Event()
+
+    def answer_late(*asked):
+        assert clicked.wait(MINUTE / 1000)
+        return answer(*asked)
+
+    page = visit()
+    monkeypatch.setattr("hclip_mmseg.demo.page.answer", answer_late)
+    with page.expect_request(lambda request: "queue/join" in request.url):
+        page.locator("#threshold input[type=number]").fill("0.3")
+        page.locator("#names textarea").fill(NAMES)
+    page.locator("#background textarea, #background input").first.press_sequentially("snow, sand")
+    with page.expect_request(lambda request: "snow, sand" in (request.post_data or "")):
+        page.locator("#find").click()
+    clicked.set()
+    page.wait_for_url(lambda url: parse_qs(urlsplit(url).query).get("background") == ["snow, sand"], timeout=MINUTE)
+    assert parse_qs(urlsplit(page.url).query)["names"] == [NAMES]
+
+
 def test_a_broken_file_is_said_in_the_page_and_the_page_goes_on(visit, tmp_path):
     broken, whole = tmp_path / "holiday.png", tmp_path / "whole.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + b"no image" * 9)
@@ -140,6 +163,15 @@ def test_a_port_that_is_taken_is_said_in_one_line(address):
     with (
         pytest.raises(ValueError, match=r"port \d+: is it taken\? Give another by --port"),
         serving(offered_models(()), port=urlsplit(address).port, device="cpu"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("port", [-1, 0, 99_999])
+def test_a_port_that_there_is_none_of_is_said_before_a_model_is_opened(port):
+    with (
+        pytest.raises(ValueError, match=f"^--port is a number from 1 to 65535, not {port}$"),
+        serving([], port=port, device="cpu"),
     ):
         pass
 

@@ -105,7 +105,7 @@ def test_matrices_go_back_to_16_bits_until_the_labels_stay(whole, tmp_path, monk
     line = store_in_eight_bits(file, scenes(0, 1), threads=1)
     found = OnnxInferencer(file, threads=1).onnx.description.int8
     assert found["share"] == 0.9995 and found["matrices"] == found["of"] // 2
-    assert "1 images (calibrated on, too: give more)" in line
+    assert "of 1 image (calibrated on, too: give more)" in line
 
 
 def test_a_file_whose_labels_do_not_stay_says_so(whole, tmp_path, monkeypatch):

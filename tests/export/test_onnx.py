@@ -137,6 +137,14 @@ def test_a_training_free_model_takes_every_size(training_free):
         assert_same(found, expected_of(model, image), model.vocabulary)
 
 
+def test_an_unknown_option_of_a_call_is_said_at_once(training_free):
+    _, inferencer, _ = training_free
+    with pytest.raises(ValueError, match="^OnnxInferencer has no option 'score'; did you mean 'scores'"):
+        inferencer([], score=True)
+    with pytest.raises(ValueError, match=r"^OnnxInferencer has no option 'threshold' .its options are scores, batch_"):
+        inferencer([], threshold=0.5)
+
+
 def test_errors_of_images_and_files(segmentor, tmp_path):
     inferencer = segmentor[1]
     failed = []

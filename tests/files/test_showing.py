@@ -2,7 +2,7 @@
 
 import pytest
 
-from hclip_mmseg.files.showing import printable
+from hclip_mmseg.files.showing import counted, printable
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,8 @@ from hclip_mmseg.files.showing import printable
 )
 def test_what_steers_a_terminal_becomes_an_escape(text, shown):
     assert printable(text) == shown
+
+
+def test_one_thing_is_no_plural():
+    shown = (counted(1, "image"), counted(0, "image"), counted(1200, "box", "boxes"))
+    assert shown == ("1 image", "0 images", "1,200 boxes")

@@ -78,7 +78,7 @@ def test_settings_that_cannot_be(refused, tiny_config, checkpoint, tmp_path):
     def error_of(*settings):
         return refused("test", tiny_config, checkpoint, "--work-dir", tmp_path / "work", "--cfg-options", *settings)
 
-    assert error_of("model.test_cfg.window") == "--cfg-options takes settings KEY=VALUE, not 'model.test_cfg.window'"
+    assert error_of("model.mode") == "argument --cfg-options: takes settings KEY=VALUE, not 'model.mode'"
     assert "has no setting 'nope'" in error_of("model.nope.x=1")
     assert "does not divide the text tower's width of 32" in error_of("model.backbone.adapter.block_size=10")
     assert "iou_metrics knows mIoU, mDice, mFscore, not mFoo" in error_of("test_evaluator.iou_metrics=mFoo")

@@ -110,3 +110,42 @@ def test_a_setting_without_a_value_is_refused_at_once(capsys):
     with pytest.raises(SystemExit) as ended:
         train.parse_arguments(["c.py", "--cfg-options", "lr"])
     assert ended.value.code == 2 and "takes settings KEY=VALUE, not 'lr'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("script", "given", "said"),
+    [
+        ("predict", ["a.png", "--vocb", "cat"], "no option '--vocb'; did you mean '--vocab'?"),
+        ("predict", ["a.png", "-vocab", "cat"], "no option '-vocab'; did you mean '--vocab'?"),
+        ("test", ["c.py", "w.pth", "--benchmark=A-150", "--ofline"], "no option '--ofline'; did you mean '--offline'?"),
+        ("export", ["c.py", "--halff"], "no option '--halff'; did you mean '--half'?"),
+        ("count_costs", ["fisa", "--modle", "x"], "no option '--modle'; did you mean '--model'?"),
+        ("demo", ["--xyz"], "no option '--xyz'; --help lists them"),
+    ],
+)
+def test_an_unknown_option_is_asked_about_before_what_is_lacking(script, given, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        import_module(f"hclip_tools.{script}").parse_arguments(given)
+    assert ended.value.code == 2 and capsys.readouterr().err.splitlines()[-1].endswith(f"error: there is {said}")
+
+
+def test_values_that_begin_with_a_minus_are_no_options():
+    from hclip_tools import predict
+
+    args = predict.parse_arguments(["--vocab", "cat", "--threshold", "-1", "--templates", "-- {} --", "-"])
+    assert (args.threshold, args.templates, args.images) == ("-1", "-- {} --", ["-"])
+    assert predict.parse_arguments(["--voc", "cat", "--", "--photo.png"]).images == ["--photo.png"]
+
+
+@pytest.mark.parametrize("option", [("--smooth", "0.5"), ("--every", "2")])
+def test_what_is_for_videos_is_refused_of_images(option, capsys):
+    from hclip_tools import predict
+
+    with pytest.raises(SystemExit):
+        predict.parse_arguments(["a.png", "--vocab", "cat", *option])
+    assert "--every and --smooth are for a --video" in capsys.readouterr().err
+
+
+def test_every_script_asks_so(repository):
+    for path in (repository / "tools").glob("*.py"):
+        assert path.stem in ("arguments", "count_costs") or "argparse.ArgumentParser(" not in path.read_text(), path

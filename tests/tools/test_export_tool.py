@@ -45,8 +45,20 @@ def test_errors_are_one_line(tiny_config, checkpoint, run_here):
     assert code == 2 and "error: no exported model at" in errors
     code, _, errors = run_here("predict", "image.png", "--onnx", "none.onnx", "--vocab", "cat")
     assert code == 2 and "not allowed with argument" in errors
+    for option in (
+        ("--threshold", "0.5"),
+        ("--background", "sky"),
+        ("--other",),
+        ("--templates", "a {}"),
+        ("--panoptic",),
+    ):
+        code, _, errors = run_here("predict", "image.png", "--onnx", "none.onnx", *option)
+        assert code == 2 and f"error: {option[0]} is for models: a file of hclip-export has its own" in errors
     code, _, errors = run_here("export", tiny_config, checkpoint, "--vocab", "cat, cat")
     assert code == 2 and errors.strip().splitlines()[-1].startswith("error: class name 'cat' is given 2 times")
+    masks = "configs/fisa/fisa_tiny_scenes.py"
+    code, _, errors = run_here("export", masks, "--vocab", "cat")
+    assert code == 2 and f"error: {masks} classifies masks: only segmentors and detectors are exported" in errors
     for options, said in (
         (("--images", "image.png"), "--images are for --int8, which is calibrated on them"),
         (("--int8", "--images", "none.png"), "no image at"),

@@ -17,7 +17,7 @@ from tiny_detectors import tiny_detector
 from tiny_models import HEAD, backbone_config, clip_geometry, tiny_segmentor
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
-from training_free.tiny_training_free import tiny_training_free
+from training_free.tiny_training_free import textured_images, tiny_training_free
 
 from hclip_mmseg.costs.kernels import Kernels
 from hclip_mmseg.models import OpenVocabSegmentor, device_memory
@@ -300,6 +300,20 @@ def test_losses_and_gradients_on_a_gpu_are_those_of_a_cpu():
     ours = tiny_segmentor(names=NAMES).train()
     found = [gradients(copy.deepcopy(ours).to(device), device) for device in ("cpu", "cuda")]
     torch.testing.assert_close(found[1], found[0], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_regions_and_labels_on_a_gpu_are_those_of_a_cpu():
+    """CLIPtrase, whose clusters, medians and votes are found in other ways there; several images at once."""
+    ours = tiny_training_free()
+    ours.set_vocabulary(NAMES)
+    images = textured_images(5)
+    found = []
+    for device in ("cpu", "cuda"):
+        model = copy.deepcopy(ours).to(device)
+        found.append(torch.stack([one.pred_sem_seg.data.cpu() for one in model.predict(images.to(device))]))
+    assert len(found[0].unique()) > 1
+    assert (found[0] == found[1]).float().mean() >= 0.99
 
 
 @pytest.mark.gpu

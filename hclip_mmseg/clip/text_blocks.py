@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hclip_mmseg.adapters.base import Block
+from hclip_mmseg.adapters.precision import autocast_dtype
 from hclip_mmseg.clip.attention import Projections, attend, finish_block
 
 
@@ -24,12 +26,15 @@ class TextRows:
         shared: how many tokens the texts begin with are the same.
         texts: how many texts there are.
         causal: whether a token sees only itself and those before it; if not, nothing is shared.
+        bias: where tokens are shared, of the attention of the rest [rest, shared + rest]: 0, or minus infinity where a
+            token is not seen.
     """
 
     rows: Tensor
     shared: int
     texts: int
     causal: bool = True
+    bias: Tensor | None = None
 
     @classmethod
     def of(cls, tokens: Tensor, shared: int, causal: bool = True) -> TextRows:
@@ -41,7 +46,12 @@ class TextRows:
         if shared and not causal:
             raise ValueError("tokens can be shared in a causal text tower only")
         rows = torch.cat([tokens[0, :shared], tokens[:, shared:].flatten(0, 1)])
-        return cls(rows, shared, tokens.shape[0], causal)
+        bias = None
+        if shared:
+            length, dtype = tokens.shape[1], autocast_dtype(tokens.device) or tokens.dtype
+            hidden = torch.full((length - shared, length), -torch.inf, dtype=dtype, device=tokens.device)
+            bias = hidden.triu(shared + 1)
+        return cls(rows, shared, tokens.shape[0], causal, bias)
 
     def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Rows as in ``rows`` -> of what is shared [1, shared, width], and of the rest [texts, rest, width]."""
@@ -72,7 +82,11 @@ def run_text_block(block: Block, texts: TextRows, projections: Projections) -> T
     first_q, rest_q = texts.split(q)
     (first_k, rest_k), (first_v, rest_v) = _with_prompts(block, texts, k, v, projections)
     keys, values = _behind(first_k, rest_k), _behind(first_v, rest_v)
-    mixed = attend(rest_q, keys, values, heads, causal=texts.causal).flatten(0, 1)
+    bias = texts.bias
+    if bias is not None:
+        prompts = keys.shape[1] - bias.shape[1]  # which all see
+        bias = (F.pad(bias, (prompts, 0)) if prompts else bias)[None]
+    mixed = attend(rest_q, keys, values, heads, causal=texts.causal and bias is None, bias=bias).flatten(0, 1)
     if texts.shared:
         shared = attend(first_q, first_k, first_v, heads, causal=True)
         mixed = torch.cat([shared[0], mixed])

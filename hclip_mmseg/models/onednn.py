@@ -28,7 +28,8 @@ TRIAL = (577, 768, 2304)
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x W^T + bias by oneDNN: x [..., in], weight [out, in], bias [out] or None -> [..., out]."""
-    result: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    # a part of a weight, with gaps between its rows, took a thousand times as long
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight.contiguous(), bias, "none", [], "")
     return result
 
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from mmseg.structures import SegDataSample
 from tiny_models import tiny_segmentor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hclip_mmseg.apis import mixed_precision
 from hclip_mmseg.models import onednn
@@ -59,6 +60,28 @@ def test_sums_of_a_bias_and_a_scaled_product(chosen, options):
     with torch.no_grad(), onednn.OneDNNProducts():
         torch.testing.assert_close(torch.addmm(bias, x, weight.t(), **options), expected)
     assert len(chosen) == 1
+
+
+class Layouts(TorchDispatchMode):
+    """Whether the two factors that each of oneDNN's products gets lie without gaps."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket is torch.ops.mkldnn._linear_pointwise:
+            self.found.append(args[0].is_contiguous() and args[1].is_contiguous())
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.skipif(not HAS_ONEDNN, reason="this build of torch has no oneDNN")
+def test_factors_reach_onednn_without_gaps(chosen):
+    """It is a thousand times as slow for parts of a weight, as class attention takes."""
+    x, weight = torch.randn(3, 5, 8).transpose(0, 1), torch.randn(6, 16)[:, :8]
+    with torch.no_grad(), Layouts() as layouts, onednn.OneDNNProducts():
+        torch.testing.assert_close(F.linear(x, weight), x @ weight.t())
+    assert layouts.found == [True]
 
 
 def test_gradients_other_types_and_autocast_stay_with_torch(chosen):

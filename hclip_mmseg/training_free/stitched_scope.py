@@ -54,7 +54,7 @@ class StitchedScope(RegionScope):
         chunks = pixels.split(self.windows_at_once)
         parts = zip(*(self.features.last_block(chunk, grid) for chunk in chunks), strict=True)
         x, q, k, v = (stitched(torch.cat(part), grid, windows)[0] for part in parts)
-        whole = stitched_grid(grid, windows)
+        whole = windows.stitched_grid(grid)
         unit = F.normalize(self.features.finish_last_block(x, q, k, v), dim=-1)[0]
         numbers = torch.zeros(windows.image, dtype=torch.long, device=pixels.device)
         if self.regions is not None:
@@ -113,10 +113,3 @@ def stitched(tokens: Tensor, grid: Grid, windows: Windows) -> tuple[Tensor, Grid
     """Tokens of windows [n, patches, C] -> of the image [1, patches, C], and its rows and columns of patches."""
     maps = windows.stitched(tokens.transpose(1, 2).unflatten(2, grid))
     return maps.flatten(1).T[None], (maps.shape[-2], maps.shape[-1])
-
-
-def stitched_grid(grid: Grid, windows: Windows) -> Grid:
-    """Rows and columns of the image's patches where windows have ``grid``."""
-    sides = zip(windows.image, windows.padded, grid, strict=True)
-    rows, columns = (max(round(image * number / padded), 1) for image, padded, number in sides)
-    return rows, columns

@@ -107,37 +107,53 @@ class Windows:
         whole = resize_weights(self.image[axis], length) / self.visits(axis)
         return torch.cat([whole[:, start : start + size] @ own for start in self.starts(axis)], dim=1)
 
-    def stitched(self, maps: Tensor) -> Tensor:
-        """Token maps of windows averaged into one map of the image (OV-Stitcher, section 3.2).
+    def stitched_grid(self, grid: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of the image's whole tokens where windows with their padding have ``grid``, at least 1."""
+        sides = zip(self.image, self.padded, grid, strict=True)
+        rows, columns = (max(image * tokens // padded, 1) for image, padded, tokens in sides)
+        return rows, columns
 
-        Padding is cut off: a token counts where its middle lies in the window. Tokens of windows that do not start on a
-        multiple of the token's side go to the nearest place.
+    def stitched(self, maps: Tensor) -> Tensor:
+        """Token maps of windows averaged into one map of the image, by the grid of OV-Stitcher's code.
+
+        The image has as many tokens as fit into it whole, a window's first one lies at the start of the window divided
+        by the token's side, rounded down. Tokens that begin in the padding are cut off, and those behind the window's
+        last whole one. A token of the image that no window gives, where windows are no whole tokens, is its neighbour.
 
         Args:
             maps: [n, C, rows, columns] of the windows with their padding.
 
         Returns:
-            [C, rows, columns] of the image, both rounded up where a token would be cut.
+            [C, rows, columns] of the image, see :meth:`stitched_grid`.
         """
-        rows, columns = maps.shape[-2:]
-        side = self.padded[0] / rows, self.padded[1] / columns
-        grid = tuple(max(round(of_image / own), 1) for of_image, own in zip(self.image, side, strict=True))
-        down, right = (self._token_places(axis, maps.shape[2 + axis], grid[axis]).to(maps.device) for axis in (0, 1))
+        grid = self.stitched_grid((maps.shape[-2], maps.shape[-1]))
+        down, right = (self._token_places(axis, maps.shape[2 + axis], grid[axis]) for axis in (0, 1))
+        filled = [_nearest_given(*of_axis).to(maps.device) for of_axis in zip((down, right), grid, strict=True)]
+        down, right = down.to(maps.device), right.to(maps.device)
         index = (down[:, :, None] * grid[1] + right[:, None, :]).flatten()
         inside = ((down >= 0)[:, :, None] & (right >= 0)[:, None, :]).flatten()
         tokens = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])[inside]
         total = maps.new_zeros(grid[0] * grid[1], maps.shape[1]).index_add_(0, index[inside], tokens)
         count = torch.bincount(index[inside], minlength=grid[0] * grid[1]).clamp_(min=1)
-        return (total / count[:, None]).T.unflatten(1, grid)
+        found = (total / count[:, None]).T.unflatten(1, grid)
+        return found[:, filled[0][:, None], filled[1]]
 
     def _token_places(self, axis: int, tokens: int, in_image: int) -> Tensor:
-        """The row (axis 0) or column of the image that each window's tokens fall on, [n, tokens]; -1 for padding."""
-        side = self.padded[axis] / tokens
-        middles = (torch.arange(tokens) + 0.5) * side - self.margin[axis]
-        inside = (middles >= 0) & (middles < self.size[axis])
-        starts = torch.tensor([place[axis] for place in self.places])
-        places = torch.floor((middles + starts[:, None]) * (in_image / self.image[axis])).long().clamp(0, in_image - 1)
-        return places.masked_fill(~inside, -1)
+        """The row (axis 0) or column of the image that each window's tokens fall on, [n, tokens]; -1 for none."""
+        padded, margin, size = self.padded[axis], self.margin[axis], self.size[axis]
+        first, own = -(-margin * tokens // padded), size * tokens // padded
+        if not own:  # a window narrower than a token
+            first, own = (2 * margin + size) * tokens // (2 * padded), 1
+        index = torch.arange(tokens) - first
+        starts = torch.tensor([place[axis] * tokens // padded for place in self.places])
+        places = starts[:, None] + index
+        return places.masked_fill((index < 0) | (index >= own) | (places >= in_image), -1)
+
+
+def _nearest_given(places: Tensor, in_image: int) -> Tensor:
+    """For each row or column of the image the nearest one that is among ``places``, int64 [in_image]."""
+    given = places[places >= 0].unique()
+    return given[(torch.arange(in_image)[:, None] - given).abs().argmin(dim=1)]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from mmseg.structures import SegDataSample
@@ -185,6 +187,35 @@ def test_stitching():
             part[:, top // 8 : top // 8 + 8, left // 8 : left // 8 + 8] = inside
             parts.append(part)
         torch.testing.assert_close(windows.stitched(torch.stack(parts)), image)
+
+
+def test_stitching_on_the_published_grid():
+    """OV-Stitcher's code: image // patch tokens, windows at start // patch, ceil(padding / patch) tokens cut off."""
+    patch = 8
+    for image, window, stride, pad in [
+        ((117, 150), 64, 24, 8), ((112, 115), 64, 40, 56), ((61, 130), 64, 24, 56), ((59, 47), 64, 24, 64)
+    ]:  # fmt: skip
+        windows = Windows.of(image, Settings(window=window, stride=stride, pad=pad))
+        rows, columns = image[0] // patch, image[1] // patch
+        grid = windows.padded[0] // patch, windows.padded[1] // patch
+        maps = torch.randn(len(windows.places), 3, *grid)
+        total, count = torch.zeros(3, rows, columns), torch.zeros(rows, columns)
+        skip = [math.ceil(side / patch) for side in windows.margin]
+        for (top, left), own in zip(windows.places, maps, strict=True):
+            for i in range(windows.size[0] // patch):
+                for j in range(windows.size[1] // patch):
+                    total[:, top // patch + i, left // patch + j] += own[:, skip[0] + i, skip[1] + j]
+                    count[top // patch + i, left // patch + j] += 1
+        assert count.min() >= 1 and windows.stitched_grid(grid) == (rows, columns)
+        torch.testing.assert_close(windows.stitched(maps), total / count)
+
+
+def test_stitching_leaves_no_token_out():
+    for image, window, pad, patch in [((60, 96), 20, 16, 8), ((5, 90), 64, 56, 8), ((33, 47), 30, 1, 8)]:
+        windows = Windows.of(image, Settings(window=window, stride=window, pad=pad))
+        grid = max(windows.padded[0] // patch, 1), max(windows.padded[1] // patch, 1)
+        found = windows.stitched(torch.ones(len(windows.places), 1, *grid))
+        assert found.eq(1).all() and found.shape[1:] == windows.stitched_grid(grid)
 
 
 def test_maps_of_some_names_are_those_of_all():

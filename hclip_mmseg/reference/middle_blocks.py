@@ -154,13 +154,12 @@ def merged_regions(features: Tensor, regions: Sequence[int], reach: float) -> li
 
 
 def region_scope(
-    tower: Any, image: Tensor, features: Tensor, fine: Sequence[int], coarse: Sequence[int], grid: tuple[int, int],
-    layers: Sequence[int], scale: float, spatial: float, semantic: float,
+    tower: Any, image: Tensor, features: Tensor, fine: Sequence[int], grid: tuple[int, int], layers: Sequence[int],
+    scale: float, spatial: float, semantic: float,
 ) -> Tensor:  # fmt: skip
     """CorrCLIP's tokens [patches, width] of a window, behind the last norm.
 
-    ``features`` are unit-norm f of the other model's patches on ``grid``, ``fine`` their merged regions and ``coarse``
-    those of CLIP's patches, 0 for none.
+    ``features`` are unit-norm f of the other model's patches on ``grid``, ``fine`` their merged regions, 0 for none.
     """
     own = (image.shape[1] // tower.patch_size, image.shape[2] // tower.patch_size)
     blocks, before = list(tower.blocks), states(tower, image)
@@ -184,10 +183,25 @@ def region_scope(
         return tower.ln_post(out(blocks[-1], mixed))
 
     result = branch(before[-1]) + spatial * branch(torch.stack([before[n + 1] for n in layers]).mean(dim=0))
-    for region in sorted(set(fine) - {0}):
-        copy, x = before[0][0], before[0]
+    for i, copy in enumerate(copies_of_cls(tower, image, fine, grid)):
+        result[i] = result[i] + semantic * tower.ln_post(copy)
+    return result
+
+
+def copies_of_cls(tower: Any, image: Tensor, fine: Sequence[int], grid: tuple[int, int]) -> list[Tensor]:
+    """CorrCLIP's semantic branch of a window: what each of the other model's patches has, before the last norm.
+
+    ``fine`` are regions of these patches on ``grid``; patches of the two models meet where the first ones begin.
+    """
+    own = (image.shape[1] // tower.patch_size, image.shape[2] // tower.patch_size)
+    coarse = [
+        fine[i * grid[0] // own[0] * grid[1] + j * grid[1] // own[1]] for i in range(own[0]) for j in range(own[1])
+    ]
+    before, copies = states(tower, image)[0], {}
+    for region in set(coarse):
+        copy, x = before[0], before
         seen = [0, *(1 + i for i, of_patch in enumerate(coarse) if of_patch == region)]
-        for block in blocks:
+        for block in tower.blocks:
             tokens = torch.cat([copy[None], x])
             mixed = []
             for q, k, v in heads_of(block, tokens):
@@ -196,7 +210,9 @@ def region_scope(
             copy = copy + out(block, mixed)[0]
             copy = copy + block.mlp(block.ln_2(copy))
             x = plain_block(block, x)
-        for i, of_patch in enumerate(fine):
-            if of_patch == region:
-                result[i] = result[i] + semantic * tower.ln_post(copy)
-    return result
+        copies[region] = copy
+    return [
+        copies[coarse[i * own[0] // grid[0] * own[1] + j * own[1] // grid[1]]]
+        for i in range(grid[0])
+        for j in range(grid[1])
+    ]

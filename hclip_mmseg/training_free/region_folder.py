@@ -100,8 +100,11 @@ class RegionFolder:
         return vote(labels, PixelRegions(dense, len(present)), evidence.classes).where(regions != 0, labels)
 
     def at(self, size: tuple[int, int], metainfo: Mapping[str, Any]) -> Tensor:
-        """Numbers of the regions in the image as the model sees it, flipped where it is, nearest at ``size``."""
+        """Numbers of the regions in the image as the model sees it, flipped where it is, nearest at ``size``.
+
+        As CorrCLIP's code samples them: the pixel that a pixel of ``size`` begins at, places rounded down.
+        """
         numbers = unflipped(self.read(metainfo), metainfo)
         if numbers.numel() == 0:
             return torch.zeros(size, dtype=torch.long)
-        return F.interpolate(numbers[None, None].double(), size=size, mode="nearest-exact")[0, 0].long()
+        return F.interpolate(numbers[None, None].double(), size=size, mode="nearest")[0, 0].long()

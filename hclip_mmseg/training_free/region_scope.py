@@ -27,8 +27,9 @@ class RegionScope(DenseMethod):
 
     - main: out(A v), v of the last block;
     - spatial: the same for the mean of the outputs of ``layers``;
-    - semantic: a copy of the CLS token for each region, which from the first block on sees the CLS token and the
-      patches of its region; at the end every patch of the region has it.
+    - semantic: a copy of the CLS token for each region, and one for what is in none, which from the first block on sees
+      the CLS token and CLIP's patches of its region, those at whose first pixel the other model's patch is of it; at
+      the end all that lies under these patches has it.
 
     Args:
         features: config of the other model, such as ``dict(type='TimmPatchFeatures', model='vit_base_patch8_224.dino',
@@ -85,12 +86,9 @@ class RegionScope(DenseMethod):
         if self.spatial:
             total = total + self.spatial * branch(torch.stack([kept[layer] for layer in layers]).mean(dim=0))
         if self.semantic:
-            coarse = [
-                on_coarse(ids, old, nearest(window, own))
-                for ids, old, window in zip(merged, fine, numbers, strict=True)
-            ]
-            parts = zip(pixels, merged, coarse, strict=True)
-            total = total + self.semantic * torch.stack([self._semantic(trunk, *part) for part in parts])
+            coarse = [nearest(ids.unflatten(0, grid), own) for ids in merged]
+            found = [self._semantic(trunk, *part, own, grid) for part in zip(pixels, coarse, strict=True)]
+            total = total + self.semantic * post(torch.stack(found))
         return DenseTokens(total, grid, normed=True)
 
     def weights(self, unit: Tensor, regions: Tensor) -> Tensor:
@@ -114,33 +112,31 @@ class RegionScope(DenseMethod):
             F.pad(cut, (0, max(width - cut.shape[-1], 0), 0, max(height - cut.shape[-2], 0)))[:, :height, :width]
         )
 
-    def _semantic(self, trunk: Trunk, pixels: Tensor, fine: Tensor, coarse: Tensor) -> Tensor:
-        """The semantic branch of one window [patches, width], zeros where there is no region.
+    def _semantic(
+        self, trunk: Trunk, pixels: Tensor, regions: Tensor, own: tuple[int, int], grid: tuple[int, int]
+    ) -> Tensor:
+        """The semantic branch of one window before the last norm, [the other model's patches, width].
 
         Args:
             trunk: CLIP's image tower.
             pixels: [3, h, w].
-            fine: regions of the other model's patches [patches].
-            coarse: of CLIP's.
+            regions: of CLIP's patches [patches].
+            own: rows and columns of CLIP's patches.
+            grid: of the other model's.
         """
-        tower, present = trunk.tower, fine.unique()
-        present = present[present != 0]
-        x = tower.embed(pixels[None])
-        copies = len(present)
-        patches = x.shape[1] - 1
+        present, regions = regions.unique(return_inverse=True)
+        copies, patches = len(present), len(regions)
+        x = trunk.tower.embed(pixels[None])
         sees = torch.zeros(copies + 1 + patches, copies + 1 + patches, dtype=torch.bool, device=x.device)
         sees[copies:, copies:] = True
         sees[:copies, copies] = True
-        sees[:copies, copies + 1 :] = coarse == present[:, None]
+        sees[:copies, copies + 1 :] = regions == torch.arange(copies, device=x.device)[:, None]
         bias = torch.zeros(sees.shape, dtype=x.dtype, device=x.device).masked_fill_(~sees, -torch.inf)[None]
         x = torch.cat([x[:, :1].expand(-1, copies, -1), x], dim=1)
-        for index, block in enumerate(tower.blocks):
+        for index, block in enumerate(trunk.tower.blocks):
             q, k, v = trunk.qkv(x, index)
             x = finish_block(block, x, attend(q, k, v, block.attn.num_heads, bias=bias), trunk.projections(index))
-        normed = tower.ln_post(x[0, :copies])
-        at = (fine[:, None] == present).to(normed.dtype)
-        found: Tensor = at @ normed
-        return found
+        return x[0, nearest(regions.unflatten(0, own), grid)]
 
 
 def nearest(numbers: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -172,12 +168,3 @@ def merged_regions(unit: Tensor, regions: Tensor, reach: float) -> Tensor:
     table = torch.zeros(len(present), dtype=torch.long, device=regions.device)
     table[named] = torch.from_numpy(cluster).long().to(regions.device) + 1
     return table[dense]
-
-
-def on_coarse(merged: Tensor, before: Tensor, coarse: Tensor) -> Tensor:
-    """The merged region of each of CLIP's patches; 0 where its region is on none of the other model's patches."""
-    result = torch.zeros_like(coarse)
-    for number in before.unique().tolist():
-        if number != 0:
-            result[coarse == number] = merged[before == number][0]
-    return result

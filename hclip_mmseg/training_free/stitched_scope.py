@@ -13,7 +13,7 @@ from hclip_mmseg.clip import ImageTower
 from hclip_mmseg.clip.attention import attend, finish_block
 from hclip_mmseg.training_free.dense import DenseTokens, ImageContext, Trunk, layers_of
 from hclip_mmseg.training_free.proxy_attention import resized_tokens
-from hclip_mmseg.training_free.region_scope import RegionScope, merged_regions, nearest, on_coarse
+from hclip_mmseg.training_free.region_scope import RegionScope, merged_regions, nearest
 from hclip_mmseg.training_free.windows import Windows
 
 Grid = tuple[int, int]
@@ -59,8 +59,7 @@ class StitchedScope(RegionScope):
         numbers = torch.zeros(windows.image, dtype=torch.long, device=pixels.device)
         if self.regions is not None:
             numbers = self.regions.at(windows.image, context.metainfo).to(pixels.device)
-        found = nearest(numbers, whole)
-        merged = merged_regions(unit, found, self.merge)
+        merged = merged_regions(unit, nearest(numbers, whole), self.merge)
         weights = self.weights(unit, merged)
         context.keep("affinity within regions", weights, whole)
 
@@ -84,7 +83,8 @@ class StitchedScope(RegionScope):
             of_blocks = [self._block(trunk, inputs[layer], layer, own, windows) for layer in layers]
             total = total + self.spatial * branch(trunk.values(torch.stack(of_blocks).mean(dim=0)), at)
         if self.semantic:
-            total = total + self.semantic * self._semantics(trunk, pixels, context, (found, merged), own, grid)
+            semantics = self._semantics(trunk, pixels, context, merged.unflatten(0, whole), own, grid)
+            total = total + self.semantic * trunk.tower.ln_post(semantics)
         return DenseTokens(total, whole, normed=True)
 
     @staticmethod
@@ -95,18 +95,21 @@ class StitchedScope(RegionScope):
         return finish_block(block, x, attend(q, k, v, block.attn.num_heads), trunk.projections(layer))
 
     def _semantics(
-        self, trunk: Trunk, pixels: Tensor, context: ImageContext, regions: tuple[Tensor, Tensor], own: Grid, grid: Grid
+        self, trunk: Trunk, pixels: Tensor, context: ImageContext, regions: Tensor, own: Grid, grid: Grid
     ) -> Tensor:
-        """The semantic branch of all windows, stitched, [1, patches, width].
+        """The semantic branch of all windows, stitched before the last norm, [1, patches, width].
 
         Args:
-            regions: of the image's patches, as they are and merged.
+            regions: of the image's patches, merged, [rows, columns].
         """
-        found = []
-        for window, numbers in zip(pixels, self._numbers(pixels, context), strict=True):
-            fine, coarse = (on_coarse(regions[1], regions[0], nearest(numbers, size)) for size in (grid, own))
-            found.append(self._semantic(trunk, window, fine, coarse))
-        return stitched(torch.stack(found), grid, context.windows)[0]
+        windows = context.windows
+        of_pixels = nearest(regions, windows.image).unflatten(0, windows.image)
+        cut = windows.cut(of_pixels[None])[:, 0]
+        found = [
+            self._semantic(trunk, window, nearest(numbers, own), own, grid)
+            for window, numbers in zip(pixels, cut, strict=True)
+        ]
+        return stitched(torch.stack(found), grid, windows)[0]
 
 
 def stitched(tokens: Tensor, grid: Grid, windows: Windows) -> tuple[Tensor, Grid]:

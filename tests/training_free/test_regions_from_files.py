@@ -66,6 +66,14 @@ def test_kinds_of_files(folder):
         regions.read(dict(img_path="f.jpg"))
 
 
+@pytest.mark.parametrize("size", [(61, 37), (17, 24), (80, 9)])
+def test_the_models_image_has_the_region_at_the_first_pixel_of_each_of_its_pixels(folder, size):
+    """CorrCLIP's code brings numbers of the file's size to the model's by torch's 'nearest'."""
+    found, numbers = RegionFolder(str(folder)).at(size, dict(img_path="a.jpg")), numbers_of(40, 24)
+    expected = [[numbers[i * 40 // size[0], j * 24 // size[1]] for j in range(size[1])] for i in range(size[0])]
+    assert found.tolist() == expected
+
+
 def test_votes_are_one_region_at_a_time(folder):
     labels = torch.from_numpy(np.random.default_rng(1).integers(0, 5, (40, 24)))
     found = RegionFolder(str(folder))(labels, evidence(dict(img_path="a.jpg"), 5))
@@ -103,22 +111,21 @@ def test_scope_of_regions(folder, settings):
     numbers = torch.from_numpy(numbers_of(40, 24)).long()
     fine = nearest(numbers, grid).tolist()
     merged = middle_blocks.merged_regions(unit, fine, 0.05)
-    names = dict(zip(fine, merged, strict=True))
-    coarse = [names.get(number, 0) for number in nearest(numbers, (5, 3)).tolist()]
     spatial, semantic = settings.get("spatial", 1.0), settings.get("semantic", 0.5)
-    expected = middle_blocks.region_scope(tower, pixels[0], unit, merged, coarse, grid, (0, 1), 4.0, spatial, semantic)
+    expected = middle_blocks.region_scope(tower, pixels[0], unit, merged, grid, (0, 1), 4.0, spatial, semantic)
     assert found.normed and found.grid == grid
     torch.testing.assert_close(found.tokens[0], expected, atol=2e-4, rtol=2e-3)
     weights = method.weights(unit, torch.tensor(merged))
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(60))
 
 
+@pytest.mark.parametrize("semantic", [0.0, 0.7])
 @pytest.mark.parametrize("settings", [dict(window=24, stride=8), dict(window=24, stride=16, pad=32), dict(window=0)])
 @torch.no_grad()
-def test_stitched_scope(folder, settings):
+def test_stitched_scope(folder, settings, semantic):
     pixels, tower = textured_images(1, 40, 24), base().backbone.image_tower
     config = dict(type="StitchedScope", features=FEATURES, regions=dict(type="RegionFolder", folder=str(folder)))
-    method = MODELS.build(dict(config, merge=0.05, layers=(1, 2), semantic=0.0, windows_at_once=2))
+    method = MODELS.build(dict(config, merge=0.05, layers=(1, 2), semantic=semantic, windows_at_once=2))
     windows = Windows.of((40, 24), Settings(**settings))
     cut = windows.cut(pixels[0])
     found = method(trunk(), cut, ImageContext(pixels[0], windows, lambda dense: dense, dict(img_path="a.jpg")))
@@ -130,6 +137,9 @@ def test_stitched_scope(folder, settings):
     )
     own, fine = tuple(own), tuple(fine)
 
+    def of_pixels(regions):
+        return regions.repeat_interleave(4, dim=0).repeat_interleave(4, dim=1)
+
     def stitch(tokens, grid):
         return windows.stitched(torch.stack(tokens).transpose(1, 2).unflatten(2, grid)).flatten(1).T
 
@@ -138,7 +148,8 @@ def test_stitched_scope(folder, settings):
     f = method.features.finish_last_block(x, q, k, v)
     f = torch.stack([row / row.norm() for row in f])
     numbers = nearest(torch.from_numpy(numbers_of(40, 24)).long(), image)
-    weights = method.weights(f, torch.tensor(middle_blocks.merged_regions(f, numbers.tolist(), 0.05)))
+    merged = torch.tensor(middle_blocks.merged_regions(f, numbers.tolist(), 0.05))
+    weights = method.weights(f, merged)
     states, blocks = [middle_blocks.states(tower, window) for window in cut], list(tower.blocks)
 
     def branch(values):
@@ -164,6 +175,11 @@ def test_stitched_scope(folder, settings):
         y = inputs + literal.out(block, [(a @ b.T * size**-0.5).softmax(dim=-1) @ c for a, b, c in split])
         spatial.append(y + block.mlp(block.ln_2(y)))
     expected = main + branch(heads(blocks[-1], torch.stack(spatial).mean(dim=0))[2])
+    copies = []
+    for window, regions in zip(cut, windows.cut(of_pixels(merged.unflatten(0, image))[None])[:, 0], strict=True):
+        of_patches = regions[::4, ::4].flatten().tolist()
+        copies.append(torch.stack(middle_blocks.copies_of_cls(tower, window, of_patches, fine)))
+    expected = expected + semantic * tower.ln_post(stitch(copies, fine))
     assert found.normed and found.grid == image
     torch.testing.assert_close(found.tokens[0], expected, atol=2e-4, rtol=2e-3)
 

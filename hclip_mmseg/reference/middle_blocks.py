@@ -87,6 +87,18 @@ def residual_attention(
     return y[1:]
 
 
+def outlier_factor(patches: Tensor, neighbours: int) -> list[float]:
+    """SC-CLIP's local outlier factor of patches [patches, C], step by step, with each patch's own reach."""
+    distances = [[float((a - b).double().square().sum()) for b in patches] for a in patches]
+    near, density = [], []
+    for i, own in enumerate(distances):
+        near.append(sorted((j for j in range(len(own)) if j != i), key=lambda j: own[j])[:neighbours])
+        farthest = own[near[i][-1]]
+        reach = [max(own[j], farthest) for j in near[i]]
+        density.append(neighbours / (sum(reach) / len(reach)))
+    return [sum(density[j] / density[i] for j in near[i]) / neighbours for i in range(len(patches))]
+
+
 def mended(patches: Tensor, outliers: Sequence[bool], grid: tuple[int, int]) -> Tensor:
     """SC-CLIP's patches [patches, C] without those that stand out."""
     result = patches.clone()

@@ -28,8 +28,8 @@ class RegionScope(DenseMethod):
     - main: out(A v), v of the last block;
     - spatial: the same for the mean of the outputs of ``layers``;
     - semantic: a copy of the CLS token for each region, and one for what is in none, which from the first block on sees
-      the CLS token and CLIP's patches of its region, those at whose first pixel the other model's patch is of it; at
-      the end all that lies under these patches has it.
+      the CLS token and the patches of its region; at the end every patch of the region has it. CLIP's patches are of
+      the region that they begin in, and the other model's have the copy of CLIP's patch that they begin in.
 
     Args:
         features: config of the other model, such as ``dict(type='TimmPatchFeatures', model='vit_base_patch8_224.dino',

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from hclip_mmseg.clip import ImageTower
 from hclip_mmseg.training_free.dense import DenseMethod, DenseTokens, ImageContext, Trunk, layers_of
+from hclip_mmseg.training_free.regions import squared_distances
+
+REACHABILITY = ("own", "neighbours")
 
 
 @MODELS.register_module()
@@ -34,6 +37,12 @@ class SelfCalibration(DenseMethod):
         threshold: of the cosines.
         scale: of C in its softmax.
         cls_weight: of the CLS token.
+        reachability: what bounds the distance to a neighbour from below in the outlier factor: 'own', the patch's own
+            distance to its farthest neighbour, as in the published code, or 'neighbours', the neighbour's, as the
+            factor is defined (Breunig et al., 2000; scikit-learn's).
+
+    Raises:
+        ValueError: on another ``reachability``.
     """
 
     def __init__(
@@ -46,11 +55,14 @@ class SelfCalibration(DenseMethod):
         threshold: float = 0.4,
         scale: float = 3.0,
         cls_weight: float = 0.3,
+        reachability: str = "own",
     ) -> None:
         super().__init__()
+        if reachability not in REACHABILITY:
+            raise ValueError(f"reachability must be one of {', '.join(REACHABILITY)}, not {reachability!r}")
         self.layers = (similar, aggregate, *collected)
         self.neighbours, self.contamination, self.threshold = neighbours, contamination, threshold
-        self.scale, self.cls_weight = scale, cls_weight
+        self.scale, self.cls_weight, self.reachability = scale, cls_weight, reachability
 
     def check(self, tower: ImageTower) -> None:
         """Raises a ValueError if the tower has no such blocks."""
@@ -77,9 +89,11 @@ class SelfCalibration(DenseMethod):
         count = len(patches)
         if count < 3 or not self.contamination:
             return torch.zeros(count, dtype=torch.bool, device=patches.device)
-        finder = LocalOutlierFactor(
-            n_neighbors=min(self.neighbours, count - 1), contamination=self.contamination, metric="sqeuclidean"
-        )
+        neighbours = min(self.neighbours, count - 1)
+        if self.reachability == "own":
+            factor = own_outlier_factor(patches.float(), neighbours)
+            return factor > factor.quantile(1 - self.contamination)
+        finder = LocalOutlierFactor(n_neighbors=neighbours, contamination=self.contamination, metric="sqeuclidean")
         found = finder.fit_predict(patches.float().cpu().numpy()) < 0
         return torch.from_numpy(found).to(patches.device)
 
@@ -98,6 +112,25 @@ class SelfCalibration(DenseMethod):
         weights = (alike + own) / 2
         mixed = (weights @ v).transpose(1, 2).flatten(2)
         return trunk.out(mixed) + self.cls_weight * cls, weights
+
+
+def own_outlier_factor(patches: Tensor, neighbours: int) -> Tensor:
+    """The outlier factor of SC-CLIP's code: how much farther a patch's neighbours reach than theirs do, on average.
+
+    Distances are squared. The distance to each neighbour is at least that to the patch's own farthest one, so that all
+    of a patch are this one; the factor is the mean over the neighbours of the patch's over theirs.
+
+    Args:
+        patches: [patches, C].
+        neighbours: at most patches - 1.
+
+    Returns:
+        [patches].
+    """
+    squared = squared_distances(patches, patches).fill_diagonal_(-1)
+    nearest, index = squared.topk(neighbours + 1, largest=False)  # the patch itself is first
+    reach = nearest[:, -1].clamp(min=torch.finfo(patches.dtype).tiny)  # equal patches are no outliers
+    return (reach[:, None] / reach[index[:, 1:]]).mean(dim=1)
 
 
 def cosines_of(patches: Tensor) -> Tensor:

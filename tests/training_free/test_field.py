@@ -25,7 +25,7 @@ from hclip_mmseg.training_free.last_attention import Form, neighbour_window, run
 from hclip_mmseg.training_free.protocol import Settings
 from hclip_mmseg.training_free.proxy_attention import proxy_weights, resized_tokens
 from hclip_mmseg.training_free.residual_attention import SemanticFeedback
-from hclip_mmseg.training_free.self_calibration import mended
+from hclip_mmseg.training_free.self_calibration import mended, own_outlier_factor
 from hclip_mmseg.training_free.timm_features import CLIP_MEAN, CLIP_STD
 from hclip_mmseg.training_free.windows import Windows, WindowScores
 
@@ -419,6 +419,28 @@ def test_outliers_are_mended_on_their_own_grid():
     outliers = torch.tensor([[False, True, False, False, True, False]])
     assert mended(patches, outliers, (2, 3))[0, :, 0].tolist() == [0, 2.5, 2, 3, 2.5, 5]
     assert mended(patches, torch.ones(1, 6, dtype=torch.bool), (2, 3)).equal(patches), "no neighbour is left"
+
+
+@pytest.mark.parametrize("reachability", ["own", "neighbours"])
+def test_outliers(reachability):
+    generator = torch.Generator().manual_seed(0)
+    patches = torch.randn(60, 4, generator=generator) * torch.rand(60, 1, generator=generator)
+    method = MODELS.build(dict(type="SelfCalibration", neighbours=8, contamination=0.1, reachability=reachability))
+    found = method.outliers(patches)
+    if reachability == "own":
+        factor = middle_blocks.outlier_factor(patches, 8)
+        torch.testing.assert_close(own_outlier_factor(patches, 8).tolist(), factor)
+        assert found.tolist() == [value > np.quantile(factor, 0.9) for value in factor]
+    assert int(found.sum()) == 6
     far = torch.cat([torch.randn(40, 4), 30 * torch.ones(1, 4)])
-    method = MODELS.build(dict(type="SelfCalibration", contamination=0.02))
+    method = MODELS.build(dict(type="SelfCalibration", contamination=0.02, reachability=reachability))
     assert method.outliers(far).nonzero().flatten().tolist() == [40]
+
+
+def test_equal_patches_do_not_stand_out():
+    method = MODELS.build(dict(type="SelfCalibration"))
+    assert not method.outliers(torch.ones(40, 4)).any() and not method.outliers(torch.rand(2, 4)).any()
+    far = torch.cat([torch.ones(40, 4), torch.zeros(1, 4)])
+    assert method.outliers(far).nonzero().flatten().tolist() == [40]
+    with pytest.raises(ValueError, match="reachability must be one of own, neighbours, not 'theirs'"):
+        MODELS.build(dict(type="SelfCalibration", reachability="theirs"))

@@ -27,8 +27,11 @@ def states(tower: Any, image: Tensor) -> list[Tensor]:
     return found
 
 
-def alike_by_labels(labels: Tensor, sigma: float) -> Tensor:
-    """ResCLIP's A_f, pair by pair, of patches' labels [rows, columns]."""
+def alike_by_labels(labels: Tensor, sigma: float, begun: bool = True) -> Tensor:
+    """ResCLIP's A_f, pair by pair, of patches' labels [rows, columns].
+
+    ``begun``: as its code has it, whose points on the line between two patches are those of the longest line.
+    """
     rows, columns = labels.shape
     places = [(row, column) for row in range(rows) for column in range(columns)]
     most = max(rows, columns) - 1
@@ -38,10 +41,8 @@ def alike_by_labels(labels: Tensor, sigma: float) -> Tensor:
             if labels[top, left] != labels[bottom, right]:
                 continue
             steps = max(abs(bottom - top), abs(right - left))
-            line = [
-                (round(top + (bottom - top) * t / max(steps, 1)), round(left + (right - left) * t / max(steps, 1)))
-                for t in range(steps + 1)
-            ]
+            parts = [t / max(most if begun else steps, 1) for t in range(steps + 1)]
+            line = [(round(top + (bottom - top) * part), round(left + (right - left) * part)) for part in parts]
             whole = all(labels[place] == labels[top, left] for place in line)
             alike[i, j] = 1 if whole else math.exp(-steps / most)
     size = min(len(places), int(6 * sigma + 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
 import torch.nn.functional as F
@@ -78,6 +78,11 @@ class ImageContext:
     original: Tensor | None = None
     benchmark: str = ""
     kept: dict[str, PatchWeights] | None = None
+
+    def own_pixels(self, count: int) -> Tensor:
+        """The pixels of the ``count`` windows at hand [count, 3, h, w], those that fill no whole patch too."""
+        places = self.windows.places[self.first : self.first + count]
+        return replace(self.windows, places=places).cut(self.image)
 
     def keep(self, title: str, weights: Tensor, grid: tuple[int, int]) -> None:
         """Keep what patches are mixed by, where it is asked for.

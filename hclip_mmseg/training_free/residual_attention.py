@@ -17,14 +17,17 @@ from hclip_mmseg.training_free.last_attention import check_form, finish_last_blo
 from hclip_mmseg.training_free.pamr import PAMR
 from hclip_mmseg.training_free.per_benchmark import PerBenchmark, Setting
 
+LINES = ("begun", "whole")
+
 
 class SemanticFeedback:
     """Which patches a first result finds alike (SFR; ResCLIP, section 3.3).
 
     The names' probabilities of that result, smoothed by PAMR, give each patch the label that most of its pixels have;
-    pixels less sure than ``threshold`` have that of the first name. Two patches of one label count 1, or exp(-steps /
-    most steps) where the straight line between them leaves the label. Rows are then smoothed along the flattened
-    patches by a Gaussian and divided by their sum.
+    pixels less sure than ``threshold`` have that of the first name. Pixels of the window behind its last whole patch are
+    left out of the votes alone. Two patches of one label count 1, or exp(-steps / most steps) where the straight line
+    between them leaves the label. Rows are then smoothed along the flattened patches by a Gaussian and divided by their
+    sum.
 
     Args:
         tau, weight: the scores become tau ((1 - weight) scores + weight alike / its maximum).
@@ -34,6 +37,12 @@ class SemanticFeedback:
         scale: of the cosines in their softmax.
         sigma: of the Gaussian, in patches.
         smooth: whether PAMR is run.
+        line: which part of the line between two patches is looked at: 'begun', as in the published code, only the steps
+            / most steps of it that are nearest to the first patch, the whole of it between the farthest; or 'whole', as
+            the paper has it.
+
+    Raises:
+        ValueError: on another ``line``.
     """
 
     def __init__(
@@ -44,21 +53,35 @@ class SemanticFeedback:
         scale: float = 40.0,
         sigma: float = 5.0,
         smooth: bool = True,
+        line: str = "begun",
     ) -> None:
+        if line not in LINES:
+            raise ValueError(f"feedback.line must be one of {', '.join(LINES)}, not {line!r}")
         self.tau, self.weight = PerBenchmark(tau, "feedback.tau"), PerBenchmark(weight, "feedback.weight")
         self.threshold = PerBenchmark(threshold, "feedback.threshold")
-        self.scale, self.sigma = scale, sigma
+        self.scale, self.sigma, self.line = scale, sigma, line
         self.pamr = PAMR() if smooth else None
 
-    def labels(self, logits: Tensor, pixels: Tensor, benchmark: str = "") -> Tensor:
-        """Labels of a window's patches [rows, columns] from cosines [names, rows, columns] and pixels [3, h, w]."""
+    def labels(self, logits: Tensor, pixels: Tensor, patch: int, benchmark: str = "") -> Tensor:
+        """Labels of a window's patches.
+
+        Args:
+            logits: cosines [names, rows, columns].
+            pixels: [3, h, w], at least what the patches cover.
+            patch: its side in pixels.
+            benchmark: see :class:`~.dense.ImageContext`.
+
+        Returns:
+            [rows, columns].
+        """
         rows, columns = logits.shape[-2:]
         maps = F.interpolate(logits[None], size=pixels.shape[-2:], mode="bilinear", align_corners=False)[0]
         if self.pamr is not None:
             maps = self.pamr.prepared(pixels)(maps)
         best, label = (self.scale * maps).softmax(dim=0).max(dim=0)
         label = label.masked_fill(best < self.threshold.at(benchmark), 0)
-        of_patches = label.unflatten(1, (columns, -1)).unflatten(0, (rows, -1)).transpose(1, 2).flatten(2)
+        label = label[: rows * patch, : columns * patch]
+        of_patches = label.unflatten(1, (columns, patch)).unflatten(0, (rows, patch)).transpose(1, 2).flatten(2)
         votes = torch.zeros(rows, columns, len(logits), device=logits.device)
         return votes.scatter_add_(2, of_patches, torch.ones_like(of_patches, dtype=votes.dtype)).argmax(dim=-1)
 
@@ -74,20 +97,19 @@ class SemanticFeedback:
         found = F.conv1d(found, (kernel / kernel.sum())[None, None], padding=size // 2)[:, 0].relu()
         return found / (found.sum(dim=1, keepdim=True) + 1e-8)
 
-    @staticmethod
-    def _paths(labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _paths(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Whether two patches have one label, and how much their distance takes away, each [patches, patches]."""
         columns, flat = labels.shape[1], labels.flatten()
         index = torch.arange(len(flat), device=labels.device)
         place = torch.stack([index // columns, index % columns], dim=-1)
-        way = place[None] - place[:, None]
-        steps = way.abs().amax(dim=-1)
+        steps = (place[None] - place[:, None]).abs().amax(dim=-1)
+        most = max(int(steps.max()), 1)
         stays = torch.ones_like(steps, dtype=torch.bool)
-        for step in range(int(steps.max()) + 1):
-            part = torch.minimum(torch.full_like(steps, step), steps) / steps.clamp(min=1)
-            at = (place[:, None] + way * part[..., None]).round().long()
-            stays &= flat[at[..., 0] * columns + at[..., 1]] == flat[:, None]
-        decay = torch.exp(-steps / max(int(steps.max()), 1))
+        for step, begun in enumerate(torch.linspace(0, 1, most + 1, device=labels.device)):
+            part = step / steps.clamp(min=step or 1) if self.line == "whole" else begun.expand_as(steps)
+            at = (place[:, None] * (1 - part[..., None]) + place[None] * part[..., None]).round().long()
+            stays &= (flat[at[..., 0] * columns + at[..., 1]] == flat[:, None]) | (steps < step)
+        decay = torch.exp(-steps / most)
         return (flat[:, None] == flat).float(), torch.ones_like(decay).where(stays, decay)
 
 
@@ -133,8 +155,11 @@ class ResidualAttention(DenseMethod):
         if self.feedback is None:
             return DenseTokens(found, grid)
         logits = context.classify(DenseTokens(found, grid))
-        pairs = zip(logits.float(), pixels.float(), strict=True)
-        labels = [self.feedback.labels(*pair, context.benchmark) for pair in pairs]
+        patch, own = trunk.tower.patch_size, context.own_pixels(len(pixels)).float()
+        sides = zip(pixels.shape[-2:], own.shape[-2:], strict=True)
+        down, right = (max(whole - side, 0) for whole, side in sides)  # of a window narrower than a patch
+        pairs = zip(logits.float(), F.pad(own, (0, right, 0, down)), strict=True)
+        labels = [self.feedback.labels(*pair, patch, context.benchmark) for pair in pairs]
         alike = torch.stack([self.feedback.alike(own) for own in labels])
         context.keep("alike in a first result", alike, grid)
         return DenseTokens(self._last(trunk, x, middle, grid, alike, context), grid)

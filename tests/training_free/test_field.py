@@ -359,44 +359,60 @@ def test_residual_attention(form, full):
         MODELS.build(dict(type="ResidualAttention", form="value"))
 
 
+@pytest.mark.parametrize("line", ["begun", "whole"])
 @pytest.mark.parametrize("labels", [[[0, 1, 0, 2]], [[0, 1, 1], [1, 1, 0], [0, 0, 0], [1, 0, 1]], [[3]]])
-def test_what_a_first_result_finds_alike(labels):
+def test_what_a_first_result_finds_alike(labels, line):
     labels = torch.tensor(labels)
     for sigma in (0.5, 5.0):
-        expected = middle_blocks.alike_by_labels(labels, sigma)
-        torch.testing.assert_close(SemanticFeedback(sigma=sigma).alike(labels), expected, atol=1e-6, rtol=1e-4)
+        expected = middle_blocks.alike_by_labels(labels, sigma, line == "begun")
+        found = SemanticFeedback(sigma=sigma, line=line).alike(labels)
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
 
 
+def test_how_far_the_line_between_patches_is_looked_at():
+    labels = torch.tensor([[0, 1] + 12 * [0]])
+    begun, whole = (SemanticFeedback(sigma=0.1, line=line).alike(labels)[0] for line in ("begun", "whole"))
+    assert begun[2] == begun[0], "of the line to patch 2 two thirteenths are looked at: it does not leave"
+    assert whole[2] < whole[0] and begun[13] < begun[0], "to the farthest patch all of it"
+    with pytest.raises(ValueError, match=r"feedback\.line must be one of begun, whole, not 'half'"):
+        SemanticFeedback(line="half")
+
+
+@pytest.mark.parametrize("shape", [(40, 24), (45, 31), (61, 24)])
 @torch.no_grad()
-def test_semantic_feedback():
-    pixels, tower = textured_images(2, 40, 24), base().backbone.image_tower
-    text = base().text()
+def test_semantic_feedback(shape):
+    """Pixels behind the last whole patch are smoothed with the others, and left out of the votes alone."""
+    image, tower = textured_images(1, *shape)[0], base().backbone.image_tower
+    text, rows, columns = base().text(), min(shape[0], 40) // 8, shape[1] // 8
 
     def classify(dense):
         tokens = F.normalize(tower.project(dense.tokens), dim=-1)
         return (tokens @ text.T).transpose(1, 2).unflatten(2, dense.grid)
 
-    context = ImageContext(pixels[0], Windows.of((40, 24), Settings(window=0)), classify)
+    windows = Windows.of(shape, Settings(window=45, stride=16))
     feedback = dict(tau=1.7, weight=0.6, threshold=0.21)
     method = MODELS.build(dict(type="ResidualAttention", layers=(1,), tau=2.0, weight=0.4, feedback=feedback))
-    found = method(trunk(), pixels, context)
-    for own, tokens in zip(pixels, found.tokens, strict=True):
-        first = middle_blocks.residual_attention(tower, own, "naclip", (1,), 2.0, 0.4, False)
-        logits = classify(DenseTokens(first[None], (5, 3)))[0]
-        smooth = PAMR().prepared(own)(literal.resize(logits, (40, 24)))
+    whole, first = windows.cut(image)[..., : rows * 8, : columns * 8], len(windows.places) - 1
+    found = method(trunk(), whole[first:], ImageContext(image, windows, classify, first=first))
+    for own, tokens in zip(windows.cut(image)[first:], found.tokens, strict=True):
+        size = tuple(own.shape[-2:])
+        cut = own[:, : rows * 8, : columns * 8]
+        first_found = middle_blocks.residual_attention(tower, cut, "naclip", (1,), 2.0, 0.4, False)
+        logits = classify(DenseTokens(first_found[None], (rows, columns)))[0]
+        smooth = PAMR().prepared(own)(literal.resize(logits, size))
         best, label = (40 * smooth).softmax(dim=0).max(dim=0)
         label[best < 0.21] = 0
         labels = torch.tensor(
             [
-                [int(label[8 * i : 8 * i + 8, 8 * j : 8 * j + 8].flatten().bincount().argmax()) for j in range(3)]
-                for i in range(5)
+                [int(label[8 * i : 8 * i + 8, 8 * j : 8 * j + 8].flatten().bincount().argmax()) for j in range(columns)]
+                for i in range(rows)
             ]
         )
         alike = middle_blocks.alike_by_labels(labels, 5.0)
-        expected = middle_blocks.residual_attention(tower, own, "naclip", (1,), 2.0, 0.4, False, alike, (1.7, 0.6))
+        expected = middle_blocks.residual_attention(tower, cut, "naclip", (1,), 2.0, 0.4, False, alike, (1.7, 0.6))
         torch.testing.assert_close(tokens, expected, atol=1e-4, rtol=1e-3)
     assert not torch.allclose(
-        found.tokens[0], middle_blocks.residual_attention(tower, pixels[0], "naclip", (1,), 2, 0.4, False)
+        found.tokens[0], middle_blocks.residual_attention(tower, whole[first], "naclip", (1,), 2, 0.4, False)
     )
 
 

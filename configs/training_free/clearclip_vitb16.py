@@ -1,8 +1,9 @@
-"""ClearCLIP: self-attention of queries, no residual, no MLP; by SCLIP's protocol."""
+"""ClearCLIP: self-attention of queries, no residual, no MLP; by its own protocol."""
 
 _base_ = ["../_base_/training_free_vitb16.py"]
 
-model = dict(backbone=dict(attention=dict(type="clearclip")))
+benchmark_style = "clearclip"
+model = dict(backbone=dict(attention=dict(type="clearclip")), protocol=dict(type="clearclip"))
 paper = dict(
     row="ClearCLIP, ViT-B/16",
     mIoU={

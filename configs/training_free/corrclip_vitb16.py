@@ -3,7 +3,7 @@
 _base_ = ["../_base_/training_free_vitb16.py"]
 
 benchmark_style = "proxyclip"
-regions = dict(type="RegionFolder", folder="data/regions")
+regions = dict(type="RegionFolder", folder="data/regions", on_top="larger")  # as published
 model = dict(
     backbone=dict(
         attention=dict(

@@ -24,10 +24,10 @@ class SemanticFeedback:
     """Which patches a first result finds alike (SFR; ResCLIP, section 3.3).
 
     The names' probabilities of that result, smoothed by PAMR, give each patch the label that most of its pixels have;
-    pixels less sure than ``threshold`` have that of the first name. Pixels of the window behind its last whole patch are
-    left out of the votes alone. Two patches of one label count 1, or exp(-steps / most steps) where the straight line
-    between them leaves the label. Rows are then smoothed along the flattened patches by a Gaussian and divided by their
-    sum.
+    pixels less sure than ``threshold`` have that of the first name. Pixels of the window behind its last whole patch
+    are left out of the votes alone. Two patches of one label count 1, or exp(-steps / most steps) where the line from
+    one to the other leaves the label. Rows are then smoothed along the flattened patches by a Gaussian and divided by
+    their sum.
 
     Args:
         tau, weight: the scores become tau ((1 - weight) scores + weight alike / its maximum).

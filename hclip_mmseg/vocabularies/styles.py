@@ -7,6 +7,7 @@ A style is the way of one method's published code. Its file says for each benchm
 - ``prompts``: "whole": a title goes into the prompt with its commas; "each": every name of a class is asked for by
   itself, and the class takes the pixels of all of them. Without it a title is names of one class, as everywhere.
 - ``also``: methods whose code takes the lists over.
+- ``base``: the style that holds for whatever the file leaves out.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ AT = "@"
 
 @lru_cache(maxsize=1)
 def _stored() -> dict[str, dict[str, Any]]:
+    entries = [entry for entry in files(__package__).joinpath("styles").iterdir() if entry.name.endswith(".json")]
+    files_of = {entry.name.removesuffix(".json"): json.loads(entry.read_text(encoding="utf-8")) for entry in entries}
     found: dict[str, dict[str, Any]] = {}
-    for entry in files(__package__).joinpath("styles").iterdir():
-        if entry.name.endswith(".json"):
-            style = json.loads(entry.read_text(encoding="utf-8"))
-            found |= dict.fromkeys((entry.name.removesuffix(".json"), *style.get("also", ())), style)
+    for name, style in files_of.items():
+        base = files_of.get(style.get("base"), {"lists": {}})
+        whole = {**base, **style, "lists": {**base["lists"], **style["lists"]}}
+        found |= dict.fromkeys((name, *style.get("also", ())), whole)
     return found
 
 

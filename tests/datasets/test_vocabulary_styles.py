@@ -19,7 +19,7 @@ from hclip_mmseg.vocabularies.styles import available_styles, lists_of
 
 PUBLISHED = read_json("vocabulary_styles")
 LISTS = [(style, name) for style, lists in PUBLISHED.items() for name in lists]
-SAME_CODE = {"h-clip": "cat-seg", "maft-plus": "fc-clip", "clearclip": "sclip", "trident": "proxyclip"}
+SAME_CODE = {"h-clip": "cat-seg", "maft-plus": "fc-clip", "ov-stitcher": "proxyclip", "trident": "proxyclip"}
 
 
 def published(style: str, name: str) -> list[tuple[str, ...]]:
@@ -54,6 +54,9 @@ def test_lists_of_the_same_code_are_the_same():
         for name in lists_of(other):
             own, theirs = load_vocabulary(f"{name}@{style}"), load_vocabulary(f"{name}@{other}")
             assert (own.titles, own.members, own.whole) == (theirs.titles, theirs.members, theirs.whole)
+    for name in lists_of("sclip"):
+        own, theirs = load_vocabulary(f"{name}@clearclip"), load_vocabulary(f"{name}@sclip")
+        assert (own.asked == theirs.asked) is (name != "pascal_voc_21"), name
     twenty = load_vocabulary("pascal_voc_20@fc-clip")
     assert names_of(twenty) == published("fc-clip", "pascal_voc_21")[1:], "PAS-20 is VOC21 without background"
     assert names_of(load_vocabulary("mapillary_panoptic_65@fc-clip")) == published("fc-clip", "mapillary_65")
@@ -117,6 +120,9 @@ def test_sclip_asks_for_every_name_by_itself_and_background_comes_first():
     assert metainfo["vocabulary"] == tuple(name for names in expected for name in names)
     assert metainfo["folds"] == tuple(label for label, names in enumerate(expected) for _ in names)
     assert metainfo["classes"] == load_vocabulary("pascal_voc_21").classes and metainfo["classes"][0] == "background"
+    plain = dataset_of("VOC21", "pascal_voc_21@clearclip").metainfo
+    assert plain["vocabulary"] == tuple(PUBLISHED["clearclip"]["pascal_voc_21"]) and plain["vocabulary"][4] == "ship"
+    assert plain["classes"] == metainfo["classes"]
     by_one = dataset_of("VOC21", "pascal_voc_21@fc-clip").metainfo
     assert len(by_one["vocabulary"]) == 21 and by_one["folds"] == tuple(range(21))
 

@@ -55,6 +55,11 @@ class CLIPPatchFeatures(nn.Module):
         tokens, q, k, v = (part[:, 1:] for part in parts)
         return tokens, q, k, v
 
+    def final_norm(self, tokens: Tensor) -> Tensor:
+        """Tokens [..., width] behind the norm that follows CLIP's last block."""
+        normed: Tensor = self.tower.ln_post(tokens)
+        return normed
+
     def finish_last_block(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """That block's output [B, patches, width] from its parts, which may be of several windows together."""
         block = self.tower.blocks[self.layer]

@@ -30,14 +30,16 @@ class StitchedScope(RegionScope):
 
     Args:
         windows_at_once: of CLIP and of the other model.
+        normed_skip: whether the skip connection of the other model's last block takes its input behind the model's
+            final norm, as in the published code, whose figures depend on it; else the block is the model's own.
         kwargs: see :class:`~.region_scope.RegionScope`.
     """
 
     whole_image: ClassVar[bool] = True
 
-    def __init__(self, *, windows_at_once: int = 8, **kwargs: object) -> None:
+    def __init__(self, *, windows_at_once: int = 8, normed_skip: bool = True, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]
-        self.windows_at_once = windows_at_once
+        self.windows_at_once, self.normed_skip = windows_at_once, normed_skip
 
     def check(self, tower: ImageTower) -> None:
         """Raises a ValueError if the tower has no such blocks with one before them."""
@@ -52,7 +54,7 @@ class StitchedScope(RegionScope):
         windows, own = context.windows, trunk.tower.grid_of(*pixels.shape[-2:])
         grid = self.features.grid_of(*pixels.shape[-2:])
         chunks = pixels.split(self.windows_at_once)
-        parts = zip(*(self.features.last_block(chunk, grid) for chunk in chunks), strict=True)
+        parts = zip(*(self._last_block(chunk, grid) for chunk in chunks), strict=True)
         x, q, k, v = (stitched(torch.cat(part), grid, windows)[0] for part in parts)
         whole = windows.stitched_grid(grid)
         unit = F.normalize(self.features.finish_last_block(x, q, k, v), dim=-1)[0]
@@ -86,6 +88,11 @@ class StitchedScope(RegionScope):
             semantics = self._semantics(trunk, pixels, context, merged.unflatten(0, whole), own, grid)
             total = total + self.semantic * trunk.tower.ln_post(semantics)
         return DenseTokens(total, whole, normed=True)
+
+    def _last_block(self, pixels: Tensor, grid: Grid) -> tuple[Tensor, ...]:
+        """What goes past the other model's last block in some windows, and its q, k and v, each [n, patches, C]."""
+        x, *qkv = self.features.last_block(pixels, grid)
+        return (self.features.final_norm(x) if self.normed_skip else x, *qkv)
 
     @staticmethod
     def _block(trunk: Trunk, x: Tensor, layer: int, own: Grid, windows: Windows) -> Tensor:

@@ -97,6 +97,11 @@ class TimmPatchFeatures(nn.Module):
             q, k = turned(q, angles, attention, before), turned(k, angles, attention, before)
         return patches, q[:, before:], k[:, before:], v[:, before:]
 
+    def final_norm(self, tokens: Tensor) -> Tensor:
+        """Tokens [..., C] behind the norm that follows the last block."""
+        normed: Tensor = self.vit.norm(tokens)
+        return normed
+
     def finish_last_block(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The last block's output [B, patches, C] from its parts, which may be of several windows together."""
         block = TimmBlock(self.vit.blocks[-1])

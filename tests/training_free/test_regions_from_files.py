@@ -119,13 +119,14 @@ def test_scope_of_regions(folder, settings):
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(60))
 
 
-@pytest.mark.parametrize("semantic", [0.0, 0.7])
+@pytest.mark.parametrize(("semantic", "normed"), [(0.0, False), (0.7, True)])
 @pytest.mark.parametrize("settings", [dict(window=24, stride=8), dict(window=24, stride=16, pad=32), dict(window=0)])
 @torch.no_grad()
-def test_stitched_scope(folder, settings, semantic):
+def test_stitched_scope(folder, settings, semantic, normed):
     pixels, tower = textured_images(1, 40, 24), base().backbone.image_tower
     config = dict(type="StitchedScope", features=FEATURES, regions=dict(type="RegionFolder", folder=str(folder)))
-    method = MODELS.build(dict(config, merge=0.05, layers=(1, 2), semantic=semantic, windows_at_once=2))
+    config = dict(config, merge=0.05, layers=(1, 2), semantic=semantic, windows_at_once=2, normed_skip=normed)
+    method = MODELS.build(config)
     windows = Windows.of((40, 24), Settings(**settings))
     cut = windows.cut(pixels[0])
     found = method(trunk(), cut, ImageContext(pixels[0], windows, lambda dense: dense, dict(img_path="a.jpg")))
@@ -144,6 +145,9 @@ def test_stitched_scope(folder, settings, semantic):
         return windows.stitched(torch.stack(tokens).transpose(1, 2).unflatten(2, grid)).flatten(1).T
 
     parts = [method.features.last_block(window[None], fine) for window in cut]
+    if normed:
+        norm = torch.nn.LayerNorm(12, elementwise_affine=False)
+        parts = [(norm(x), *qkv) for x, *qkv in parts]
     x, q, k, v = (stitch([part[n][0] for part in parts], fine) for n in range(4))
     f = method.features.finish_last_block(x, q, k, v)
     f = torch.stack([row / row.norm() for row in f])

@@ -100,6 +100,9 @@ def test_dinov3_gives_the_attention_that_timm_computes(tmp_path, monkeypatch):
     y = x + vit.blocks[-1].gamma_1 * mixed
     y = y + vit.blocks[-1].gamma_2 * vit.blocks[-1].mlp(vit.blocks[-1].norm2(y))
     torch.testing.assert_close(features.finish_last_block(x, q, k, v), y, rtol=1e-4, atol=1e-5)
+    way = dict(norm=True, output_fmt="NLC", intermediates_only=True)
+    (normed,) = vit.forward_intermediates(images, indices=[len(vit.blocks) - 2], **way)
+    torch.testing.assert_close(features.final_norm(x), normed, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

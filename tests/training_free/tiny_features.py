@@ -34,6 +34,9 @@ class TinyPatchFeatures(nn.Module):
         q, k, v = self.last_qkv(images, grid)
         return q + v, q, k, v
 
+    def final_norm(self, tokens: Tensor) -> Tensor:
+        return F.layer_norm(tokens, tokens.shape[-1:])
+
     def finish_last_block(self, x: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return x + (q @ k.mT * 0.1).softmax(dim=-1) @ v
 

@@ -4,11 +4,12 @@ Backbone, adapters, vocabulary and hooks are those of segmentation. Needs MMDete
 project does not import this package.
 """
 
-from hclip_mmseg.compat import ensure_mmcv_ops
+from hclip_mmseg.compat import ensure_mmcv_ops, quiet_imports
 
 ensure_mmcv_ops()
 try:
-    import mmdet.models  # noqa: F401
+    with quiet_imports():
+        import mmdet.models  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "mmdet":
         raise

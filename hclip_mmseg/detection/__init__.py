@@ -4,12 +4,11 @@ Backbone, adapters, vocabulary and hooks are those of segmentation. Needs MMDete
 project does not import this package.
 """
 
-from hclip_mmseg.compat import ensure_mmcv_ops, quiet_imports
+from hclip_mmseg.compat import ensure_mmcv_ops
 
 ensure_mmcv_ops()
 try:
-    with quiet_imports():
-        import mmdet.models  # noqa: F401
+    import mmdet.models  # noqa: F401
 except ModuleNotFoundError as error:
     if error.name != "mmdet":
         raise

@@ -90,8 +90,8 @@ def check_form(form: str, *, half: bool = False, int8: bool = False) -> None:
         raise InputError(f'ONNX needs {", ".join(missing)}, not installed here: pip install "hclip-mmseg[export]"')
 
 
-def check_target(target: Path, form: str) -> None:
-    """Check that a file's ending is that of its format.
+def check_target(target: Path, form: str) -> Path:
+    """The file, whose ending is that of its format.
 
     Raises:
         ValueError: if it is another, or there is none: which it has to be.
@@ -102,6 +102,7 @@ def check_target(target: Path, form: str) -> None:
         raise InputError(
             f"a file of the format {form} ends in {SUFFIXES[form]}, not as {target.name}: call it so{hint}"
         )
+    return target
 
 
 def describe(

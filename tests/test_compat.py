@@ -223,3 +223,9 @@ def test_a_transformers_that_mmpretrain_cannot_use_disturbs_nothing(repository, 
     )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout == "OpenVocabSegmentor\n[]\n", "a model for segmentation takes long enough to start"
+
+
+def test_a_config_that_imports_mmdetection_is_read_without_its_notes(repository):
+    read = "from hclip_mmseg.apis.launch import read_config; read_config('configs/detection/hclip_tiny_scenes.py')"
+    ended = subprocess.run([sys.executable, "-c", read], cwd=repository, capture_output=True, text=True)
+    assert ended.returncode == 0 and not ended.stdout, ended.stdout + ended.stderr

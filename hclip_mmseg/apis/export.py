@@ -17,7 +17,7 @@ from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.clip.templates import read_templates
 from hclip_mmseg.datasets.published_resize import PublishedResize, published_resize_steps
 from hclip_mmseg.export.canvas import Canvas, canvas_of
-from hclip_mmseg.export.writing import SUFFIXES, check_form, write_model
+from hclip_mmseg.export.writing import SUFFIXES, check_form, check_target, write_model
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.vocabularies import read_vocabulary
 
@@ -43,7 +43,7 @@ def export(
         config: path of a segmentor's or detector's config, or a name that ``hclip-models`` lists.
         checkpoint: its trained weights; None: what is published under the name, else CLIP as it is; see `build_model`.
         vocabulary: class names with commas between, a file of them, or a benchmark's name.
-        target: the file; None: the config's name with the format's ending, in the present folder.
+        target: the file, with its format's ending; None: the config's name with it, in the present folder.
         form: 'onnx', 'torchscript' or 'pt2'.
         templates: prompts, or a file of them; None keeps the config's.
         dynamic: whether the file takes any number of images at once.
@@ -63,7 +63,7 @@ def export(
     if images and not int8:
         raise InputError("--images are for --int8, which is calibrated on them: add it")
     classes = read_vocabulary(vocabulary)
-    path = Path(target or Path(config).stem + SUFFIXES[form])
+    path = check_target(Path(target or Path(config).stem + SUFFIXES[form]), form)
     launch.check_writable(path.parent, str(path))
     pixels = [read_image(source) for source in list_images(images)]
     cfg, trained, _ = open_model(config, checkpoint)

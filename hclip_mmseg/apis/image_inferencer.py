@@ -28,6 +28,7 @@ from hclip_mmseg.apis.question import RULES, Question, Rules, ask
 from hclip_mmseg.apis.saved_vocabulary import SavedVocabulary, is_saved, read_saved_vocabulary
 from hclip_mmseg.clip.templates import read_templates
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.showing import with_article
 from hclip_mmseg.models import OpenVocabModel
 from hclip_mmseg.results import Result
 from hclip_mmseg.vocabularies import Names, Vocabulary, as_vocabulary, read_vocabulary
@@ -63,7 +64,8 @@ class ImageInferencer(ABC):
 
     def __init__(self, model: nn.Module, device: str = "auto", config: Config | None = None) -> None:
         if not isinstance(model, OpenVocabModel):
-            raise ValueError(f"a {type(model).__name__} has a closed list of classes: it cannot be asked for names")
+            kind = with_article(type(model).__name__)
+            raise ValueError(f"{kind} has a closed list of classes: it cannot be asked for names")
         self.model: Any = model.to(choose_device(device))
         self.config = config
         self._lock = RLock()
@@ -112,7 +114,8 @@ class ImageInferencer(ABC):
 
     def _folder(self, folded: bool, results: str | Path | None) -> ModelFolder:
         if self.config is None:
-            raise InputError(f"a {type(self).__name__} without a config cannot be written as a model's folder")
+            kind = with_article(type(self).__name__)
+            raise InputError(f"{kind} without a config cannot be written as a model's folder")
         with self._lock:
             asked, kind = self.question.asked, type(self).__name__
             return folder_of(self.model, self.config, asked, folded=folded, results=results, inferencer=kind)

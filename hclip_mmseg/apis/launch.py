@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from hclip_mmseg.apis.repeatable import refusal
 from hclip_mmseg.apis.settings import explained, merge_settings, read_settings
+from hclip_mmseg.compat import quiet_imports
 from hclip_mmseg.engine.memory import keep_freed_memory
 from hclip_mmseg.engine.setup_log import ShortLogRunner
 from hclip_mmseg.engine.threads import fit_threads
@@ -149,7 +150,8 @@ def read_config(path: str | Path, parts: Sequence[str] = ()) -> Config:
     if found is None or found.is_dir():
         raise FileNotFoundError(f"no config {path}: looked for at {looked_in(path)}{_near_config(path)}")
     try:
-        cfg = Config.fromfile(found)
+        with quiet_imports():  # of what the config itself imports
+            cfg = Config.fromfile(found)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"the config {found} is built on {error.filename}, which is missing") from error
     except SyntaxError as error:

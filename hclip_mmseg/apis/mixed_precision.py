@@ -6,6 +6,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
+from hclip_mmseg.files.showing import with_article
 from hclip_mmseg.models.arithmetic import computes_bf16
 from hclip_mmseg.models.open_vocab_model import OpenVocabModel
 
@@ -34,7 +35,8 @@ def predict_in_bf16(model: nn.Module) -> None:
         ValueError: if it is no open-vocabulary model.
     """
     if not isinstance(model, OpenVocabModel):
-        raise ValueError(f"--amp is for this project's models: a {type(model).__name__} is tested as its config says")
+        kind = with_article(type(model).__name__)
+        raise ValueError(f"--amp is for this project's models: {kind} is tested as its config says")
     device = next(model.parameters()).device
     if computes_bf16(device):
         model.bf16 = True

@@ -20,6 +20,7 @@ from torch import nn
 from hclip_mmseg.apis.image_inferencer import Image, ImageInferencer
 from hclip_mmseg.apis.inferencer import build_model
 from hclip_mmseg.apis.opening import open_model
+from hclip_mmseg.files.showing import with_article
 from hclip_mmseg.results import Result
 
 SIZES = ("Resize", "PublishedResize", "Pad")
@@ -43,8 +44,8 @@ class MMDetInferencer(ImageInferencer):
         config, checkpoint, _ = open_model(config, checkpoint)
         if checkpoint is None:
             raise ValueError(
-                f"a {config.model.type} finds nothing without training: give a checkpoint, such as training writes "
-                "into its --work-dir"
+                f"{with_article(config.model.type)} finds nothing without training: give a checkpoint, such as "
+                "training writes into its --work-dir"
             )
         model = build_model(config, checkpoint)
         self.check(model, config.model.type)

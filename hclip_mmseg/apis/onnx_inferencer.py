@@ -102,7 +102,8 @@ class OnnxInferencer:
             highest = np.zeros(len(self.vocabulary), np.float32)
             np.maximum.at(highest, boxes.labels, boxes.scores)
             presence = dict(zip(self.vocabulary, highest.tolist(), strict=True))
-            return Result(name, pixels, self.vocabulary, boxes=boxes, presence=presence)
+            things = (True,) * len(self.vocabulary)
+            return Result(name, pixels, self.vocabulary, boxes=boxes, things=things, presence=presence)
         found = self.onnx.score(pixels)
         labels, certainty = self.onnx.labels(found, size)
         maps = self.onnx.maps(found, size) if scores else None

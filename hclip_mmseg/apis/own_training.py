@@ -15,6 +15,7 @@ from hclip_mmseg.apis.launch import read_config
 from hclip_mmseg.datasets.benchmarks import find_benchmark
 from hclip_mmseg.files.checkpoints import find_checkpoint
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.showing import with_article
 from hclip_mmseg.zoo import ZooModel, find_model
 from hclip_mmseg.zoo.choice import is_name
 
@@ -113,7 +114,8 @@ class Training:
             if _kind_of(_base(method, size)) == kind
         ]
         raise InputError(
-            f"--start {self.start}, a {' on '.join(kind)}, does not fit --method {self.method} --size {self.size}: "
+            f"--start {self.start}, {with_article(' on '.join(kind))}, does not fit --method {self.method} "
+            f"--size {self.size}: "
             + (f"take {' or '.join(fitting)}" if fitting else "no method here goes on from it")
         )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hclip_mmseg.apis.mmdet_inferencer import MMDetInferencer
+from hclip_mmseg.files.showing import with_article
 from hclip_mmseg.mask_classification.mask_classifier import MaskClassifier
 from hclip_mmseg.mask_classification.segments import list_segments
 from hclip_mmseg.results import Result
@@ -60,7 +61,7 @@ class PanopticInferencer(MMDetInferencer):
     def check(self, model: nn.Module, kind: str) -> None:
         """Raises ValueError for a model that classifies no masks."""
         if not isinstance(model, MaskClassifier):
-            raise ValueError(f"a {kind} gives no panoptic results: take a config that classifies masks")
+            raise ValueError(f"{with_article(kind)} gives no panoptic results: take a config that classifies masks")
 
     def result(self, source: str, image: NDArray[np.uint8], sample: DetDataSample) -> Result:
         """The segments of an image; see ``MMDetInferencer``."""

@@ -17,7 +17,7 @@ from hclip_mmseg.apis.inferencer import OpenVocabInferencer
 from hclip_mmseg.apis.mixed_precision import predict_in_bf16
 from hclip_mmseg.apis.onnx_inferencer import OnnxInferencer
 from hclip_mmseg.apis.opening import open_model
-from hclip_mmseg.apis.question import RULES, Rules, ask, check_score
+from hclip_mmseg.apis.question import RULES, Rules, ask
 from hclip_mmseg.apis.saved_vocabulary import is_saved, read_saved_vocabulary
 from hclip_mmseg.apis.settings import merge_settings
 from hclip_mmseg.clip.templates import read_templates, resolve_templates
@@ -25,8 +25,9 @@ from hclip_mmseg.datasets.published_resize import check_resize
 from hclip_mmseg.demo_assets.scenes import SCENE_CLASSES
 from hclip_mmseg.files.errors import FullDiskError, InputError, WriteError
 from hclip_mmseg.files.paths import locate
-from hclip_mmseg.files.result_names import name_results
+from hclip_mmseg.files.result_names import name_results, tell_apart
 from hclip_mmseg.files.run_folders import find_latest
+from hclip_mmseg.files.scores import check_score
 from hclip_mmseg.files.showing import counted, printable
 from hclip_mmseg.results import ResultWriter, check_box_formats, check_formats, part_suffix, usual_formats
 from hclip_mmseg.vocabularies import read_vocabulary
@@ -60,7 +61,7 @@ class Prediction:
             Whether all images were done.
         """
         failed: list[tuple[str, Exception]] = []
-        names, ids = names_of(self.paths), image_ids(self.paths)
+        names, ids, files = names_of(self.paths), image_ids(self.paths), tell_apart(self.paths)
         first, of = self.part
         paths = self.paths[first - 1 :: of]
         results = self.inferencer(
@@ -70,7 +71,7 @@ class Prediction:
             for result in results:
                 source = result.source
                 try:
-                    writer.add(result, names[source], ids[source])
+                    writer.add(result, names[source], ids[source], files[source])
                 except FullDiskError:
                     raise
                 except (WriteError, OSError) as problem:

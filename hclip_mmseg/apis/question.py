@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.near_names import did_you_mean
+from hclip_mmseg.files.scores import check_score
 from hclip_mmseg.models.name_groups import MERGES, NameGroups
 from hclip_mmseg.results import Boxes, Result
 from hclip_mmseg.vocabularies import Names, Vocabulary, read_vocabulary
@@ -136,7 +137,10 @@ class Question:
         if self.thresholds:
             kept &= boxes.scores >= np.append(self.thresholds, 0)[np.minimum(labels, self.reported)]
         presence = self._presence(highest.tolist())
-        return Result(source, image, self.names, boxes=boxes[kept], thresholds=self.thresholds, presence=presence)
+        return Result(
+            source, image, self.names, boxes=boxes[kept], things=self._things(), thresholds=self.thresholds,
+            presence=presence,
+        )  # fmt: skip
 
     def _presence(self, highest: Sequence[float]) -> dict[str, float]:
         return dict(zip(self.names[: self.reported], highest, strict=False))
@@ -249,21 +253,6 @@ def check_apart(vocabulary: Vocabulary, background: Sequence[str], negatives: Se
             if read_by_clip(name) in seen:
                 raise InputError(f"'{name}' is {seen[read_by_clip(name)]} and in {where}: give it once")
         seen |= {read_by_clip(name): f"in {where}" for name in names}
-
-
-def check_score(value: object, what: str) -> float:
-    """A score or weight in 0..1.
-
-    Raises:
-        ValueError: if it is none; ``what`` says which.
-    """
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = -1.0
-    if isinstance(value, bool) or not 0 <= number <= 1:
-        raise InputError(f"{what} is a number from 0 to 1, not {value!r}")
-    return number
 
 
 def read_thresholds(given: float | str | Mapping[str, float], names: Sequence[str]) -> tuple[float, ...]:

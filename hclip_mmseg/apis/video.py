@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer
-from hclip_mmseg.apis.question import check_score
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.result_names import plain_name
+from hclip_mmseg.files.scores import check_score
 from hclip_mmseg.files.showing import counted
 from hclip_mmseg.results import Result, ResultWriter
 

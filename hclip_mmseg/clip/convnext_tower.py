@@ -9,6 +9,8 @@ from open_clip.timm_model import TimmModel
 from timm.models.convnext import ConvNeXt
 from torch import Tensor, nn
 
+from hclip_mmseg.files.showing import with_article
+
 STAGES = 4
 
 
@@ -37,8 +39,8 @@ class ConvNeXtTower(nn.Module):
         trunk = getattr(visual, "trunk", None)
         if not isinstance(trunk, ConvNeXt):
             raise ValueError(
-                f"the image tower is a {type(trunk or visual).__name__}, not a ConvNeXt; choose one such as "
-                "convnext_large_d_320"
+                f"the image tower is {with_article(type(trunk or visual).__name__)}, not a ConvNeXt; choose one such "
+                "as convnext_large_d_320"
             )
         if not -1 <= frozen_stages <= STAGES:
             raise ValueError(f"frozen_stages must be in -1..{STAGES}, not {frozen_stages}")

@@ -16,6 +16,7 @@ from hclip_mmseg.adapters import Adapter
 from hclip_mmseg.adapters.base import Norm
 from hclip_mmseg.clip.timm_blocks import TimmBlocks, own_parameters, why_not_plain
 from hclip_mmseg.clip.vision_tower import VisionTower
+from hclip_mmseg.files.showing import with_article
 
 
 class TimmTower(VisionTower):
@@ -43,7 +44,8 @@ class TimmTower(VisionTower):
         super().__init__(interpolation)
         differs = self.why_not(visual.trunk)
         if differs:
-            raise ValueError(f"the image tower is a {type(visual.trunk).__name__} of timm with {' and '.join(differs)}")
+            kind = with_article(type(visual.trunk).__name__)
+            raise ValueError(f"the image tower is {kind} of timm with {' and '.join(differs)}")
         self.trunk: Any = visual.trunk
         self.head: nn.Sequential = visual.head
         self.grid_size = (self.trunk.patch_embed.grid_size[0], self.trunk.patch_embed.grid_size[1])

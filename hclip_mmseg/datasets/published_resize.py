@@ -13,6 +13,8 @@ from mmseg.registry import TRANSFORMS
 from numpy.typing import NDArray
 from PIL import Image
 
+from hclip_mmseg.files.showing import with_article
+
 
 def shortest_edge_size(height: int, width: int, short_side: int, max_size: int) -> tuple[int, int]:
     """Height and width of an image whose shorter side is resized, as detectron2's ``ResizeShortestEdge`` rounds them.
@@ -149,8 +151,9 @@ def check_resize(resize: str, config: Mapping[str, Any]) -> None:
     if resize not in ("published", "direct"):
         raise ValueError(f"resize must be 'published' or 'direct', not '{resize}'")
     if resize == "direct" and config.get("default_scope") == "mmdet":
+        kind = with_article(config["model"]["type"])
         raise ValueError(
-            f"resize 'direct' is for segmentors that bring an image to their own size; a {config['model']['type']} "
+            f"resize 'direct' is for segmentors that bring an image to their own size; {kind} "
             "takes it as its config's test pipeline resizes it"
         )
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from hclip_mmseg.apis.image_inferencer import ImageInferencer
 from hclip_mmseg.apis.inferencer import OpenVocabInferencer
-from hclip_mmseg.apis.question import check_score
 from hclip_mmseg.demo.models import ModelShelf
 from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.files.images import read_pixels
+from hclip_mmseg.files.scores import check_score
 from hclip_mmseg.files.showing import counted
 from hclip_mmseg.results import Result
 from hclip_mmseg.visualization import draw_heat_map

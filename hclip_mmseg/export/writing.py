@@ -22,7 +22,7 @@ from hclip_mmseg.export.description import KEY, Description
 from hclip_mmseg.export.eight_bits import store_in_eight_bits
 from hclip_mmseg.export.onnx_model import OnnxModel
 from hclip_mmseg.files.errors import InputError
-from hclip_mmseg.files.showing import counted
+from hclip_mmseg.files.showing import counted, with_article
 from hclip_mmseg.files.writing import whole
 from hclip_mmseg.models import OpenVocabSegmentor
 from hclip_mmseg.models.cost_aggregation import CostAggregator
@@ -88,6 +88,21 @@ def check_form(form: str, *, half: bool = False, int8: bool = False) -> None:
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if form == "onnx" and missing:
         raise InputError(f'ONNX needs {", ".join(missing)}, not installed here: pip install "hclip-mmseg[export]"')
+
+
+def check_target(target: Path, form: str) -> Path:
+    """The file, whose ending is that of its format.
+
+    Raises:
+        ValueError: if it is another, or there is none: which it has to be.
+    """
+    if target.suffix != SUFFIXES[form]:
+        of_other = next((other for other, suffix in SUFFIXES.items() if suffix == target.suffix), None)
+        hint = f", or choose the format {of_other}" if of_other else ""
+        raise InputError(
+            f"a file of the format {form} ends in {SUFFIXES[form]}, not as {target.name}: call it so{hint}"
+        )
+    return target
 
 
 def describe(
@@ -172,8 +187,8 @@ def _form_of(model: Any, dynamic_size: bool, canvas: Canvas | None) -> _Form:
         settings |= dict(rounded=canvas.rounded, score_threshold=cfg.score_thr, iou_threshold=cfg.nms.iou_threshold)
         return _Form("boxes", canvas.size, dict(settings, max_boxes=cfg.max_per_img))
     raise InputError(
-        f"a {type(model).__name__} cannot be exported: segmentors with a decode head, training-free ones and detectors "
-        "can"
+        f"{with_article(type(model).__name__)} cannot be exported: segmentors with a decode head, training-free ones "
+        "and detectors can"
     )
 
 

@@ -38,6 +38,16 @@ def name_results(paths: Sequence[str | Path]) -> dict[str, str]:
     }
 
 
+def tell_apart(paths: Sequence[str | Path]) -> dict[str, str]:
+    """Image -> its file's name, or, where other files have that, as much of its path as it takes, with "/" between."""
+    parts = {str(path): Path(path).parts for path in paths}
+    names = {path: readable("/".join(own[-1:])) for path, own in parts.items()}
+    for depth in range(2, max(map(len, parts.values()), default=0) + 1):
+        counts = Counter(names.values())
+        names |= {path: readable("/".join(parts[path][-depth:])) for path in parts if counts[names[path]] > 1}
+    return names
+
+
 class ResultNames:
     """The names of a data set's results, found when the first is asked for."""
 

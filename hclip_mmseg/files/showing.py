@@ -19,6 +19,11 @@ def printable(text: object) -> str:
     )  # fmt: skip
 
 
+def with_article(noun: str) -> str:
+    """A noun or a class's name with "a" or "an" before it, by its first letter."""
+    return f"{'an' if noun[:1].lower() in tuple('aeiou') else 'a'} {noun}"
+
+
 def counted(number: int, one: str, several: str = "") -> str:
     """A number of things, such as "1 image" and "1,200 images".
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hclip_mmseg.files.errors import InputError
+from hclip_mmseg.files.scores import check_score
 from hclip_mmseg.results import coco
 from hclip_mmseg.visualization import beside, class_shares, draw_boxes, draw_overlay, label_image
 
@@ -125,7 +126,12 @@ class Result:
         return found
 
     def above(self, score: float) -> Result:
-        """The same result with the boxes of at least that score."""
+        """The same result with the boxes of at least that score.
+
+        Raises:
+            ValueError: if ``score`` is none.
+        """
+        score = check_score(score, "score")
         if self.boxes is None:
             return self
         return replace(self, boxes=self.boxes[self.boxes.scores >= score])
@@ -149,10 +155,9 @@ class Result:
             min_score: least score of the boxes that are drawn.
 
         Raises:
-            ValueError: if ``alpha`` is no weight.
+            ValueError: if ``alpha`` is no weight, or ``min_score`` no score.
         """
-        if not 0 <= alpha <= 1:
-            raise InputError(f"alpha is a number from 0 to 1, not {alpha!r}")
+        alpha, min_score = check_score(alpha, "alpha"), check_score(min_score, "min_score")
         if self.boxes is not None:
             boxes = self.boxes[self.boxes.scores >= min_score]
             drawn = draw_boxes(self.image, boxes.corners, boxes.labels, boxes.scores, self.vocabulary)

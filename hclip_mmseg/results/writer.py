@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -41,6 +41,8 @@ def check_formats(formats: str | Sequence[str]) -> tuple[str, ...]:
         ValueError: if there is none, or one is unknown.
     """
     given = formats.split(",") if isinstance(formats, str) else formats
+    if not isinstance(given, Iterable) or not all(isinstance(part, str) for part in given):
+        raise InputError(f"formats are a text with commas or a list of texts, not {formats!r}")
     wanted = tuple(dict.fromkeys(name for part in given if (name := part.strip().lower())))
     unknown = [name for name in wanted if name not in FORMATS]
     if unknown or not wanted:
@@ -99,13 +101,14 @@ class ResultWriter:
     ) -> None:
         self.close()
 
-    def add(self, result: Result, name: str, image_id: int | None = None) -> None:
+    def add(self, result: Result, name: str, image_id: int | None = None, file_name: str | None = None) -> None:
         """Write one image's files.
 
         Args:
             result: in the same class names as those before it.
             name: what its files are called.
             image_id: in COCO's forms; None: its place in the run, from 1.
+            file_name: what COCO's forms call the image; None: the name of its file.
 
         Raises:
             ValueError: if such a result does not have one of the formats.
@@ -123,14 +126,15 @@ class ResultWriter:
             write_image(self.folder / f"{name}_overlay.png", drawn)
         if {"labels", "json"} & {*self.formats}:
             write_json(self.folder / f"{name}.json", describe(result))
-        self._collect(result, name, image_id or len(self._images) + 1)
+        place = len(self._images) + 1 if image_id is None else image_id
+        self._collect(result, name, place, file_name or readable(Path(result.source).name))
 
-    def _collect(self, result: Result, name: str, image_id: int) -> None:
+    def _collect(self, result: Result, name: str, image_id: int, file_name: str) -> None:
         """Keep what belongs into the files of the run."""
         height, width = result.image.shape[:2]
         if not self._categories and {*self._found} & {*self.formats}:
             self._categories = coco.categories(result.vocabulary, result.things)
-        self._images.append(dict(id=image_id, file_name=readable(Path(result.source).name), width=width, height=height))
+        self._images.append(dict(id=image_id, file_name=file_name, width=width, height=height))
         if {"coco", "csv"} & {*self.formats}:
             entries = result.to_coco(image_id)
             self._found["coco"] += entries if "coco" in self.formats else []

@@ -98,7 +98,7 @@ def _of_object(content: Mapping[Any, Any]) -> Entries:
 
 
 def _synonyms(others: Any, name: Any) -> list[str]:
-    if others is None:
+    if others is None or others == "":  # YAML's "grass:"
         return []
     if isinstance(others, (list, tuple)) and all(isinstance(other, str) for other in others):
         return list(others)

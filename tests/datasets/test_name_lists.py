@@ -76,6 +76,7 @@ FILES = {
     "YAML in one line": ("data.yaml", "nc: 3\nnames: ['wall', 'traffic light', 'sky']\n", WALL),
     "YAML in text": ("names.txt", "names:\n  - wall\n  - traffic light\n  - sky\n", WALL),
     "YAML's list": ("names.txt", "- wall\n- traffic light\n- sky\n", WALL),
+    "YAML's object": ("data.yaml", "wall: [partition]\ngrass:\nsky: []\n", ("wall, partition", "grass", "sky")),
     "YAML's words for truth": ("data.yaml", "names:\n  - no\n  - wall\n  - on\n", ("no", "wall", "on")),
     "Python's literal": ("names.txt", "('wall', 'traffic light', 'sky',)\n", WALL),
     "a data set of MMSegmentation": (

@@ -122,6 +122,25 @@ def test_a_click_counts_while_an_earlier_answer_is_awaited(visit, monkeypatch):
     assert parse_qs(urlsplit(page.url).query)["names"] == [NAMES]
 
 
+def test_a_click_during_an_upload_asks_about_what_is_uploaded(visit, tmp_path):
+    page, file = visit(), tmp_path / "mine.png"
+    page.locator("#names textarea").fill(NAMES)
+    find(page, names=NAMES, example="scene_1")
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(file)
+    asked, held = [], []
+    page.on("request", lambda request: asked.append(request.url) if "queue/join" in request.url else None)
+    page.route("**/upload?**", lambda route: held.append(route))
+    page.locator("#image button[aria-label='Clear'], #image button[aria-label='Remove Image']").first.click()
+    with page.expect_request("**/upload?**"):
+        page.locator("#image input[type=file]").first.set_input_files(file)
+    page.locator("#find").click()
+    page.wait_for_timeout(500)
+    assert not asked and page.locator("[data-testid=toast-body]").count() == 0
+    held[0].continue_()
+    page.wait_for_url(lambda url: "example" not in parse_qs(urlsplit(url).query), timeout=MINUTE)
+    assert len(asked) == 1 and titles(page)
+
+
 def test_a_broken_file_is_said_in_the_page_and_the_page_goes_on(visit, tmp_path):
     broken, whole = tmp_path / "holiday.png", tmp_path / "whole.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n" + b"no image" * 9)

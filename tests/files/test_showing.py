@@ -2,7 +2,7 @@
 
 import pytest
 
-from hclip_mmseg.files.showing import counted, printable
+from hclip_mmseg.files.showing import counted, printable, with_article
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,10 @@ def test_what_steers_a_terminal_becomes_an_escape(text, shown):
 def test_one_thing_is_no_plural():
     shown = (counted(1, "image"), counted(0, "image"), counted(1200, "box", "boxes"))
     assert shown == ("1 image", "0 images", "1,200 boxes")
+
+
+@pytest.mark.parametrize("noun, shown", [
+    ("OpenVocabFasterRCNN", "an OpenVocabFasterRCNN"), ("FISASegmentor", "a FISASegmentor"), ("int", "an int"),
+])  # fmt: skip
+def test_the_article_fits_the_noun(noun, shown):
+    assert with_article(noun) == shown

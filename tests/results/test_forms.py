@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from scipy.ndimage import gaussian_filter
 
 from hclip_mmseg.compat.panoptic_api import rgb2id
+from hclip_mmseg.files.errors import InputError
 from hclip_mmseg.results import Boxes, Result, ResultWriter, Segment, check_formats, merge_parts, part_suffix
 from hclip_mmseg.visualization import name_colours
 
@@ -236,8 +237,36 @@ def test_what_boxes_do_not_have_is_said(detected, tmp_path):
         detected.to_pil()
 
 
+@pytest.mark.parametrize("number", ["x", None, 1.5, float("nan"), True])
+def test_weights_and_scores_that_are_none_are_refused_in_one_line(segmented, detected, number):
+    with pytest.raises(InputError, match="^alpha is a number from 0 to 1, not "):
+        segmented.overlay(alpha=number)
+    with pytest.raises(InputError, match="^min_score is a number from 0 to 1, not "):
+        detected.overlay(min_score=number)
+    with pytest.raises(InputError, match="^score is a number from 0 to 1, not "):
+        detected.above(number)
+
+
+def test_an_id_of_0_is_an_id(segmented, tmp_path):
+    with ResultWriter(tmp_path, ["coco", "panoptic"]) as writer:
+        writer.add(segmented, "000", 0)
+        writer.add(segmented, "001", 1, "other/park.jpg")
+    for file in ("predictions.json", "panoptic.json"):
+        written = json.loads((tmp_path / file).read_text())
+        assert [(image["id"], image["file_name"]) for image in written["images"]] == [
+            (0, "park.jpg"),
+            (1, "other/park.jpg"),
+        ]
+        assert {annotation["image_id"] for annotation in written["annotations"]} == {0, 1}
+
+
 @pytest.mark.parametrize(
-    ("given", "said"), [("labels,yolo", "no format 'yolo'; there are labels"), (" ,", "no format given")]
+    ("given", "said"), [
+        ("labels,yolo", "no format 'yolo'; there are labels"),
+        (" ,", "no format given"),
+        (5, "formats are a text with commas or a list of texts, not 5"),
+        ([None], "formats are a text with commas or a list of texts"),
+    ],
 )
 def test_unknown_formats_are_refused(given, said):
     with pytest.raises(ValueError, match=said):

@@ -64,6 +64,9 @@ def test_errors_are_one_line(tiny_config, checkpoint, run_here):
         (("--int8", "--images", "none.png"), "no image at"),
         (("--int8", "--half"), "--int8 is for ONNX"),
         (("--int8", "--format", "pt2"), "--int8 is for ONNX"),
+        (("--out", "a.txt"), "a file of the format onnx ends in .onnx, not as a.txt"),
+        (("--out", "a"), "a file of the format onnx ends in .onnx, not as a: call it so"),
+        (("--out", "a.pt2"), "a file of the format onnx ends in .onnx, not as a.pt2: call it so, or choose"),
     ):
         code, _, errors = run_here("export", tiny_config, checkpoint, "--vocab", "cat", *options)
         assert code == 2 and errors.strip().splitlines()[-1].startswith(f"error: {said}")

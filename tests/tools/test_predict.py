@@ -1,6 +1,7 @@
 """tools/predict.py on good and bad images."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,19 @@ def test_processes_that_share_a_folder(tiny_config, run_here, images, tmp_path):
     code, printed, errors = run_here("predict", "--merge-parts", "--out-dir", out)
     assert code == 0 and printed.strip() == str(out / "predictions.json"), errors
     assert list(COCO(str(out / "predictions.json")).imgs) == [1, 2]
+
+
+def test_images_of_one_name_are_told_apart_in_the_files_of_a_run(tiny_config, run_here, images, tmp_path):
+    for folder, image in (("a", "good.jpg"), ("b", "good.jpg"), ("b", "grey.png")):
+        (tmp_path / "all" / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(images / image, tmp_path / "all" / folder / image)
+    code, _, errors = run_here(
+        "predict", tmp_path / "all", "--recursive", "--vocab", "cat, grass", "--config", tiny_config,
+        "--device", "cpu", "--out-dir", tmp_path / "out", "--format", "coco",
+    )  # fmt: skip
+    assert code == 0, errors
+    found = COCO(str(tmp_path / "out" / "predictions.json"))
+    assert [image["file_name"] for image in found.imgs.values()] == ["a/good.jpg", "b/good.jpg", "grey.png"]
 
 
 def test_images_called_by_numbers_keep_them_as_ids():

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from hclip_mmseg.files.showing import with_article
+
 # what numpy's arrays are pickled with; the objects made here in their place only keep what they are given
 ARRAY_PARTS = {
     ("numpy", "ndarray"),
@@ -53,7 +55,7 @@ def read_index(path: str | Path) -> ADE20KIndex:
     except Exception as error:
         raise ValueError(f"{path} is no pickled index, or a truncated one: {error}") from error
     if not isinstance(index, dict):
-        raise ValueError(f"{path} holds a {type(index).__name__}, not ADE20K's index")
+        raise ValueError(f"{path} holds {with_article(type(index).__name__)}, not ADE20K's index")
     try:
         files, folders, objects = (_strings(index, key, path) for key in ("filename", "folder", "objectnames"))
     except (IndexError, UnicodeDecodeError) as error:

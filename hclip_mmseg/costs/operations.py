@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -68,12 +68,25 @@ def convolution_backward(
     return forward * (int(wanted[0]) + int(wanted[1]))
 
 
-FORMULAS: Mapping[Any, Callable[..., int]] = {
+def linear(x: Shape, weight: Shape, *others: Any, **options: Any) -> int:
+    """Operations of oneDNN's linear layer, which predictions take on some CPUs.
+
+    Args:
+        x: shape [..., in].
+        weight: shape [out, in].
+        others, options: what else the operator takes; sums for the bias count nothing.
+    """
+    return 2 * prod(x) * weight[0]
+
+
+FORMULAS: dict[Any, Callable[..., int]] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: attention_backward,
     torch.ops.aten.convolution_backward: convolution_backward,
 }
 """Operator -> its operations from the shapes of its arguments, where torch has no formula or a wrong one."""
+if hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # which builds without oneDNN have not
+    FORMULAS[torch.ops.mkldnn._linear_pointwise] = linear
 
 
 @contextmanager

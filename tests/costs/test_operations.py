@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hclip_mmseg.costs.operations import counted_operations, operations
+from hclip_mmseg.models import onednn
 
 BATCH, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 5, 7, 8
 PRODUCT = 2 * BATCH * HEADS * QUERIES * KEYS * WIDTH  # operations of scores, or of their product with the values
@@ -73,3 +74,11 @@ def test_a_convolution_counts_as_much_for_each_gradient(kind, groups):
     assert operations(lambda: output.sum().backward(), gradients=True) == 2 * forward
     output = layer(images.detach())
     assert operations(lambda: output.sum().backward(), gradients=True) == forward
+
+
+@pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this build of torch has no oneDNN")
+def test_a_linear_layer_counts_the_same_by_onednn():
+    x, weight = torch.randn(3, 5, 8), torch.randn(6, 8)
+    with torch.no_grad(), counted_operations() as counter:
+        onednn.product(x, weight, None)
+    assert counter.get_total_flops() == 2 * 3 * 5 * 8 * 6

@@ -166,5 +166,5 @@ def test_amp_is_taken_where_the_device_has_it_and_said_elsewhere(monkeypatch, ca
     mixed_precision.predict_in_bf16(model)
     assert model.bf16 is has
     assert ("--amp changes nothing: the cpu here" in capsys.readouterr().out) is not has
-    with pytest.raises(ValueError, match="--amp is for this project's models: a Identity"):
+    with pytest.raises(ValueError, match="--amp is for this project's models: an Identity"):
         mixed_precision.predict_in_bf16(torch.nn.Identity())

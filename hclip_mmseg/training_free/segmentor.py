@@ -302,7 +302,7 @@ class TrainingFreeSegmentor(OpenVocabModel, BaseSegmentor):
         own, classes = probabilities.classes, len(groups.names)
         if not len(own):
             labels = torch.full(size, label_of_no_class(classes), device=logits.device)
-        elif len(own) == len(logits):
+        elif not groups.merges and len(own) == len(logits):
             labels = pixel_labels(logits, size)
         else:
             labels = own[pixel_labels(probabilities.scores if groups.merges else logits[own], size)]

@@ -14,6 +14,7 @@ from torch.export import Dim
 
 from hclip_mmseg.apis import OpenVocabInferencer
 from hclip_mmseg.costs.kernels import Kernels
+from hclip_mmseg.models.name_groups import NameGroups
 from hclip_mmseg.reference import cliptrase as literal
 from hclip_mmseg.training_free import UntrainedDistributed
 from hclip_mmseg.vocabularies import load_vocabulary
@@ -95,6 +96,16 @@ def test_scores_are_the_patches_probabilities():
 
 
 @torch.no_grad()
+def test_labels_are_of_classes_whatever_order_the_names_have():
+    model, images, found = tiny_training_free(), textured_images(1), []
+    for folds in (torch.tensor([2, 0, 1, 4, 3]), torch.tensor([1, 2, 0, 3, 4])):
+        groups = NameGroups(tuple("abcde"), tuple(folds.tolist()))
+        sample = SegDataSample(metainfo=dict(ori_shape=tuple(images.shape[-2:]), name_groups=groups))
+        labels = model.predict(images, [sample])[0].pred_sem_seg.data
+        found.append(folds.argsort()[labels])  # as names
+    assert len(found[0].unique()) > 1 and torch.equal(*found)
+
+
 def test_reach_own_and_labels():
     images = textured_images(2)
     own = tiny_training_free(attention="sclip", reach="own")

@@ -46,4 +46,3 @@ def _places(maps: Tensor, classes: int, outside: Tensor) -> Tensor:
     """Classes, ``classes`` where a pixel is left out or has none."""
     maps = maps.long()
     return maps.masked_fill(outside | (maps < 0) | (maps >= classes), classes)
-

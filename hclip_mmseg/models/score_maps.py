@@ -28,6 +28,11 @@ def resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
 
 
+def fit_at_once(classes: int, size: tuple[int, int], budget: int = CHUNK_BYTES) -> bool:
+    """Whether the resized maps of so many classes take no more than ``budget`` bytes."""
+    return 4 * classes * size[0] * size[1] <= budget
+
+
 def resized_in_chunks(
     scores: Tensor, size: tuple[int, int], budget: int = CHUNK_BYTES
 ) -> Iterator[tuple[int, Tensor]]:
@@ -51,7 +56,7 @@ def best_class(scores: Tensor, size: tuple[int, int], budget: int = CHUNK_BYTES)
     Returns:
         int64 [H, W] and float [H, W].
     """
-    if 4 * len(scores) * size[0] * size[1] <= budget:
+    if fit_at_once(len(scores), size, budget):
         value, index = resized(scores, size).max(dim=0)
         return index, value
     best = torch.full(size, -torch.inf, device=scores.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from hclip_mmseg.models.score_maps import CHUNK_BYTES, best_class
+from hclip_mmseg.models.score_maps import best_class, fit_at_once
 
 
 def pixel_labels(scores: Tensor, size: tuple[int, int]) -> Tensor:
@@ -22,7 +22,7 @@ def pixel_labels(scores: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         int64 [height, width].
     """
-    if scores.is_cuda and 4 * len(scores) * size[0] * size[1] <= CHUNK_BYTES:
+    if scores.is_cuda and fit_at_once(len(scores), size):
         return best_class(scores, size)[0]  # sooner than the number of classes that are left is known here
     around = F.pad(scores[None], (1, 1, 1, 1), mode="replicate")
     highest = F.max_pool2d(around, 2, stride=1)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -95,8 +95,12 @@ class RegionFinder(nn.Module):
         for start in range(0, len(sizes), at_once):
             own = slice(start, start + at_once)
             found = self._pool.submit(self.find, features[own], sizes[own], grid)
-            waits += [partial(lambda found, index: found.result()[index], found, i) for i in range(len(sizes[own]))]
+            waits += [partial(_result, found, index) for index in range(len(sizes[own]))]
         return waits
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pool": None}
+
+
+def _result(found: Future[list[PixelRegions | None]], index: int) -> PixelRegions | None:
+    return found.result()[index]

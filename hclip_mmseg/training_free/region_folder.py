@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -16,7 +15,7 @@ from hclip_mmseg.datasets.label_maps import decode_label_map
 from hclip_mmseg.files.paths import locate, looked_in
 from hclip_mmseg.models.score_maps import unflipped
 from hclip_mmseg.training_free.refinement import Evidence
-from hclip_mmseg.training_free.regions import PixelRegions, vote
+from hclip_mmseg.training_free.regions import PixelRegions, sampled, vote
 from hclip_mmseg.training_free.sam_masks import read_masks
 
 SUFFIXES = (".png", ".npy", ".json")
@@ -107,4 +106,4 @@ class RegionFolder:
         numbers = unflipped(self.read(metainfo), metainfo)
         if numbers.numel() == 0:
             return torch.zeros(size, dtype=torch.long)
-        return F.interpolate(numbers[None, None].double(), size=size, mode="nearest")[0, 0].long()
+        return sampled(numbers, size)

@@ -15,6 +15,7 @@ from hclip_mmseg.clip import ImageTower
 from hclip_mmseg.clip.attention import attend, finish_block
 from hclip_mmseg.training_free.dense import DenseMethod, DenseTokens, ImageContext, Trunk, layers_of
 from hclip_mmseg.training_free.proxy_attention import resized_tokens
+from hclip_mmseg.training_free.regions import sampled
 
 
 @MODELS.register_module()
@@ -141,7 +142,7 @@ class RegionScope(DenseMethod):
 
 def nearest(numbers: Tensor, grid: tuple[int, int]) -> Tensor:
     """Numbers of pixels [h, w] at the first pixel of each of a grid's patches, as published, [patches]."""
-    return F.interpolate(numbers[None, None].double(), size=grid, mode="nearest")[0, 0].long().flatten()
+    return sampled(numbers, grid).flatten()
 
 
 def merged_regions(unit: Tensor, regions: Tensor, reach: float) -> Tensor:

@@ -21,6 +21,8 @@ NONE = -1
 """Cluster of a patch that DBSCAN counts as noise."""
 MOST_ON_GPU = 4096
 """Patches whose clusters a GPU finds by itself, in matrices of patches x patches; more go to the CPU."""
+DISTANCES_AT_ONCE = 1 << 20
+"""Distances, in fp64, that a GPU computes together, unless one image has more."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class PixelRegions:
 
     numbers: Tensor
     count: int
+
+
+def sampled(numbers: Tensor, size: tuple[int, int]) -> Tensor:
+    """Whole numbers of pixels [h, w], read at the first pixel of each of [*size] parts, as published."""
+    return F.interpolate(numbers[None, None].double(), size=size, mode="nearest")[0, 0].long()
 
 
 def neighbour_graph(rows: Tensor, epsilon: float, tile: int = 2048) -> csr_matrix:
@@ -115,7 +122,7 @@ def cluster_images(rows: Sequence[Tensor], epsilon: float, min_samples: int) -> 
     """:func:`cluster_patches` of images of one size; a GPU takes them together."""
     if rows[0].is_cuda and len(rows[0]) <= MOST_ON_GPU:
         # one wait for the labels, and none for a graph whose size depends on numbers
-        at_once = max(MOST_ON_GPU * 256 // len(rows[0]) ** 2, 1)
+        at_once = max(DISTANCES_AT_ONCE // len(rows[0]) ** 2, 1)
         parts = (torch.stack(list(rows[start : start + at_once])) for start in range(0, len(rows), at_once))
         near = torch.cat([squared_distances(part, part) <= epsilon**2 for part in parts])
         return list(density_clusters(near, min_samples).cpu().numpy())

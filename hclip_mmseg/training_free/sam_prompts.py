@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from hclip_mmseg.models.score_maps import resized
 from hclip_mmseg.training_free.per_benchmark import PerBenchmark, Setting
 from hclip_mmseg.training_free.refinement import Evidence
+from hclip_mmseg.training_free.regions import sampled
 from hclip_mmseg.training_free.segment_anything import SAMView, read_sam
 
 
@@ -95,7 +96,7 @@ class SAMPrompts(nn.Module):
         threshold = self.threshold.at(evidence.benchmark)
         half = (max(size[0] // 2, 1), max(size[1] // 2, 1))
         small = F.interpolate(probabilities[None], size=half, mode="bilinear", align_corners=False)[0]
-        coarse = F.interpolate(labels[None, None].double(), size=half, mode="nearest")[0, 0].long()
+        coarse = sampled(labels, half)
         coarse = coarse.masked_fill(small.amax(dim=0) < threshold, -1)
         view = self.sam.look(evidence.image())
         renewed = torch.zeros_like(probabilities)

@@ -14,6 +14,7 @@ from hclip_mmseg.clip.attention import attend, finish_block
 from hclip_mmseg.training_free.dense import DenseTokens, ImageContext, Trunk, layers_of
 from hclip_mmseg.training_free.proxy_attention import resized_tokens
 from hclip_mmseg.training_free.region_scope import RegionScope, merged_regions, nearest
+from hclip_mmseg.training_free.regions import sampled
 from hclip_mmseg.training_free.windows import Windows
 
 Grid = tuple[int, int]
@@ -110,8 +111,7 @@ class StitchedScope(RegionScope):
             regions: of the image's patches, merged, [rows, columns].
         """
         windows = context.windows
-        of_pixels = nearest(regions, windows.image).unflatten(0, windows.image)
-        cut = windows.cut(of_pixels[None])[:, 0]
+        cut = windows.cut(sampled(regions, windows.image)[None])[:, 0]
         found = [
             self._semantic(trunk, window, nearest(numbers, own), own, grid)
             for window, numbers in zip(pixels, cut, strict=True)

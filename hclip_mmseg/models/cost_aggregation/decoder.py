@@ -156,10 +156,10 @@ class CostDecoder(nn.Module):
         maps = maps.contiguous(memory_format=torch.channels_last)
         for step, given in zip(self.steps, shared or (None, None), strict=True):
             maps = step(maps, given)
-        return _one_channel(maps, self.score).view(batch, classes, *maps.shape[-2:])
+        return one_channel(maps, self.score).view(batch, classes, *maps.shape[-2:])
 
 
-def _one_channel(maps: Tensor, convolution: nn.Conv2d) -> Tensor:
+def one_channel(maps: Tensor, convolution: nn.Conv2d) -> Tensor:
     """A 3 x 3 convolution to one channel, [N, C, H, W] -> [N, 1, H, W].
 
     A GPU computes eight channels, seven of zeros, and their gradients in half of the time that it takes for one.

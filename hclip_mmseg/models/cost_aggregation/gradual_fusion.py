@@ -15,7 +15,7 @@ from hclip_mmseg.models.cost_aggregation.aggregator import LEFT_OUT
 from hclip_mmseg.models.cost_aggregation.chunks import check_chunk, cut, joined, run, run_again_backward
 from hclip_mmseg.models.cost_aggregation.class_attention import ClassAggregation
 from hclip_mmseg.models.cost_aggregation.cost_volume import cost_volume
-from hclip_mmseg.models.cost_aggregation.decoder import GuidedUpsample
+from hclip_mmseg.models.cost_aggregation.decoder import GuidedUpsample, one_channel
 
 
 class FusionStep(nn.Module):
@@ -212,8 +212,7 @@ class GradualFusionDecoder(nn.Module):
 
     def _score(self, index: int, x: Tensor) -> Tensor:
         """Maps [B, T, H, W, C] before a step, or after the last -> logits [B, T, H, W]."""
-        logits: Tensor = self.scores[index](_maps(x))
-        return logits.unflatten(0, x.shape[:2]).squeeze(2)
+        return one_channel(_maps(x), self.scores[index]).unflatten(0, x.shape[:2]).squeeze(2)
 
     def _finish(self, x: Tensor, cost: Tensor, shared: Tensor) -> Tensor:
         """The last step's upsampling, and the scores that it is for; nothing at the full size is kept."""
